@@ -1,0 +1,398 @@
+"""LabelTable: images × classes in three states, the noun that everything else passes around.
+
+A cell is present (+1), absent (-1) or unknown (0). Only *listed* cells are stored; a cell that no one listed has the
+*background* state of its class, unknown unless the user declared the class complete (then absent).
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import cached_property
+from typing import Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from partlabel.errors import LabelError
+
+Int8Array = NDArray[np.int8]
+IntArray = NDArray[np.int64]
+
+
+class State(IntEnum):
+    """What is known of one (image, class) cell."""
+
+    ABSENT = -1
+    UNKNOWN = 0
+    PRESENT = 1
+
+
+class Source(IntEnum):
+    """Where the state of a listed cell came from."""
+
+    IMPORT = 0
+    HUMAN = 1
+    RECOVERED = 2
+    REVIEW = 3
+
+
+class Cells(NamedTuple):
+    """Listed cells as parallel arrays, sorted by image, then class."""
+
+    image_index: IntArray
+    class_index: IntArray
+    states: Int8Array
+    sources: Int8Array
+
+
+class Counts(NamedTuple):
+    """Number of present, absent and unknown cells, int64, per class or per image."""
+
+    present: IntArray
+    absent: IntArray
+    unknown: IntArray
+
+
+class Conflict(NamedTuple):
+    """A cell that is present by one account and absent by the other."""
+
+    image: str
+    class_name: str
+
+
+@dataclass(frozen=True, eq=False)
+class LabelTable:
+    """Sparse, immutable table of tri-state labels in compressed rows.
+
+    Build one with `from_cells` or `from_dense`; both check their input. Memory: 4 + 1 + 1 bytes a listed cell, 8 bytes an
+    image, and the names.
+
+    Args:
+        images: unique image names, N of them, in the order of the rows.
+        classes: unique class names, C of them, in the order of the columns.
+        background: int8 `[C]`, the state of unlisted cells: 0 (unknown) or -1 (absent).
+        row_starts: int64 `[N + 1]`; the listed cells of row i are `row_starts[i]:row_starts[i + 1]`.
+        class_index: int32 `[L]`, ascending within a row.
+        states: int8 `[L]`, in {-1, 0, +1}.
+        sources: int8 `[L]`, `Source` codes.
+    """
+
+    images: tuple[str, ...]
+    classes: tuple[str, ...]
+    background: Int8Array
+    row_starts: IntArray = field(repr=False)
+    class_index: NDArray[np.int32] = field(repr=False)
+    states: Int8Array = field(repr=False)
+    sources: Int8Array = field(repr=False)
+
+    def __post_init__(self) -> None:
+        for array in (self.background, self.row_starts, self.class_index, self.states, self.sources):
+            array.setflags(write=False)
+
+    @classmethod
+    def from_cells(
+        cls,
+        images: Iterable[str],
+        classes: Iterable[str],
+        image_index: ArrayLike,
+        class_index: ArrayLike,
+        states: ArrayLike,
+        sources: ArrayLike | Source = Source.IMPORT,
+        background: ArrayLike | State = State.UNKNOWN,
+    ) -> Self:
+        """Build a table from parallel arrays of listed cells, in any order.
+
+        A cell listed twice with the same state is stored once (the first source wins). Listed unknown cells are kept only
+        where the background is absent, because elsewhere they say nothing.
+
+        Raises:
+            LabelError: a name is repeated or empty, an index is out of range, a state is not -1, 0 or +1, a background is
+                not 0 or -1, or one cell is listed with two different states.
+        """
+        image_names, class_names = _unique_names(images, "image"), _unique_names(classes, "class")
+        rows, columns = np.asarray(image_index, np.int64).ravel(), np.asarray(class_index, np.int64).ravel()
+        values = np.asarray(states).ravel()
+        if not rows.size == columns.size == values.size:
+            raise LabelError(f"cell arrays differ in length: {rows.size} images, {columns.size} classes, {values.size} states")
+        if values.size and not np.isin(values, (-1, 0, 1)).all():
+            wrong = values[~np.isin(values, (-1, 0, 1))][0]
+            raise LabelError(f"state {wrong!r} is not -1 (absent), 0 (unknown) or +1 (present)")
+        _check_range(rows, len(image_names), "image")
+        _check_range(columns, len(class_names), "class")
+        base = _background(background, len(class_names))
+        values = values.astype(np.int8, copy=False)
+        origin = np.broadcast_to(np.asarray(sources, np.int8), values.shape)
+
+        keys = rows * len(class_names) + columns
+        if keys.size and not (keys[1:] > keys[:-1]).all():
+            order = np.argsort(keys, kind="stable")
+            keys, values, origin = keys[order], values[order], origin[order]
+            repeated = np.flatnonzero(keys[1:] == keys[:-1])
+            differing = repeated[values[repeated] != values[repeated + 1]]
+            if differing.size:
+                row, column = divmod(int(keys[differing[0]]), len(class_names))
+                raise LabelError(
+                    f"{differing.size} cell(s) are listed with different states, first: image {image_names[row]!r}, "
+                    f"class {class_names[column]!r}"
+                )
+            first = np.ones(keys.size, bool)
+            first[repeated + 1] = False
+            keys, values, origin = keys[first], values[first], origin[first]
+            rows, columns = np.divmod(keys, max(len(class_names), 1))
+        kept = (values != State.UNKNOWN) | (base[columns] != State.UNKNOWN)
+        if not kept.all():
+            rows, columns, values, origin = rows[kept], columns[kept], values[kept], origin[kept]
+        starts = np.zeros(len(image_names) + 1, np.int64)
+        np.cumsum(np.bincount(rows, minlength=len(image_names)), out=starts[1:])
+        return cls(image_names, class_names, base, starts, columns.astype(np.int32), values.copy(), origin.copy())
+
+    @classmethod
+    def from_dense(
+        cls, images: Iterable[str], classes: Iterable[str], states: ArrayLike, source: Source = Source.IMPORT
+    ) -> Self:
+        """Build a table with an unknown background from a dense `[N, C]` array of -1, 0, +1."""
+        dense = np.asarray(states)
+        image_names, class_names = tuple(images), tuple(classes)
+        if dense.shape != (len(image_names), len(class_names)):
+            raise LabelError(
+                f"states have shape {dense.shape}, but there are {len(image_names)} images and {len(class_names)} classes"
+            )
+        rows, columns = np.nonzero(dense)
+        return cls.from_cells(image_names, class_names, rows, columns, dense[rows, columns], source)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(number of images, number of classes)."""
+        return len(self.images), len(self.classes)
+
+    @cached_property
+    def image_positions(self) -> dict[str, int]:
+        """Row of each image name."""
+        return {name: row for row, name in enumerate(self.images)}
+
+    @cached_property
+    def class_positions(self) -> dict[str, int]:
+        """Column of each class name."""
+        return {name: column for column, name in enumerate(self.classes)}
+
+    def rows(self, index: ArrayLike) -> Int8Array:
+        """Dense states, int8 `[len(index), C]`, of the given rows (repeats allowed)."""
+        chosen = np.asarray(index, np.int64).ravel()
+        _check_range(chosen, len(self.images), "image")
+        dense = np.repeat(self.background[None, :], chosen.size, axis=0)
+        positions, row_of = self._positions(chosen)
+        dense[row_of, self.class_index[positions]] = self.states[positions]
+        return dense
+
+    def dense(self) -> Int8Array:
+        """All states, int8 `[N, C]`. N·C bytes: meant for tables that fit in memory."""
+        return self.rows(np.arange(len(self)))
+
+    def cells(self) -> Cells:
+        """All listed cells. 18 bytes a cell."""
+        rows = np.repeat(np.arange(len(self)), np.diff(self.row_starts))
+        return Cells(rows, self.class_index.astype(np.int64), self.states, self.sources)
+
+    def states_at(self, image_index: ArrayLike, class_index: ArrayLike) -> Int8Array:
+        """States of single cells, int8, same length as the two index arrays."""
+        rows, columns = np.asarray(image_index, np.int64), np.asarray(class_index, np.int64)
+        _check_range(rows, len(self.images), "image")
+        _check_range(columns, len(self.classes), "class")
+        position, listed = self._find(rows, columns)
+        return np.where(listed, self.states[position] if self.states.size else np.int8(0), self.background[columns]).astype(
+            np.int8
+        )
+
+    def counts_by_class(self) -> Counts:
+        """Present, absent and unknown cells of each class, int64 `[C]`."""
+        by_state = [np.bincount(self.class_index[self.states == s], minlength=len(self.classes)) for s in (1, -1, 0)]
+        unlisted = len(self) - sum(by_state)
+        implied_absent = np.where(self.background == State.ABSENT, unlisted, 0)
+        return Counts(by_state[0], by_state[1] + implied_absent, by_state[2] + unlisted - implied_absent)
+
+    def counts_by_image(self) -> Counts:
+        """Present, absent and unknown cells of each image, int64 `[N]`."""
+        cells = self.cells()
+        complete = self.background == State.ABSENT
+        in_complete = complete[cells.class_index]
+        present = np.bincount(cells.image_index[cells.states == 1], minlength=len(self))
+        absent = np.bincount(cells.image_index[cells.states == -1], minlength=len(self))
+        listed_complete = np.bincount(cells.image_index[in_complete], minlength=len(self))
+        absent = absent + int(complete.sum()) - listed_complete
+        return Counts(present, absent, len(self.classes) - present - absent)
+
+    def select_images(self, images: ArrayLike | Sequence[str]) -> Self:
+        """The table of the given images (names or row numbers), in the given order."""
+        chosen = _as_index(images, self.image_positions, "image")
+        _check_range(chosen, len(self.images), "image")
+        positions, row_of = self._positions(chosen)
+        return type(self).from_cells(
+            [self.images[row] for row in chosen], self.classes, row_of, self.class_index[positions],
+            self.states[positions], self.sources[positions], self.background,
+        )  # fmt: skip
+
+    def select_classes(self, classes: ArrayLike | Sequence[str]) -> Self:
+        """The table of the given classes (names or column numbers), in the given order."""
+        chosen = _as_index(classes, self.class_positions, "class")
+        _check_range(chosen, len(self.classes), "class")
+        new_column = np.full(len(self.classes), -1, np.int64)
+        new_column[chosen] = np.arange(chosen.size)
+        cells = self.cells()
+        kept = new_column[cells.class_index] >= 0
+        return type(self).from_cells(
+            self.images, [self.classes[column] for column in chosen], cells.image_index[kept],
+            new_column[cells.class_index[kept]], cells.states[kept], cells.sources[kept], self.background[chosen],
+        )  # fmt: skip
+
+    def merge(self, other: "LabelTable", prefer: Literal["self", "other"] | None = None) -> "tuple[LabelTable, list[Conflict]]":
+        """Union of two tables over the union of their images and classes.
+
+        A known state beats an unknown one. Where one table says present and the other absent, `prefer` decides and the cell
+        is reported; without `prefer` such a cell becomes unknown. An absent background stays one only if it holds for every
+        merged image; otherwise its cells are listed one by one, so that no image inherits a declaration that was not made
+        for it.
+
+        Returns:
+            The merged table and the conflicting cells, in row order.
+        """
+        images = (*self.images, *(name for name in other.images if name not in self.image_positions))
+        classes = (*self.classes, *(name for name in other.classes if name not in self.class_positions))
+        mine, theirs = _Placed(self, images, classes), _Placed(other, images, classes)
+        background = _common_background(mine, theirs)
+        keys = np.unique(np.concatenate([part for table in (mine, theirs) for part in table.keys(background)]))
+        rows, columns = np.divmod(keys, max(len(classes), 1))
+        (state_a, source_a), (state_b, source_b) = mine.at(rows, columns), theirs.at(rows, columns)
+        clash = state_a.astype(np.int16) * state_b == -1
+        take_other = (state_a == 0) & (state_b != 0) | clash & (prefer == "other")
+        states = np.where(take_other, state_b, state_a)
+        if prefer is None:
+            states = np.where(clash, np.int8(0), states)
+        merged = LabelTable.from_cells(
+            images, classes, rows, columns, states, np.where(take_other, source_b, source_a), background
+        )
+        where = np.flatnonzero(clash)
+        return merged, [Conflict(images[rows[i]], classes[columns[i]]) for i in where]
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of names, their order and all states; source, and listed or implied, do not count."""
+        digest = hashlib.sha256(b"partlabel label table 1")
+        for names in (self.images, self.classes):
+            digest.update(len(names).to_bytes(8, "little"))
+            for name in names:
+                encoded = name.encode()
+                digest.update(len(encoded).to_bytes(4, "little") + encoded)
+        said = self.states != self.background[self.class_index]
+        rows = np.repeat(np.arange(len(self)), np.diff(self.row_starts))[said]
+        for array, kind in ((self.background, "i1"), (rows, "<i8"), (self.class_index[said], "<i4"), (self.states[said], "i1")):
+            digest.update(np.ascontiguousarray(array, kind).tobytes())
+        return digest.hexdigest()
+
+    def _positions(self, chosen: IntArray) -> tuple[IntArray, IntArray]:
+        """Positions in the cell arrays of the chosen rows, and for each position its place in `chosen`."""
+        starts, lengths = self.row_starts[chosen], self.row_starts[chosen + 1] - self.row_starts[chosen]
+        row_of = np.repeat(np.arange(chosen.size), lengths)
+        offset = np.arange(row_of.size) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        return np.repeat(starts, lengths) + offset, row_of
+
+    @cached_property
+    def _keys(self) -> IntArray:
+        rows = np.repeat(np.arange(len(self)), np.diff(self.row_starts))
+        return rows * len(self.classes) + self.class_index
+
+    def _find(self, rows: IntArray, columns: IntArray) -> tuple[IntArray, NDArray[np.bool_]]:
+        """Position of each cell in the cell arrays, and whether it is listed there at all."""
+        wanted = rows * len(self.classes) + columns
+        position = np.minimum(np.searchsorted(self._keys, wanted), max(self._keys.size - 1, 0))
+        return position, (self._keys[position] == wanted) if self._keys.size else np.zeros(wanted.shape, bool)
+
+
+class _Placed:
+    """A table seen inside a larger set of images and classes, for merging."""
+
+    def __init__(self, table: LabelTable, images: tuple[str, ...], classes: tuple[str, ...]) -> None:
+        self.table = table
+        self.width = len(classes)
+        self.row = np.fromiter((table.image_positions.get(name, -1) for name in images), np.int64, len(images))
+        self.column = np.fromiter((table.class_positions.get(name, -1) for name in classes), np.int64, len(classes))
+        held = self.column >= 0
+        self.background = np.zeros(len(classes), np.int8)
+        self.background[held] = table.background[self.column[held]]
+
+    def keys(self, background: Int8Array) -> Iterable[IntArray]:
+        """Keys of the cells that must be listed: the table's own, and those its background says and the merged one does not."""
+        outer_row = np.flatnonzero(self.row >= 0)
+        inner_to_outer = np.empty(len(self.table), np.int64)
+        inner_to_outer[self.row[outer_row]] = outer_row
+        outer_column = np.flatnonzero(self.column >= 0)
+        column_to_outer = np.empty(len(self.table.classes), np.int64)
+        column_to_outer[self.column[outer_column]] = outer_column
+        cells = self.table.cells()
+        yield inner_to_outer[cells.image_index] * self.width + column_to_outer[cells.class_index]
+        spelled_out = np.flatnonzero((self.background != background) & (self.column >= 0))
+        yield (outer_row[:, None] * self.width + spelled_out[None, :]).ravel()
+
+    def at(self, rows: IntArray, columns: IntArray) -> tuple[Int8Array, Int8Array]:
+        """States and sources at cells of the larger table; unknown where this table does not reach."""
+        states, sources = np.zeros(rows.size, np.int8), np.zeros(rows.size, np.int8)
+        covered = (self.row[rows] >= 0) & (self.column[columns] >= 0)
+        inner_rows, inner_columns = self.row[rows[covered]], self.column[columns[covered]]
+        states[covered] = self.table.states_at(inner_rows, inner_columns)
+        position, listed = self.table._find(inner_rows, inner_columns)
+        if self.table.sources.size:
+            sources[covered] = np.where(listed, self.table.sources[position], np.int8(Source.IMPORT))
+        return states, sources
+
+
+def _common_background(mine: _Placed, theirs: _Placed) -> Int8Array:
+    """Absent where the declaration holds for every merged image, else unknown."""
+    holds = np.ones(mine.width, bool)
+    only_mine, only_theirs = (theirs.row < 0).any(), (mine.row < 0).any()
+    both = ((mine.row >= 0) & (theirs.row >= 0)).any()
+    absent_mine, absent_theirs = mine.background == State.ABSENT, theirs.background == State.ABSENT
+    if only_mine:
+        holds &= absent_mine
+    if only_theirs:
+        holds &= absent_theirs
+    if both:
+        holds &= absent_mine | absent_theirs
+    if not (only_mine or only_theirs or both):
+        holds &= absent_mine | absent_theirs
+    return np.where(holds, np.int8(State.ABSENT), np.int8(State.UNKNOWN))
+
+
+def _unique_names(names: Iterable[str], kind: str) -> tuple[str, ...]:
+    unique = tuple(names)
+    if len(set(unique)) != len(unique):
+        seen: set[str] = set()
+        repeated = next(name for name in unique if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise LabelError(f"{kind} name {repeated!r} appears more than once; names must be unique")
+    if "" in set(unique):
+        raise LabelError(f"an {kind} name is empty" if kind == "image" else f"a {kind} name is empty")
+    return unique
+
+
+def _background(background: ArrayLike | State, classes: int) -> Int8Array:
+    base = np.broadcast_to(np.asarray(background), (classes,)).astype(np.int8)
+    if base.size and not np.isin(base, (State.ABSENT, State.UNKNOWN)).all():
+        raise LabelError("a background state is 0 (unknown) or -1 (absent); unlisted cells cannot be present")
+    return base
+
+
+def _check_range(index: IntArray, size: int, kind: str) -> None:
+    if index.size and (index.min() < 0 or index.max() >= size):
+        raise LabelError(f"{kind} number {int(index.max() if index.max() >= size else index.min())} is outside 0..{size - 1}")
+
+
+def _as_index(wanted: ArrayLike | Sequence[str], positions: dict[str, int], kind: str) -> IntArray:
+    values = list(wanted) if isinstance(wanted, (list, tuple)) else np.asarray(wanted).tolist()
+    if not any(isinstance(value, str) for value in values):
+        return np.asarray(values, np.int64)
+    missing = [value for value in values if value not in positions]
+    if missing:
+        raise LabelError(f"{len(missing)} {kind} name(s) are not in the table, first: {missing[0]!r}")
+    return np.asarray([positions[value] for value in values], np.int64)
