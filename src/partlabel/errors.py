@@ -42,7 +42,7 @@ class AssumptionError(LabelError):
 
 
 class NotFiniteError(PartlabelError, ArithmeticError):
-    """A NaN or infinity in the loss or in the gradients; raised before the step is taken."""
+    """A NaN or infinity where a number is needed: in a loss or gradient (raised before the step is taken), or in scores."""
 
     exit_code = 7
 

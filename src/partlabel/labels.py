@@ -111,7 +111,7 @@ class LabelTable:
                 not 0 or -1, or one cell is listed with two different states.
         """
         image_names, class_names = _unique_names(images, "image"), _unique_names(classes, "class")
-        rows, columns = np.asarray(image_index, np.int64).ravel(), np.asarray(class_index, np.int64).ravel()
+        rows, columns = _integers(image_index, "image").ravel(), _integers(class_index, "class").ravel()
         values = np.asarray(states).ravel()
         if not rows.size == columns.size == values.size:
             raise LabelError(f"cell arrays differ in length: {rows.size} images, {columns.size} classes, {values.size} states")
@@ -122,7 +122,7 @@ class LabelTable:
         _check_range(columns, len(class_names), "class")
         base = _background(background, len(class_names))
         values = values.astype(np.int8, copy=False)
-        origin = np.broadcast_to(np.asarray(sources, np.int8), values.shape)
+        origin = _sources(sources, values.size)
 
         keys = rows * len(class_names) + columns
         if keys.size and not (keys[1:] > keys[:-1]).all():
@@ -181,7 +181,7 @@ class LabelTable:
 
     def rows(self, index: ArrayLike) -> Int8Array:
         """Dense states, int8 `[len(index), C]`, of the given rows (repeats allowed)."""
-        chosen = np.asarray(index, np.int64).ravel()
+        chosen = _integers(index, "image").ravel()
         _check_range(chosen, len(self.images), "image")
         dense = np.repeat(self.background[None, :], chosen.size, axis=0)
         positions, row_of = self._positions(chosen)
@@ -199,7 +199,7 @@ class LabelTable:
 
     def states_at(self, image_index: ArrayLike, class_index: ArrayLike) -> Int8Array:
         """States of single cells, int8, same length as the two index arrays."""
-        rows, columns = np.asarray(image_index, np.int64), np.asarray(class_index, np.int64)
+        rows, columns = _integers(image_index, "image"), _integers(class_index, "class")
         _check_range(rows, len(self.images), "image")
         _check_range(columns, len(self.classes), "class")
         position, listed = self._find(rows, columns)
@@ -279,18 +279,32 @@ class LabelTable:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of names, their order and all states; source, and listed or implied, do not count."""
+        """SHA-256 of names, their order and all states; neither sources nor whether a state was listed or implied count."""
         digest = hashlib.sha256(b"partlabel label table 1")
         for names in (self.images, self.classes):
             digest.update(len(names).to_bytes(8, "little"))
             for name in names:
-                encoded = name.encode()
+                encoded = name.encode(errors="surrogatepass")
                 digest.update(len(encoded).to_bytes(4, "little") + encoded)
-        said = self.states != self.background[self.class_index]
-        rows = np.repeat(np.arange(len(self)), np.diff(self.row_starts))[said]
-        for array, kind in ((self.background, "i1"), (rows, "<i8"), (self.class_index[said], "<i4"), (self.states[said], "i1")):
+        for array, kind in zip(self._canonical(), ("i1", "<i8", "<i4", "i1"), strict=True):
             digest.update(np.ascontiguousarray(array, kind).tobytes())
         return digest.hexdigest()
+
+    def _canonical(self) -> tuple[Int8Array, IntArray, IntArray, Int8Array]:
+        """A base state a class that follows from the states alone, and rows, columns and states of the cells that differ from it.
+
+        The base is absent where more than half of the cells are. So no more than twice the listed cells come out.
+        """
+        base = np.where(2 * self.counts_by_class().absent > len(self), np.int8(State.ABSENT), np.int8(State.UNKNOWN))
+        rebased = base != self.background
+        differing = self.states != base[self.class_index]
+        every = (np.arange(len(self))[:, None] * len(self.classes) + np.flatnonzero(rebased)).ravel()
+        implied = np.setdiff1d(every, self._keys[rebased[self.class_index]], assume_unique=True)
+        keys = np.concatenate([self._keys[differing], implied])
+        rows, columns = np.divmod(keys, max(len(self.classes), 1))
+        states = np.concatenate([self.states[differing], self.background[columns[differing.sum() :]]])
+        order = np.argsort(keys, kind="stable")
+        return base, rows[order], columns[order], states[order]
 
     def _positions(self, chosen: IntArray) -> tuple[IntArray, IntArray]:
         """Positions in the cell arrays of the chosen rows, and for each position its place in `chosen`."""
@@ -333,7 +347,7 @@ class _Placed:
         column_to_outer[self.column[outer_column]] = outer_column
         cells = self.table.cells()
         yield inner_to_outer[cells.image_index] * self.width + column_to_outer[cells.class_index]
-        spelled_out = np.flatnonzero((self.background != background) & (self.column >= 0))
+        spelled_out = np.flatnonzero((self.background == State.ABSENT) & (background != State.ABSENT))
         yield (outer_row[:, None] * self.width + spelled_out[None, :]).ravel()
 
     def at(self, rows: IntArray, columns: IntArray) -> tuple[Int8Array, Int8Array]:
@@ -377,10 +391,29 @@ def _unique_names(names: Iterable[str], kind: str) -> tuple[str, ...]:
 
 
 def _background(background: ArrayLike | State, classes: int) -> Int8Array:
-    base = np.broadcast_to(np.asarray(background), (classes,)).astype(np.int8)
-    if base.size and not np.isin(base, (State.ABSENT, State.UNKNOWN)).all():
+    states = np.asarray(background)
+    if states.shape not in {(), (1,), (classes,)}:
+        raise LabelError(f"background has shape {states.shape}, but there are {classes} classes")
+    if not np.isin(states, (State.ABSENT, State.UNKNOWN)).all():
         raise LabelError("a background state is 0 (unknown) or -1 (absent); unlisted cells cannot be present")
-    return base
+    return np.broadcast_to(states, (classes,)).astype(np.int8)
+
+
+def _sources(sources: ArrayLike | Source, cells: int) -> Int8Array:
+    codes = np.asarray(sources)
+    if codes.shape not in {(), (1,), (cells,)}:
+        raise LabelError(f"sources have shape {codes.shape}, but there are {cells} cells")
+    if not np.isin(codes, list(Source)).all():
+        raise LabelError(f"source {codes[~np.isin(codes, list(Source))].flat[0]!r} is not a Source code, 0 to {max(Source)}")
+    return np.broadcast_to(codes.astype(np.int8), (cells,))
+
+
+def _integers(index: ArrayLike, kind: str) -> IntArray:
+    """Index as int64; a boolean mask or a fraction would silently become other rows."""
+    values = np.asarray(index)
+    if values.size and values.dtype.kind not in "iu":
+        raise LabelError(f"{kind} numbers have type {values.dtype}, not an integer type (of a mask, give np.flatnonzero(mask))")
+    return values.astype(np.int64, copy=False)
 
 
 def _check_range(index: IntArray, size: int, kind: str) -> None:
@@ -391,7 +424,7 @@ def _check_range(index: IntArray, size: int, kind: str) -> None:
 def _as_index(wanted: ArrayLike | Sequence[str], positions: dict[str, int], kind: str) -> IntArray:
     values = list(wanted) if isinstance(wanted, (list, tuple)) else np.asarray(wanted).tolist()
     if not any(isinstance(value, str) for value in values):
-        return np.asarray(values, np.int64)
+        return _integers(values, kind)
     missing = [value for value in values if value not in positions]
     if missing:
         raise LabelError(f"{len(missing)} {kind} name(s) are not in the table, first: {missing[0]!r}")

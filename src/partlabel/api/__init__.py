@@ -1,0 +1,1 @@
+"""The verbs as functions: the same words as on the command line."""

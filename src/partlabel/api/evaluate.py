@@ -1,0 +1,138 @@
+"""`evaluate`: a run, or scores from any tool, against tri-state truth."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow.csv
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from partlabel.api.scores import run_logits
+from partlabel.api.tables import ReadArguments, Table, open_table
+from partlabel.errors import LabelError, RunError, UsageError
+from partlabel.evaluation import Evaluation
+from partlabel.evaluation import evaluate as judge
+from partlabel.files import write_json
+from partlabel.labels import LabelTable
+from partlabel.progress import SILENT, Reporter
+from partlabel.training.run_folder import RunFolder
+
+
+def evaluate(
+    run: Path | str | RunFolder,
+    truth: Table,
+    *,
+    images: Path | str,
+    thresholds: Literal["held_out"] | float = "held_out",
+    json: Path | str | None = None,
+    reporter: Reporter = SILENT,
+    read: ReadArguments | None = None,
+) -> Evaluation:
+    """Judge a run by labels that it was not trained on.
+
+    Args:
+        run: a finished run.
+        truth: label table, or the path of a label file, with the classes of the run in any order.
+        images: folder that the image names are relative to.
+        thresholds: "held_out": those that were set on the run's held-out training cells; or one probability for all classes.
+        json: where to write the result as well.
+        reporter: where progress goes.
+        read: how to read the label file.
+
+    Raises:
+        RunError: the truth lacks classes of the run, or has others.
+        PictureError: a picture cannot be read.
+    """
+    folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
+    labels, _ = open_table(truth, reporter, read or {})
+    labels = _same_classes(labels, folder)
+    logits, info = run_logits(folder, labels.images, Path(images).resolve(), reporter)
+    values: NDArray[np.float64] | float
+    if thresholds == "held_out":
+        if info.thresholds is None:
+            reporter.say("the run has no held-out cells of both signs; F1 measures use probability 0.5")
+        values = np.asarray(info.thresholds) if info.thresholds is not None else 0.0
+    else:
+        values = _logit(float(thresholds))
+    counts = folder.labels().counts_by_class()
+    result = judge(logits, labels.dense(), info.classes, thresholds=values, training_annotations=counts.present + counts.absent)
+    if json is not None:
+        write_json(json, result.to_json())
+    return result
+
+
+def evaluate_scores(
+    scores: Path | str,
+    truth: Table,
+    *,
+    threshold: float,
+    json: Path | str | None = None,
+    reporter: Reporter = SILENT,
+    read: ReadArguments | None = None,
+) -> Evaluation:
+    """Judge scores from any tool: a CSV or Parquet file with a column `image` and one column of numbers a class.
+
+    Args:
+        scores: the file; higher means more likely present. Images that the truth does not have are ignored.
+        truth: label table, or the path of a label file.
+        threshold: from which score on a class counts as predicted: 0.5 suits probabilities, 0 suits logits.
+        json: where to write the result as well.
+        reporter: where findings go.
+        read: how to read the label file.
+
+    Raises:
+        LabelError: an image or class of the truth has no score.
+    """
+    labels, _ = open_table(truth, reporter, read or {})
+    result = judge(_read_scores(Path(scores), labels), labels.dense(), labels.classes, thresholds=threshold)
+    if json is not None:
+        write_json(json, result.to_json())
+    return result
+
+
+def _same_classes(labels: LabelTable, run: RunFolder) -> LabelTable:
+    """The truth with the classes in the run's order."""
+    classes = run.labels().classes
+    missing = [name for name in classes if name not in labels.class_positions]
+    extra = [name for name in labels.classes if name not in set(classes)]
+    if missing or extra:
+        parts = [
+            f"{what} {len(names)} ({', '.join(map(repr, names[:3]))}{', ...' if len(names) > 3 else ''})"
+            for what, names in (("the labels lack", missing), ("the run does not know", extra))
+            if names
+        ]
+        raise RunError(
+            f"{run.path} was trained on another class list: {' and '.join(parts)}; choose --classes so that both agree"
+        )
+    return labels.select_classes(list(classes))
+
+
+def _logit(probability: float) -> float:
+    if not 0 < probability < 1:
+        raise UsageError(f"threshold {probability} is not a probability between 0 and 1")
+    return float(np.log(probability / (1 - probability)))
+
+
+def _read_scores(path: Path, labels: LabelTable) -> NDArray[np.float64]:
+    if not path.is_file():
+        raise UsageError(f"{path} does not exist")
+    try:
+        table = pyarrow.parquet.read_table(path) if path.suffix == ".parquet" else pyarrow.csv.read_csv(path)
+    except pyarrow.ArrowInvalid as error:
+        raise LabelError(f"{path} cannot be read as a table of scores: {error}") from error
+    missing = [name for name in ("image", *labels.classes) if name not in table.column_names]
+    if missing:
+        raise LabelError(f"{path} has no column {missing[0]!r}; it needs `image` and one column of scores a class")
+    names = [str(name) for name in table["image"].to_pylist()]
+    position = {name: row for row, name in enumerate(names)}
+    if len(position) < len(names):
+        raise LabelError(f"{path} lists an image more than once; give one row of scores an image")
+    absent = [name for name in labels.images if name not in position]
+    if absent:
+        raise LabelError(f"{path} has no scores for {len(absent)} of {len(labels)} images, first: {absent[0]!r}")
+    try:
+        columns = [table[name].cast(pyarrow.float64()).to_numpy() for name in labels.classes]
+    except pyarrow.ArrowInvalid as error:
+        raise LabelError(f"{path} holds something that is no number: {error}") from error
+    return np.stack(columns, 1)[[position[name] for name in labels.images]]

@@ -1,0 +1,48 @@
+"""`hide`: a complete table made incomplete, with a record of how."""
+
+from pathlib import Path
+from typing import Any
+
+from partlabel.api.tables import ReadArguments, Table, open_table
+from partlabel.files import write_json
+from partlabel.formats import write_table
+from partlabel.labels import LabelTable
+from partlabel.masking import hide as mask
+from partlabel.progress import SILENT, Reporter
+
+
+def hide(
+    table: Table,
+    *,
+    masking: str,
+    out: Path | str | None = None,
+    seed: int | None = None,
+    reporter: Reporter = SILENT,
+    read: ReadArguments | None = None,
+    **settings: Any,
+) -> LabelTable:
+    """Make known cells unknown, the same on any machine.
+
+    Args:
+        table: label table, or the path of a label file; it is not changed.
+        masking: a name in `partlabel.masking.MASKINGS`.
+        out: where to write the table; `out` + ".json" then records masking, settings, seed, hashes and counts.
+        seed: seed of the draw; None: the masking's own.
+        reporter: where findings go.
+        read: how to read the label file.
+        **settings: settings of the masking, such as ratio.
+
+    Raises:
+        PartlabelError: unknown masking or setting, or labels that do not fit it.
+    """
+    labels, _ = open_table(table, reporter, read or {})
+    hidden = mask(labels, masking, seed=seed, **settings)
+    if out is not None:
+        write_table(hidden.table, out)
+        write_json(f"{out}.json", hidden.record)
+        before, after = hidden.record["before"], hidden.record["after"]
+        reporter.say(
+            f"{out}: {after['present']:,} of {before['present']:,} present and {after['absent']:,} of {before['absent']:,} "
+            f"absent cells are still known ({out}.json says how)"
+        )
+    return hidden.table

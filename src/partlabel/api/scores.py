@@ -1,0 +1,29 @@
+"""Scores of pictures by a run, for all verbs that ask a trained model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partlabel.models.bundle import BundleInfo, load_bundle
+from partlabel.progress import Reporter
+from partlabel.training.build import compute_device, sources
+from partlabel.training.data import picture_source, view_settings
+from partlabel.training.run_folder import RunFolder
+from partlabel.training.scoring import score
+
+
+def run_logits(run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter) -> tuple[NDArray[np.float32], BundleInfo]:
+    """Logits, float32 `[N, C]`, of pictures by a finished run; a frozen run reads and fills the cache of maps."""
+    settings = run.settings
+    tagger, info = load_bundle(run.model, freeze=settings.freeze, train_last=settings.train_last)
+    device = compute_device(settings)
+    if settings.freeze:
+        tagger.takes_trunk_output = True
+        _, source = sources(settings, tagger.backbone, (), names, root, reporter)
+    else:
+        source = picture_source(root, names, ("plain",), view_settings(info.backbone), settings.seed)
+    with reporter.track("scoring pictures") as tick:
+        logits = score(tagger.to(device), source, len(names), device=device, workers=settings.workers, tick=tick)
+    return logits, info

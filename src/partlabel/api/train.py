@@ -1,0 +1,256 @@
+"""`train`: from a table of incomplete labels and a folder of pictures to a run."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partlabel.api.tables import ReadArguments, Table, open_table
+from partlabel.errors import LabelError, PictureError, RunError, UsageError
+from partlabel.evaluation.thresholds import best_f1_thresholds
+from partlabel.files import write_json
+from partlabel.images.check import check_pictures
+from partlabel.labels import Cells, LabelTable
+from partlabel.methods.base import Method
+from partlabel.methods.build import method_class
+from partlabel.methods.catalogue import check_fit
+from partlabel.models.bundle import BundleInfo, load_bundle, save_bundle
+from partlabel.models.tagger import Tagger
+from partlabel.progress import SILENT, Reporter
+from partlabel.recovery.calibrate import fit_calibration
+from partlabel.training.build import build, compute_device, sources
+from partlabel.training.fit import Phase, fit, held_out_logits, held_out_map
+from partlabel.training.holdout import hold_out
+from partlabel.training.run_folder import RunFolder
+from partlabel.training.settings import make_settings
+
+LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+"""What `find_lr` tries on frozen maps; a tenth of each otherwise."""
+
+
+def train(
+    table: Table,
+    *,
+    images: Path | str,
+    out: Path | str,
+    broken: str = "fail",
+    drop_empty_classes: bool = False,
+    find_lr: bool | Sequence[float] = False,
+    init: Path | str | None = None,
+    reporter: Reporter = SILENT,
+    read: ReadArguments | None = None,
+    **settings: Any,
+) -> RunFolder:
+    """Train a tagger on what is known.
+
+    Args:
+        table: label table, or the path of a label file.
+        images: folder that the image names are relative to.
+        out: the run folder, new or empty.
+        broken: what to do about missing or unreadable pictures: "fail" names them, "skip" trains without them.
+        drop_empty_classes: leave out classes without a known cell instead of refusing.
+        find_lr: search the learning rate first, by the mAP of the held-out known cells; True for the built-in candidates.
+        init: a run to start from: its weights, where names and shapes agree.
+        reporter: where progress goes.
+        read: how to read the label file.
+        **settings: settings of the training (`TrainSettings`) and of the method.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        PartlabelError: bad labels, pictures or settings; each says what and where.
+    """
+    if broken not in {"fail", "skip"}:
+        raise UsageError(f"broken {broken!r} is not 'fail' or 'skip'")
+    checked = make_settings(settings, method_class(str(settings.get("method", "bce"))).Config.model_fields)
+    labels, _ = open_table(table, reporter, read or {})
+    labels = _usable_classes(labels, drop_empty_classes)
+    check_fit(checked.method, labels)
+    root = Path(images).resolve()
+    labels = _usable_pictures(labels, root, broken, reporter)
+    inputs = {
+        "table": str(table) if not isinstance(table, LabelTable) else "in memory", "images": str(root),
+        "labels_hash": labels.hash, "init": str(init) if init else None,
+    }  # fmt: skip
+    run = RunFolder.create(out, checked, inputs, labels)
+    if find_lr:
+        _search_learning_rate(run, LEARNING_RATES if find_lr is True else find_lr, labels, root, reporter)
+    return _train_phases(run, labels, root, reporter)
+
+
+def resume(out: Path | str, *, reporter: Reporter = SILENT) -> RunFolder:
+    """Go on with a run that was interrupted, from its last checkpoint.
+
+    Raises:
+        RunError: no run there, or its labels are not those it started with.
+    """
+    run = RunFolder.open(out)
+    if run.info["status"] == "done":
+        reporter.say(f"{run.path} is finished already")
+        return run
+    labels = run.labels()
+    if labels.hash != run.info["inputs"]["labels_hash"]:
+        raise RunError(f"{run.labels_path} is not what this run started with; restore the file or train anew")
+    root = Path(run.info["inputs"]["images"])
+    if run.info.get("find_lr") and "found_lr" not in run.info:
+        _search_learning_rate(run, run.info["find_lr"], labels, root, reporter)
+    return _train_phases(run, labels, root, reporter)
+
+
+def _train_phases(run: RunFolder, labels: LabelTable, root: Path, reporter: Reporter) -> RunFolder:
+    settings = run.settings
+    tagger = _selection_phase(run, labels, root, reporter)
+    if settings.refit:
+        reporter.say("training once more on all known cells")
+        nothing = hold_out(labels, 0, settings.seed).held_out
+        method, phase = _prepare(run, "refit", labels, nothing, root, reporter)
+        tagger = fit(run, phase, method, settings, reporter)
+    save_bundle(run.model, tagger, _bundle_info(run, tagger))
+    run.update(status="done")
+    return run
+
+
+def _selection_phase(run: RunFolder, labels: LabelTable, root: Path, reporter: Reporter) -> Tagger:
+    """Train without the held-out cells, then keep those cells with their logits."""
+    settings = run.settings
+    split = hold_out(labels, settings.holdout, settings.seed)
+    method, phase = _prepare(run, "selection", split.training, split.held_out, root, reporter)
+    tagger = fit(run, phase, method, settings, reporter)
+    if split.held_out.states.size:
+        device = compute_device(settings)
+        with reporter.track("scoring held-out cells") as tick:
+            logits = held_out_logits(tagger.to(device), phase, device=device, workers=settings.workers, tick=tick)
+        tagger.cpu()
+        value, classes = held_out_map(logits, split.held_out, len(labels.classes))
+        run.write_held_out(split.held_out, logits, labels)
+        run.update(held_out={"mAP": None if np.isnan(value) else value, "classes": classes, **_signs(split.held_out)})
+    return tagger
+
+
+def _prepare(
+    run: RunFolder, name: str, table: LabelTable, held_out: Cells, root: Path, reporter: Reporter
+) -> tuple[Method[Any], Phase]:
+    settings = run.settings
+    method = build(settings, table.classes)
+    init = run.info["inputs"].get("init")
+    if init:
+        _take_weights(method.tagger, Path(init), reporter)
+    training, scoring = sources(settings, method.tagger.backbone, method.views, table.images, root, reporter)
+    return method, Phase(name, table, held_out, training, scoring)
+
+
+def _bundle_info(run: RunFolder, tagger: Tagger) -> BundleInfo:
+    """Thresholds and calibration from the held-out cells, where these have both signs."""
+    thresholds, calibration = None, None
+    if (run.path / "held_out.parquet").is_file():
+        logits, states, class_index = run.held_out(tagger.classes)
+        if (states > 0).any() and (states < 0).any():
+            calibration = fit_calibration(logits, states, class_index, tagger.classes).to_json()
+            thresholds = tuple(best_f1_thresholds(*_spread(logits, states, class_index, len(tagger.classes))).values.tolist())
+    return BundleInfo(
+        backbone=tagger.backbone.spec, head=tagger.head_spec, classes=tagger.classes, method=run.settings.method,
+        thresholds=thresholds, calibration=calibration,
+    )  # fmt: skip
+
+
+def _spread(
+    logits: NDArray[np.float64], states: NDArray[np.int8], class_index: NDArray[np.int64], classes: int
+) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+    """Cells as sparse rows: one row a cell would be wasteful, so the n-th cell of each class goes to row n."""
+    order = np.argsort(class_index, kind="stable")
+    sizes = np.bincount(class_index, minlength=classes)
+    row = np.arange(order.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    scores, dense = np.zeros((int(sizes.max()), classes)), np.zeros((int(sizes.max()), classes), np.int8)
+    scores[row, class_index[order]], dense[row, class_index[order]] = logits[order], states[order]
+    return scores, dense
+
+
+def _search_learning_rate(
+    run: RunFolder, candidates: Sequence[float], labels: LabelTable, root: Path, reporter: Reporter
+) -> None:
+    """Train with each candidate, keep the one whose held-out mAP is best, and adopt its training as this run's."""
+    settings = run.settings
+    run.update(find_lr=list(candidates))
+    rates = (
+        [rate if settings.freeze else rate / 10 for rate in candidates] if candidates is LEARNING_RATES else list(candidates)
+    )
+    found: dict[float, float | None] = {}
+    for rate in rates:
+        trial = RunFolder(run.path / "find_lr" / f"{rate:g}")
+        if not (trial.path / "run.json").is_file():
+            shutil.rmtree(trial.path, ignore_errors=True)
+            trial_settings = settings.model_copy(update={"lr": rate, "refit": False})
+            trial = RunFolder.create(trial.path, trial_settings, run.info["inputs"], labels)
+        if "held_out" not in trial.info:
+            reporter.say(f"learning rate {rate:g}")
+            _selection_phase(trial, labels, root, reporter)
+        found[rate] = trial.info["held_out"]["mAP"]
+    scored = {rate: value for rate, value in found.items() if value is not None}
+    if not scored:
+        raise LabelError("the held-out cells have no class with both signs, so no learning rate can be chosen; set --lr")
+    best = max(scored, key=lambda rate: scored[rate])
+    reporter.say(
+        f"learning rate {best:g} is best on the held-out cells: " + json.dumps({f"{k:g}": v for k, v in found.items()})
+    )
+    write_json(run.path / "config.json", settings.model_copy(update={"lr": best}).model_dump(mode="json"))
+    winner = run.path / "find_lr" / f"{best:g}"
+    shutil.copytree(winner / "checkpoints", run.path / "checkpoints", dirs_exist_ok=True)
+    shutil.copyfile(winner / "log.csv", run.path / "log.csv")
+    run.update(found_lr={f"{rate:g}": value for rate, value in found.items()})
+
+
+def _usable_classes(labels: LabelTable, drop: bool) -> LabelTable:
+    counts = labels.counts_by_class()
+    known = counts.present + counts.absent
+    empty = [labels.classes[column] for column in np.flatnonzero(known == 0)]
+    if not empty:
+        return labels
+    if not drop or len(empty) == len(labels.classes):
+        shown = ", ".join(repr(name) for name in empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
+        raise LabelError(
+            f"{len(empty)} of {len(labels.classes)} classes have no known cell and cannot be learned: {shown}; label some "
+            "pictures, choose --classes, or leave them out with --drop-empty-classes"
+        )
+    return labels.select_classes(np.flatnonzero(known > 0))
+
+
+def _usable_pictures(labels: LabelTable, root: Path, broken: str, reporter: Reporter) -> LabelTable:
+    with reporter.track("checking pictures") as tick:
+        problems = check_pictures(root, labels.images, progress=tick)
+    if not problems:
+        return labels
+    if len(problems) == len(labels):
+        raise PictureError(
+            f"none of the {len(labels)} pictures of the table can be read below {root}; first: {problems[0].reason}"
+        )
+    if broken == "fail":
+        shown = "; ".join(problem.reason for problem in problems[:3])
+        raise PictureError(
+            f"{len(problems)} of {len(labels)} pictures cannot be used: {shown}{'; ...' if len(problems) > 3 else ''}; "
+            "repair them (`partlabel look` lists all) or train without them with --broken skip"
+        )
+    reporter.say(f"training without {len(problems)} pictures that cannot be read; `partlabel look` lists them")
+    bad = {problem.image for problem in problems}
+    return labels.select_images(np.asarray([row for row, name in enumerate(labels.images) if name not in bad]))
+
+
+def _take_weights(tagger: Tagger, run: Path, reporter: Reporter) -> None:
+    """Weights of an earlier run wherever name and shape agree; class rows follow the class names."""
+    other, info = load_bundle(RunFolder.open(run).model)
+    theirs, mine = other.state_dict(), tagger.state_dict()
+    taken = {name: value for name, value in theirs.items() if name in mine and mine[name].shape == value.shape}
+    if info.classes != tagger.classes:
+        taken = {name: value for name, value in taken.items() if not name.startswith("head.")}
+    if not taken:
+        raise RunError(f"no weight of {run} fits this backbone and head")
+    tagger.load_state_dict({**mine, **taken})
+    reporter.say(f"{len(taken)} of {len(mine)} tensors start from {run}")
+
+
+def _signs(cells: Cells) -> dict[str, int]:
+    return {"present": int((cells.states > 0).sum()), "absent": int((cells.states < 0).sum())}

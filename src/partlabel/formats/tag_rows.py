@@ -1,0 +1,162 @@
+"""The rows of tag lists, from CSV and from JSON Lines."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from partlabel.errors import LabelError
+from partlabel.formats.header import closest, columns_of
+from partlabel.formats.reading import ReadOptions, Tally
+from partlabel.formats.text import TextFile, even_records
+from partlabel.labels import State
+
+EVERY_IMAGE = "*"
+DEFAULT_SEPARATOR = ";"
+SEPARATORS = ";|,"
+_LISTS = {"present": State.PRESENT, "absent": State.ABSENT, "unknown": State.UNKNOWN}
+
+
+class TagRow(NamedTuple):
+    """An image and its tags, as (class, state)."""
+
+    line: int
+    image: str
+    tags: list[tuple[str, State]]
+
+
+class Declaration(NamedTuple):
+    """Classes, and what unlisted cells of a class are."""
+
+    line: int
+    classes: list[str]
+    unlisted: list[tuple[str, State]]
+
+
+def csv_rows(text: TextFile, options: ReadOptions, tally: Tally) -> Iterator[TagRow | Declaration]:
+    """Rows of a CSV; `tally` counts them."""
+    rows = even_records(text)
+    columns = columns_of(text.path, next(rows)[1], options)
+    image_column = columns.required("image")
+    roles = {role: column for role in _LISTS if (column := columns.named(role)) is not None}
+    if not roles.keys() & {"present", "absent"}:
+        columns.required("present")
+    tally.ignored_columns = columns.others([image_column, *roles.values()])
+    splitter = _Splitter(text, options.separator)
+    for line, cells in rows:
+        tally.rows_read += 1
+        image = cells[image_column]
+        tags = [(name, _LISTS[role]) for role, column in roles.items() for name in splitter.split(cells[column], line)]
+        if image not in {"", EVERY_IMAGE}:
+            if tally.keeps({name: cells[column] for name, column in columns.where.items()}):
+                yield TagRow(line, image, tags)
+        elif not tags:
+            tally.skip(line, "image and lists are empty" if not image else "a row for every image without a class")
+        else:
+            yield _csv_declaration(text, line, image, tags)
+    splitter.check()
+
+
+def _csv_declaration(text: TextFile, line: int, image: str, tags: list[tuple[str, State]]) -> Declaration:
+    wrong = next((name for name, state in tags if state == State.PRESENT or (not image and state == State.ABSENT)), None)
+    if wrong is not None:
+        rule = (
+            "a row for every image ('*') has only absent and unknown classes"
+            if image
+            else "a row without an image declares classes, all in its unknown cell"
+        )
+        raise LabelError(f"{text.path}, line {line}: {rule}; here class {wrong!r} stands elsewhere. Is the image name missing?")
+    return Declaration(line, [] if image else [name for name, _ in tags], tags if image else [])
+
+
+class _Splitter:
+    """Splits cells at the separator; refuses a file where it never occurs, but another usual one does and none was said."""
+
+    def __init__(self, text: TextFile, separator: str | None) -> None:
+        self.path, self.separator = text.path, separator or DEFAULT_SEPARATOR
+        self.sure = separator is not None
+        self.doubt: tuple[int, str] | None = None
+
+    def split(self, cell: str, line: int) -> list[str]:
+        if not self.sure and cell:
+            self.sure = self.separator in cell
+            other = next((mark for mark in SEPARATORS if mark in cell), None)
+            if other is not None and self.doubt is None:
+                self.doubt = line, other
+        return [name for part in cell.split(self.separator) if (name := part.strip())]
+
+    def check(self) -> None:
+        if not self.sure and self.doubt is not None:
+            line, other = self.doubt
+            raise LabelError(
+                f"{self.path}: no list holds the separator {self.separator!r}, but line {line} holds {other!r}; say which one "
+                f"stands between names, for example --separator '{other}'"
+            )
+
+
+def json_rows(text: TextFile, options: ReadOptions, tally: Tally) -> Iterator[TagRow | Declaration]:
+    """Rows of JSON Lines; `tally` counts them."""
+    keys: dict[str, None] = {}
+    with text.path.open(encoding=text.codec) as stream:
+        for line, raw in enumerate(stream, 1):
+            if not raw.strip():
+                continue
+            tally.rows_read += 1
+            place = f"{text.path}, line {line}"
+            record = _parse(raw, place)
+            keys.update(dict.fromkeys(record))
+            record = {key: value for key, value in record.items() if key not in options.ignore}
+            if "image" not in record and "classes" in record:
+                absent = _names(record, "unlisted_absent", place)
+                yield Declaration(line, _names(record, "classes", place), [(name, State.ABSENT) for name in absent])
+            elif tally.keeps({key: _as_text(record.get(key, "")) for key in options.where}):
+                tags = [(name, state) for role, state in _LISTS.items() for name in _names(record, role, place)]
+                yield TagRow(line, _image(record, place), tags)
+    for wanted in (*options.where, *options.ignore):
+        if wanted not in keys:
+            raise LabelError(f"{text.path} has no key {wanted!r}; {closest(wanted, keys)}")
+    used = {"image", "classes", "unlisted_absent", *_LISTS} - {*options.ignore}
+    tally.ignored_columns = tuple(key for key in keys if key not in used and key not in options.where)
+
+
+def _parse(raw: str, place: str) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        record = dict(pairs)
+        if len(record) < len(pairs):
+            raise LabelError(f"{place}: a key occurs twice in {[key for key, _ in pairs]}; merge the two")
+        return record
+
+    try:
+        record = json.loads(raw, object_pairs_hook=unique)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise LabelError(f"{place} is no JSON object ({error}); write one object a line") from error
+    if not isinstance(record, dict):
+        raise LabelError(f'{place} is no JSON object; write for example {{"image": "a.jpg", "present": ["cat"], "absent": []}}')
+    return record
+
+
+def _image(record: dict[str, Any], place: str) -> str:
+    image = record.get("image")
+    if not isinstance(image, str) or not image:
+        raise LabelError(f'{place}: "image" is {image!r}; it must be a name as text')
+    _check_text(image, place)
+    return image
+
+
+def _names(record: dict[str, Any], key: str, place: str) -> list[str]:
+    names = record.get(key, [])
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise LabelError(f'{place}: "{key}" is {str(names)[:80]!r}; it must be a list of class names as text')
+    for name in names:
+        _check_text(name, place)
+    return names
+
+
+def _check_text(name: str, place: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise LabelError(f"{place}: the name {name!r} is no valid Unicode (half of a character); correct it") from error
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,135 @@
+"""Text files of unknown origin: encoding, CSV records with their line numbers, and CSV quoting."""
+
+import codecs
+import csv
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from partlabel.errors import LabelError
+
+_CHUNK = 1 << 22
+_CELL_LIMIT = 1 << 27  # characters; the csv module's own limit is below one declaration of some thousand classes
+_NAMES = {"utf-8": "UTF-8", "utf-8-sig": "UTF-8 with BOM", "utf-16": "UTF-16"}
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """A file that was read through once and holds clean text.
+
+    Args:
+        path: the file.
+        codec: Python's name of its encoding.
+        quoted: whether a double quote occurs anywhere.
+    """
+
+    path: Path
+    codec: str
+    quoted: bool
+
+    @property
+    def encoding(self) -> str:
+        """The encoding as people write it."""
+        return _NAMES[self.codec]
+
+
+def examine(path: Path) -> TextFile:
+    """Find the encoding from the byte order mark (UTF-8 without one) and check every byte.
+
+    Raises:
+        LabelError: the file cannot be read, is empty, or holds bytes that are no text; names the line.
+    """
+    lines, quoted, blank = 1, False, True
+    try:
+        with path.open("rb") as stream:
+            codec = _codec(stream.read(4))
+            stream.seek(0)
+            decoder = codecs.getincrementaldecoder(codec)()
+            while True:
+                chunk = stream.read(_CHUNK)
+                text = decoder.decode(chunk, final=not chunk)
+                if "\0" in text:
+                    line = lines + text[: text.index("\0")].count("\n")
+                    raise LabelError(
+                        f"{path}, line {line} holds a zero byte: this is no text file, or UTF-16 without a byte order mark; "
+                        "save it as UTF-8"
+                    )
+                lines, quoted, blank = lines + text.count("\n"), quoted or '"' in text, blank and not text.strip()
+                if not chunk:
+                    break
+    except UnicodeDecodeError as error:
+        line = lines + error.object[: error.start].decode(codec, "ignore").count("\n")
+        byte = error.object[error.start]
+        raise LabelError(f"{path}, line {line}: byte 0x{byte:02x} is not {_NAMES[codec]}; save the file as UTF-8") from error
+    except OSError as error:
+        raise LabelError(f"{path} cannot be read: {error.strerror}") from error
+    if blank:
+        raise LabelError(f"{path} is empty; a label file starts with a header or a record")
+    return TextFile(path, codec, quoted)
+
+
+def _codec(head: bytes) -> str:
+    if head.startswith(codecs.BOM_UTF8):
+        return "utf-8-sig"
+    return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
+
+
+def records(text: TextFile) -> Iterator[tuple[int, list[str]]]:
+    """CSV records that are not blank lines, each with the line it starts on (from 1).
+
+    Raises:
+        LabelError: a quoted cell is not closed, or text follows its closing quote; names the line.
+    """
+    csv.field_size_limit(_CELL_LIMIT)
+    with text.path.open(encoding=text.codec, newline="") as stream:
+        reader = csv.reader(stream, strict=True)
+        start = 1
+        try:
+            for cells in reader:
+                if cells:
+                    yield start, cells
+                start = reader.line_num + 1
+        except csv.Error as error:
+            raise LabelError(
+                f"{text.path}: the record that starts on line {start} has a broken quoted cell ({error}); close the quote, "
+                'and write a quote inside a quoted cell twice ("")'
+            ) from error
+
+
+def even_records(text: TextFile) -> Iterator[tuple[int, list[str]]]:
+    """`records`, all as wide as the first one.
+
+    Raises:
+        LabelError: a record has more or fewer cells; names the line.
+    """
+    width = None
+    for line, cells in records(text):
+        width = len(cells) if width is None else width
+        if len(cells) != width:
+            raise ragged(text.path, line, len(cells), width)
+        yield line, cells
+
+
+def ragged(path: Path, line: int, cells: int, width: int) -> LabelError:
+    """The error for a record of the wrong width."""
+    hint = "a trailing comma, or a name with a comma that is not quoted?" if cells > width else "a missing comma?"
+    return LabelError(f"{path}, line {line} has {cells} cell{'s' * (cells != 1)}, but the header has {width}: {hint}")
+
+
+def lines_of(text: TextFile, wanted: Iterable[int]) -> dict[int, int]:
+    """Line of each wanted record; records count from 0, the header included. Reads the file again, as far as needed."""
+    missing = set(wanted)
+    found: dict[int, int] = {}
+    if missing:
+        last = max(missing)
+        for number, (line, _) in enumerate(records(text)):
+            if number in missing:
+                found[number] = line
+            if number == last:
+                break
+    return found
+
+
+def quote(cell: str) -> str:
+    """A CSV cell, quoted where it must be. The csv module of Python 3.11 leaves a carriage return bare."""
+    return '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in ',"\r\n') else cell

@@ -1,0 +1,61 @@
+"""From the name of a picture in a label file to its path under the image folder, and never out of it."""
+
+import os
+from pathlib import Path, PurePath
+
+from partlabel.errors import PictureError
+
+
+def image_root(root: Path | str) -> Path:
+    """The image folder as a path.
+
+    Raises:
+        PictureError: there is no such folder.
+    """
+    folder = Path(root)
+    if not os.path.isdir(folder):
+        what = "is a file, not a folder" if os.path.exists(folder) else "does not exist"
+        raise PictureError(f"image folder {str(folder)!r} {what}; give the folder that the picture names start from")
+    return folder
+
+
+def resolve(root: Path | str, name: str) -> Path:
+    """Path of the picture `name` under the image folder `root`; the file itself need not exist.
+
+    Label files come from elsewhere, so a name may not lead out of the folder: neither by its spelling (absolute, or `..`
+    past the top, even where it would come back), nor through a link inside the folder whose target lies outside. The folder
+    itself may be a link or lie behind one. Backslashes are read as `/` only where no file has the literal name.
+
+    Raises:
+        PictureError: the name leaves the folder or cannot be a file name, or the folder does not exist.
+    """
+    folder = image_root(root)
+    path = folder / _relative(name)
+    if "\\" in name and not os.path.lexists(path):
+        path = folder / _relative(name.replace("\\", "/"))
+    # os.path.realpath and not Path.resolve, which raises on a loop of links.
+    target, top = PurePath(os.path.realpath(path)), PurePath(os.path.realpath(folder))
+    if not target.is_relative_to(top):
+        raise PictureError(
+            f"picture {name!r} is a link to {str(target)!r}, outside the image folder {str(folder)!r}; "
+            "copy the picture into the folder"
+        )
+    return path
+
+
+def _relative(name: str) -> str:
+    """The name without `.` and `..`, if it stays below the top."""
+    if "\0" in name:
+        raise PictureError(f"picture name {name!r} holds a NUL byte; correct the name in the label file")
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        raise PictureError(f"picture name {name!r} cannot be a file name; correct the encoding of the label file") from None
+    if PurePath(name).anchor:
+        raise PictureError(f"picture name {name!r} is absolute; names are relative to the image folder")
+    plain = os.path.normpath(name)
+    if plain == ".":
+        raise PictureError(f"picture name {name!r} names the image folder itself, not a picture")
+    if PurePath(plain).parts[0] == "..":
+        raise PictureError(f"picture name {name!r} leads out of the image folder; names may not climb above it with '..'")
+    return plain

@@ -1,0 +1,136 @@
+"""The views of a picture that a network is shown: plain, weakly and strongly augmented."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+from torchvision.transforms import v2
+
+from partlabel.errors import UsageError
+
+VIEW_KINDS = ("plain", "weak", "strong")
+
+Channels = tuple[float, float, float]
+View = Callable[[Image.Image], Float[Tensor, "3 h w"]]
+
+# Widest change of the aspect ratio by a random crop, as in Inception's random resized crop (Szegedy et al. 2015).
+_STRETCH = 4 / 3
+_CUTOUT_SIDE = 0.5
+
+
+class ViewSettings(BaseModel):
+    """How pictures become tensors; kept with a model, because prediction must repeat it.
+
+    Args:
+        size: side of the square view, in pixels.
+        mean: mean of the red, green and blue channel on the 0..1 scale, subtracted; the default is ImageNet's.
+        std: standard deviation of the same, divided by.
+        interpolation: filter of the resizing, always antialiased.
+        crop: "squash" resizes the whole picture to a square whatever its shape, so that no labelled thing is cut off (as in
+            CLSL); "center" keeps the shape and takes the central square.
+        crop_scale: smallest share of the area that the random crop of weak and strong views keeps; 1 crops nothing.
+            0.6 is ours: published recipes go from no crop (CLSL) down to a quarter (PU-MLC), and a crop can cut off what a
+            label names.
+        flip: weak and strong views are mirrored half of the time; switch it off where left and right matter (digits, text).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: int = Field(default=224, ge=1)
+    mean: Channels = (0.485, 0.456, 0.406)
+    std: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (
+        0.229,
+        0.224,
+        0.225,
+    )
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    crop: Literal["squash", "center"] = "squash"
+    crop_scale: float = Field(default=0.6, gt=0, le=1)
+    flip: bool = True
+
+    @property
+    def decode_side(self) -> int:
+        """Shorter side, in pixels, that a picture must be decoded with so that no view of it has to be enlarged."""
+        return math.ceil(self.size / math.sqrt(self.crop_scale * max(self.crop_scale, 1 / _STRETCH)))
+
+
+def build_view(kind: str, settings: ViewSettings) -> View:
+    """The transform from an RGB picture to one view of it, float32 `[3, size, size]`, normalised.
+
+    "plain" resizes and draws nothing. "weak" is a random crop (see `ViewSettings.crop_scale`) and a random mirroring. "strong"
+    is weak, then Cutout of one rectangle in a random colour, then RandAugment, in the order of CLSL's code; RandAugment has
+    torchvision's defaults (2 operations at magnitude 9 of 30; none of them mirrors). All draws come from torch's global
+    CPU generator.
+
+    Raises:
+        UsageError: there is no such kind.
+    """
+    if kind not in VIEW_KINDS:
+        raise UsageError(f"there is no view {kind!r}; choose from {', '.join(VIEW_KINDS)}")
+    steps: list[Callable[[Any], Any]] = []
+    if kind != "plain":
+        steps.append(_RandomCrop(settings))
+        if settings.flip:
+            steps.append(v2.RandomHorizontalFlip())
+    elif settings.crop == "squash":
+        steps.append(v2.Resize((settings.size, settings.size), settings.interpolation))
+    else:
+        steps += [v2.Resize(settings.size, settings.interpolation), v2.CenterCrop(settings.size)]
+    if kind == "strong":
+        steps += [_cutout, v2.RandAugment()]
+    # Contiguous, because a batch may inherit the channels-last strides, and convolutions then round differently.
+    steps += [v2.PILToTensor(), Tensor.contiguous, v2.ToDtype(torch.float32, scale=True)]
+    steps.append(v2.Normalize(settings.mean, settings.std))
+    view: View = v2.Compose(steps)
+    return view
+
+
+@dataclass(frozen=True)
+class _RandomCrop:
+    """A random part of the picture, resized to the square.
+
+    Unlike torchvision's RandomResizedCrop, whose parts are near square in pixels, the parts have about the shape of the frame
+    that the plain view shows: the whole picture when it is squashed. So training and testing distort alike, and a wide
+    picture loses no more than a square one.
+    """
+
+    settings: ViewSettings
+
+    def __call__(self, picture: Image.Image) -> Image.Image:
+        size = self.settings.size
+        frame = picture.size if self.settings.crop == "squash" else (min(picture.size),) * 2
+        area = _uniform(self.settings.crop_scale, 1)
+        widest = min(_STRETCH, 1 / area)  # beyond it a side would leave the frame
+        stretch = math.exp(_uniform(-math.log(widest), math.log(widest)))
+        width = max(1, round(frame[0] * math.sqrt(area * stretch)))
+        height = max(1, round(frame[1] * math.sqrt(area / stretch)))
+        left, top = _below(picture.width - width + 1), _below(picture.height - height + 1)
+        cropped: Image.Image = v2.functional.resized_crop(
+            picture, top, left, height, width, [size, size], v2.InterpolationMode(self.settings.interpolation)
+        )
+        return cropped
+
+
+def _cutout(picture: Image.Image) -> Image.Image:
+    """Paint one rectangle of half the picture's sides, centred anywhere and cut at the border (DeVries & Taylor 2017)."""
+    width, height = picture.size
+    half_width, half_height = round(width * _CUTOUT_SIDE / 2), round(height * _CUTOUT_SIDE / 2)
+    x, y = _below(width), _below(height)
+    box = (max(0, x - half_width), max(0, y - half_height), min(width, x + half_width), min(height, y + half_height))
+    painted = picture.copy()
+    painted.paste((_below(256), _below(256), _below(256)), box)
+    return painted
+
+
+def _uniform(low: float, high: float) -> float:
+    return low + (high - low) * float(torch.rand(()))
+
+
+def _below(limit: int) -> int:
+    return int(torch.randint(limit, ()))

@@ -1,0 +1,1 @@
+"""Methods, one paper a file; `catalogue` names them without importing torch."""

@@ -1,0 +1,70 @@
+"""Asymmetric loss on known cells, and the focal loss as its symmetric case.
+
+Ridnik et al.: Asymmetric Loss for Multi-Label Classification, ICCV 2021. Lin et al.: Focal Loss, ICCV 2017.
+Loss per known cell: see `losses.asymmetric`. Assumes of labels: both signs known somewhere; unknown is ignored.
+Known deviation: the public code sums over the batch; here the sum is divided by the number of known cells, which with Adam
+changes nothing but the scale ("sum" is an option).
+"""
+
+import torch
+from torch import Tensor
+
+from partlabel.losses.asymmetric import asymmetric_cells
+from partlabel.losses.normalization import Normalization, normalize
+from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
+from partlabel.methods.distributed import per_process_total
+from partlabel.models.heads import HeadSpec, Pool
+
+
+class AsymmetricConfig(MethodConfig):
+    """Settings of `asl`."""
+
+    gamma_positive: float = 0.0
+    """Focusing of present cells. Official training script: 0 (the class default there is 1)."""
+    gamma_negative: float = 4.0
+    """Focusing of absent cells. Paper and official script: 4."""
+    clip: float = 0.05
+    """Probability margin of absent cells. Paper: 0.05."""
+    detach_weight: bool = True
+    """No gradient through the focusing weight. Official training script."""
+    normalization: Normalization = "batch"
+    """What the sum is divided by. Ours; official code: "sum"."""
+    pool: Pool = "avg"
+    """Pooling of the head ("avg" or "max"). The papers use average pooling."""
+
+
+class Asymmetric(Method[AsymmetricConfig]):
+    """Asymmetric loss on known cells."""
+
+    Config = AsymmetricConfig
+    batch_global = ("number of known cells",)
+
+    @classmethod
+    def head(cls, config: AsymmetricConfig) -> HeadSpec:
+        """A pooled head."""
+        return HeadSpec(kind="pooled", settings={"pool": config.pool})
+
+    def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
+        """Known cells only."""
+        known, config = labels != 0, self.config
+        cells = asymmetric_cells(
+            outputs["logits"].float(), (labels == 1).to(torch.float32), gamma_positive=config.gamma_positive,
+            gamma_negative=config.gamma_negative, clip=config.clip, detach_weight=config.detach_weight,
+        )  # fmt: skip
+        return {"total": normalize(cells, known, config.normalization, batch_total=per_process_total(known.sum()))}
+
+
+class FocalConfig(AsymmetricConfig):
+    """Settings of `focal`: gamma 2 on both sides and no clip (paper: gamma 2)."""
+
+    gamma_positive: float = 2.0
+    gamma_negative: float = 2.0
+    clip: float = 0.0
+    detach_weight: bool = False
+    """The focal loss differentiates its weight (paper)."""
+
+
+class Focal(Asymmetric):
+    """Focal loss on known cells."""
+
+    Config = FocalConfig

@@ -1,0 +1,48 @@
+"""Binary cross-entropy on known cells, unknown ignored; with the normaliser of partial BCE as an option.
+
+Durand, Mehrasa, Mori: Learning a Deep ConvNet for Multi-Label Classification with Partial Labels, CVPR 2019.
+Loss: sum over known cells of [present: -log p; absent: -log(1 - p)], divided as `normalization` says.
+Assumes of labels: both signs known somewhere. Known deviations: the paper's graph network and curriculum are not part of this.
+"""
+
+from torch import Tensor
+
+from partlabel.losses.bce import bce_cells
+from partlabel.losses.normalization import Normalization, normalize
+from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
+from partlabel.methods.distributed import per_process_total
+from partlabel.models.heads import HeadSpec, Pool
+
+
+class KnownBCEConfig(MethodConfig):
+    """Settings of `bce`."""
+
+    normalization: Normalization = "batch"
+    """What the sum is divided by. Default: the BN-BCE of saliency regularization, the strongest in its Table 2."""
+    g_alpha: float = -4.45
+    """g(p) = g_alpha · p^g_gamma + g_beta of "partial_bce". Two public re-implementations; g(0.1) = 5.005, g(1) = 1."""
+    g_beta: float = 5.45
+    g_gamma: float = 1.0
+    pool: Pool = "avg"
+    """Pooling of the head ("avg" or "max"). The papers use average pooling."""
+
+
+class KnownBCE(Method[KnownBCEConfig]):
+    """Binary cross-entropy on known cells."""
+
+    Config = KnownBCEConfig
+    batch_global = ("number of known cells",)
+
+    @classmethod
+    def head(cls, config: KnownBCEConfig) -> HeadSpec:
+        """A pooled head."""
+        return HeadSpec(kind="pooled", settings={"pool": config.pool})
+
+    def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
+        """Known cells only."""
+        known, config = labels != 0, self.config
+        total = normalize(
+            bce_cells(outputs["logits"], labels), known, config.normalization,
+            batch_total=per_process_total(known.sum()), g=(config.g_alpha, config.g_beta, config.g_gamma),
+        )  # fmt: skip
+        return {"total": total}

@@ -1,0 +1,51 @@
+"""From a method's name and settings to the method, with its head on a backbone."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from pydantic import ValidationError
+
+from partlabel.errors import UsageError
+from partlabel.methods.base import Method, MethodConfig
+from partlabel.methods.catalogue import entry
+from partlabel.models.backbone import Backbone
+from partlabel.models.tagger import Tagger
+
+
+def method_class(name: str) -> type[Method[Any]]:
+    """The class of a method; imports its module.
+
+    Raises:
+        UsageError: no such method.
+    """
+    module, _, attribute = entry(name).location.partition(":")
+    return getattr(import_module(f"partlabel.methods.{module}"), attribute)  # type: ignore[no-any-return]
+
+
+def method_config(name: str, settings: Mapping[str, Any]) -> MethodConfig:
+    """Checked settings of a method.
+
+    Raises:
+        UsageError: a setting is unknown or out of range.
+    """
+    config = method_class(name).Config
+    try:
+        return config(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "settings"
+        known = ", ".join(config.model_fields)
+        raise UsageError(f"method {name}: {where}: {first['msg'].lower()}; its settings are {known}") from error
+
+
+def build_method(name: str, settings: Mapping[str, Any], backbone: Backbone, classes: tuple[str, ...]) -> Method[Any]:
+    """A method ready to train.
+
+    Raises:
+        UsageError: unknown method or setting, or a frozen backbone where the method must change it.
+    """
+    kind, config = method_class(name), method_config(name, settings)
+    if kind.needs_backbone and backbone.freeze:
+        raise UsageError(f"method {name} changes or differentiates the whole backbone; train it without --freeze")
+    return kind(Tagger(backbone, kind.head(config), classes), config)

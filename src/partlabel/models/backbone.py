@@ -1,0 +1,185 @@
+"""A timm network as a source of feature maps, whatever layout its family uses, with an optional frozen part."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from partlabel.errors import UsageError
+from partlabel.models.cut import Cut, cut_before_last_stages
+
+
+class BackboneSpec(BaseModel):
+    """All that is needed to build the same architecture again without its pretrained weights, and to feed it pictures."""
+
+    model_config = ConfigDict(frozen=True)
+
+    architecture: str
+    model_args: dict[str, Any] = {}
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str = "bicubic"
+
+
+class Backbone(nn.Module):
+    """Pictures to feature maps `[B, d, h, w]`, split into a frozen `trunk` and a trainable `tail`.
+
+    `forward` is `tail(trunk(pictures))`. With nothing frozen the trunk is empty; with everything frozen the tail is. The trunk
+    is kept in eval mode without gradients, so that its output may be computed once and cached.
+
+    Args:
+        spec: what to build.
+        network: the timm network, without classifier.
+        freeze: freeze the network (all of it but the last `train_last` stages).
+        train_last: how many of the last stages stay trainable when frozen.
+
+    Raises:
+        UsageError: the network gives no maps, or cannot be cut before its last stages.
+    """
+
+    def __init__(self, spec: BackboneSpec, network: nn.Module, *, freeze: bool = False, train_last: int = 0) -> None:
+        super().__init__()
+        if train_last and not freeze:
+            raise UsageError("train_last says how much of a frozen network to train; it needs freeze")
+        self.spec = spec
+        self.network = network
+        self.num_features = int(network.num_features)  # type: ignore[arg-type]
+        self.freeze, self.train_last = freeze, train_last
+        self._cut: Cut | None = cut_before_last_stages(network, train_last, spec.size) if train_last else None
+        for parameter in self._frozen_parameters():
+            parameter.requires_grad_(False)
+
+    def forward(self, pictures: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch features h w"]:
+        """Feature maps of normalised pictures."""
+        return self.tail(self.trunk(pictures))
+
+    def trunk(self, pictures: Float[Tensor, "batch 3 height width"]) -> Tensor:
+        """The frozen part: feature maps, the input of the trainable stages, or the pictures themselves if nothing is frozen."""
+        if not self.freeze:
+            return pictures
+        with torch.no_grad():
+            if self._cut is not None:
+                return self._cut.before(pictures)
+            return self._as_maps(self.network.forward_features(pictures))  # type: ignore[operator]
+
+    def tail(self, trunk_output: Tensor) -> Float[Tensor, "batch features h w"]:
+        """The trainable part, from what `trunk` returns to maps."""
+        if not self.freeze:
+            return self._as_maps(self.network.forward_features(trunk_output))  # type: ignore[operator]
+        if self._cut is not None:
+            return self._as_maps(self._cut.after(trunk_output))
+        return trunk_output
+
+    def trunk_state(self) -> dict[str, Tensor]:
+        """Weights and statistics of the frozen part; all of them if nothing is left trainable."""
+        tail = {
+            id(t) for module in (self._cut.modules if self._cut else ()) for t in module.state_dict(keep_vars=True).values()
+        }
+        return {name: t for name, t in self.state_dict(keep_vars=True).items() if id(t) not in tail}
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """Training mode for the trainable part only: frozen batch norms keep their statistics."""
+        super().train(mode and not self.freeze)
+        if mode and self._cut is not None:
+            for module in self._cut.modules:
+                module.train()
+        return self
+
+    def _frozen_parameters(self) -> Iterator[nn.Parameter]:
+        if not self.freeze:
+            return
+        trained = {id(p) for module in (self._cut.modules if self._cut else ()) for p in module.parameters()}
+        yield from (p for p in self.network.parameters() if id(p) not in trained)
+
+    def _as_maps(self, features: Tensor) -> Tensor:
+        """Timm gives [B, d, h, w], [B, h, w, d] or [B, tokens, d] by family."""
+        d = self.num_features
+        if features.ndim == 4:
+            channels_last = getattr(self.network, "output_fmt", None) == "NHWC" or features.shape[1] != d
+            return features.permute(0, 3, 1, 2) if channels_last else features
+        if features.ndim == 3 and features.shape[-1] == d:
+            tokens = features[:, int(getattr(self.network, "num_prefix_tokens", 0) or 0) :]
+            side = math.isqrt(tokens.shape[1])
+            if side * side == tokens.shape[1]:
+                return tokens.transpose(1, 2).reshape(tokens.shape[0], d, side, side)
+        raise UsageError(
+            f"backbone {self.spec.architecture} gives features of shape {tuple(features.shape)}, which are no square maps of "
+            f"{d} channels; choose another backbone or a square picture size"
+        )
+
+
+def create_backbone(
+    name: str, *, pretrained: bool = True, size: int | None = None, freeze: bool = False, train_last: int = 0
+) -> Backbone:
+    """Build a backbone by timm name, `hf-hub:` name or `local-dir:` folder.
+
+    Args:
+        name: anything `timm.create_model` takes.
+        pretrained: load the pretrained weights; False starts from random ones.
+        size: side of the square input picture in pixels; the network's own by default.
+        freeze: see `Backbone`.
+        train_last: see `Backbone`.
+
+    Raises:
+        UsageError: no such backbone, or its weights cannot be had.
+    """
+    architecture, model_args = _architecture(name)
+    config: dict[str, Any]
+    try:
+        config = vars(timm.create_model(architecture, pretrained=False, num_classes=0, **model_args))["pretrained_cfg"]
+        side = size or int(config["input_size"][-1])
+        if size and config.get("fixed_input_size"):
+            model_args = {**model_args, "img_size": size}
+        network = timm.create_model(name, pretrained=pretrained, num_classes=0, **model_args)
+    except Exception as error:
+        raise UsageError(_why_not(name, pretrained, error)) from error
+    config = vars(network)["pretrained_cfg"]
+    spec = BackboneSpec(
+        architecture=architecture, model_args=model_args, size=side, mean=tuple(config["mean"]), std=tuple(config["std"]),
+        interpolation=config.get("interpolation") or "bicubic",
+    )  # fmt: skip
+    return Backbone(spec, network, freeze=freeze, train_last=train_last)
+
+
+def rebuild_backbone(spec: BackboneSpec, *, freeze: bool = False, train_last: int = 0) -> Backbone:
+    """The architecture of a spec with random weights; its weights come from a bundle."""
+    network = timm.create_model(spec.architecture, pretrained=False, num_classes=0, **spec.model_args)
+    return Backbone(spec, network, freeze=freeze, train_last=train_last)
+
+
+def _architecture(name: str) -> tuple[str, dict[str, Any]]:
+    """Plain architecture name and its arguments, for names that point to a folder or hub entry as well."""
+    if name.startswith("local-dir:"):
+        path = Path(name.removeprefix("local-dir:")) / "config.json"
+        if not path.is_file():
+            raise UsageError(f"backbone folder {path.parent} has no config.json; it must be a folder saved by timm")
+        config = json.loads(path.read_text(encoding="utf-8"))
+        return config["architecture"], dict(config.get("model_args") or {})
+    if name.startswith(("hf-hub:", "hf_hub:")):
+        try:
+            _, architecture, model_args = timm.models.load_model_config_from_hf(name.split(":", 1)[1])
+        except Exception as error:
+            raise UsageError(_why_not(name, True, error)) from error
+        return architecture, dict(model_args or {})
+    return name, {}
+
+
+def _why_not(name: str, pretrained: bool, error: Exception) -> str:
+    plain = name.split(".", maxsplit=1)[0]
+    if ":" not in name and not timm.is_model(plain):
+        near = timm.list_models(f"*{plain[:8]}*")[:5]
+        return f"no backbone {name!r} in timm" + (f"; similar names: {', '.join(near)}" if near else "")
+    if pretrained:
+        return (
+            f"the weights of backbone {name!r} cannot be loaded ({type(error).__name__}: {str(error).splitlines()[0][:200]}); "
+            "give a folder with local-dir:DIR, or start from random weights with --from-scratch"
+        )
+    return f"backbone {name!r} cannot be built: {error}"

@@ -1,0 +1,105 @@
+"""Cutting a timm network before its last stages, so that what lies before can be computed once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from partlabel.errors import UsageError
+
+_AFTER_THE_MAPS = {
+    "global_pool",
+    "pool",
+    "flatten",
+    "fc_norm",
+    "head_drop",
+    "head",
+    "fc",
+    "classifier",
+    "pre_logits",
+    "head_dist",
+}
+
+
+class _Reached(Exception):
+    def __init__(self, value: Tensor) -> None:
+        self.value = value
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A network seen as `after(before(pictures))`; `modules` are the ones after the cut, in order."""
+
+    network: nn.Module
+    modules: Sequence[nn.Module]
+
+    def before(self, pictures: Tensor) -> Tensor:
+        """Run the network up to the cut and return what the first module after it would receive."""
+
+        def stop(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+            raise _Reached(arguments[0])
+
+        hook = self.modules[0].register_forward_pre_hook(stop)
+        try:
+            self.network.forward_features(pictures)  # type: ignore[operator]
+        except _Reached as reached:
+            return reached.value
+        finally:
+            hook.remove()
+        raise AssertionError("the cut was not reached")
+
+    def after(self, value: Tensor) -> Tensor:
+        """Run the modules after the cut."""
+        for module in self.modules:
+            value = module(value)
+        return value
+
+
+def cut_before_last_stages(network: nn.Module, stages: int, size: int) -> Cut:
+    """Cut a network so that its last `stages` stages, and what follows them, lie after the cut.
+
+    The cut is found by structure (the last stage containers, then the modules up to the pooling) and proved on a random
+    picture: the two halves must give what the whole gives.
+
+    Raises:
+        UsageError: this network cannot be cut that way.
+    """
+    stages_named = _stage_modules(network)
+    flat: list[nn.Module] = []
+    for name, child in network.named_children():
+        if name in _AFTER_THE_MAPS:
+            break
+        holds_stages = isinstance(child, (nn.Sequential, nn.ModuleList)) and any(part in stages_named for part in child)
+        flat.extend(child.children() if holds_stages else [child])
+    starts = [position for position, module in enumerate(flat) if module in stages_named]
+    refusal = UsageError(
+        f"{type(network).__name__} cannot be cut before its last {stages} stage(s); freeze it wholly (train_last=0) or "
+        "train it wholly"
+    )
+    if len(starts) < stages:
+        raise refusal
+    cut = Cut(network, flat[starts[-stages] :])
+    was_training = network.training
+    network.eval()
+    picture = torch.linspace(-1, 1, 3 * size * size).reshape(1, 3, size, size).sin()
+    with torch.no_grad():
+        try:
+            whole = network.forward_features(picture)  # type: ignore[operator]
+            agrees = torch.allclose(cut.after(cut.before(picture)), whole, rtol=1e-4, atol=1e-5)
+        except (RuntimeError, TypeError, AttributeError, AssertionError, IndexError) as error:
+            raise refusal from error
+    network.train(was_training)
+    if not agrees:
+        raise refusal
+    return cut
+
+
+def _stage_modules(network: nn.Module) -> set[nn.Module]:
+    """The modules that timm itself names as stages, without those that hold next to nothing (an activation, a last norm)."""
+    info = getattr(network, "feature_info", None)
+    entries = info if isinstance(info, list) else getattr(info, "info", [])
+    modules = dict(network.named_modules())
+    stages = {modules[entry["module"]] for entry in entries if entry.get("module") in modules}
+    whole = sum(parameter.numel() for parameter in network.parameters())
+    return {stage for stage in stages if sum(parameter.numel() for parameter in stage.parameters()) > 0.005 * whole}

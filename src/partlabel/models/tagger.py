@@ -1,0 +1,38 @@
+"""Tagger: backbone + head. What is trained, shipped and asked."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from partlabel.models.backbone import Backbone
+from partlabel.models.heads import HeadOutput, HeadSpec, Maps, build_head
+
+
+class Tagger(nn.Module):
+    """Pictures to logits.
+
+    Args:
+        backbone: source of maps.
+        head: which head to put on it.
+        classes: class names, in the order of the logits.
+    """
+
+    def __init__(self, backbone: Backbone, head: HeadSpec, classes: tuple[str, ...]) -> None:
+        super().__init__()
+        self.classes = classes
+        self.head_spec = head
+        self.backbone = backbone
+        self.head = build_head(head, backbone.num_features, len(classes))
+        self.takes_trunk_output = False
+
+    def forward(self, view: Tensor) -> HeadOutput:
+        """Logits `[B, C]` of normalised pictures `[B, 3, S, S]`, or of cached trunk output if `takes_trunk_output` is set."""
+        maps = self.features(view)
+        return self.head(maps)  # type: ignore[no-any-return]
+
+    def features(self, view: Tensor) -> Float[Tensor, "batch features h w"]:
+        """Feature maps of a view."""
+        return self.backbone.tail(view) if self.takes_trunk_output else self.backbone(view)
+
+    def class_maps(self, view: Tensor) -> Maps:
+        """Class maps `[B, C, h, w]` of a view."""
+        return self.head.class_maps(self.features(view))

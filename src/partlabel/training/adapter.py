@@ -1,0 +1,164 @@
+"""The one adapter between a method and Lightning's loop.
+
+All epochs run as a single Lightning epoch, because its loop resumes exactly only inside one (docs/decisions). The adapter knows
+at each step which epoch it is in.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from partlabel.errors import NotFiniteError, UsageError
+from partlabel.labels import LabelTable
+from partlabel.methods.base import Clock, Method
+from partlabel.models.tagger import Tagger
+from partlabel.training.ema import MovingAverage
+from partlabel.training.order import TrainingOrder
+from partlabel.training.settings import TrainSettings
+
+Collate = Callable[[list[Any]], Any]
+
+
+class Adapter(lightning.LightningModule):
+    """Runs a method's forward and objective on batches of (views, index), with labels taken from the table.
+
+    Args:
+        method: what to train.
+        labels: the training table; row numbers are the dataset's indices.
+        dataset: gives `{"views": {name: tensor}, "index": int}` for an (epoch, index).
+        settings: how to train.
+        collate: how to make a batch of items; torch's own by default.
+    """
+
+    def __init__(
+        self,
+        method: Method[Any],
+        labels: LabelTable,
+        dataset: Dataset[Any],
+        settings: TrainSettings,
+        collate: Collate | None = None,
+    ) -> None:
+        super().__init__()
+        if settings.accumulate > 1 and method.batch_global:
+            raise UsageError(
+                f"method {settings.method} takes its {' and '.join(method.batch_global)} over the whole batch, which "
+                "accumulate would split; use a larger batch_size or more devices instead"
+            )
+        self.method = method
+        self.average = MovingAverage(method.tagger, settings.ema) if settings.ema else None
+        self.labels, self.dataset, self.settings, self.collate = labels, dataset, settings, collate
+        self.sums: dict[str, float] = {}
+        self.after_step: Callable[[int], None] = lambda step: None
+        self._stepped = 0
+
+    def order(self, start: int = 0) -> TrainingOrder:
+        """The order of this training from a step on."""
+        world, rank = (self.trainer.world_size, self.trainer.global_rank) if self._trainer is not None else (1, 0)
+        settings = self.settings
+        return TrainingOrder(
+            len(self.labels), settings.batch_size, settings.epochs, settings.seed, rank=rank, world=world, start=start
+        )
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Batches from the step that the restored progress names."""
+        done = self.trainer.fit_loop.epoch_loop.batch_progress.state_dict()["total"]["processed"]
+        workers = self.settings.workers
+        return DataLoader(
+            self.dataset, batch_sampler=self.order(done), num_workers=workers, collate_fn=self.collate,
+            persistent_workers=False, pin_memory=torch.cuda.is_available() and workers > 0,
+        )  # fmt: skip
+
+    def clock(self, step: int) -> Clock:
+        """Epoch and step of a batch number."""
+        order = self.order()
+        return Clock(step // order.steps_per_epoch, step, self.settings.epochs, len(order))
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Make the draws of a step (dropout, mixing) depend on (seed, step, process) alone."""
+        torch.manual_seed((self.settings.seed * 1_000_003 + batch_idx) * 1_009 + self.global_rank)
+
+    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
+        """Total loss of a batch; refuses one that is not finite."""
+        index: Tensor = batch["index"]
+        labels = torch.from_numpy(self.labels.rows(index.cpu().numpy())).to(index.device)
+        losses = self.method.objective(self.method(batch["views"]), labels, index, self.clock(batch_idx))
+        total = losses["total"]
+        if not torch.isfinite(total):
+            raise NotFiniteError(self._not_finite("the loss", index, batch_idx))
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
+        self.sums["batches"] = self.sums.get("batches", 0.0) + 1
+        self._last_index = index
+        return total
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Refuse gradients that are not finite; half precision with its loss scaler skips such steps by itself."""
+        if self.settings.amp == "fp16":
+            return
+        gradients = [parameter.grad for parameter in self.method.parameters() if parameter.grad is not None]
+        if gradients and not torch.isfinite(torch.stack(torch._foreach_norm(gradients)).sum()):
+            raise NotFiniteError(self._not_finite("a gradient", self._last_index, self.global_step))
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Let the moving average follow each optimizer step, then tell who watches how many steps are done."""
+        if self.average is not None and self.global_step != self._stepped:
+            self.average.update(self.method.tagger)
+        self._stepped = self.global_step
+        self.after_step(batch_idx + 1)
+
+    def configure_optimizers(self) -> Any:
+        """Optimizer and schedule as the settings say; weight decay spares biases and norms."""
+        settings, lr = self.settings, self.settings.learning_rate
+        trained = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
+            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer: torch.optim.Optimizer
+        if settings.optimizer == "sgd":
+            optimizer = torch.optim.SGD(groups, lr=lr, momentum=settings.momentum)
+        else:
+            optimizer = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[settings.optimizer](groups, lr=lr)
+        steps = self.optimizer_steps
+        scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
+        if settings.schedule == "onecycle":
+            scheduler = torch.optim.lr_scheduler.OneCycleLR(
+                optimizer, lr, total_steps=max(steps, 2), pct_start=settings.warmup, cycle_momentum=False
+            )
+        elif settings.schedule == "cosine":
+            scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
+        if scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    @property
+    def optimizer_steps(self) -> int:
+        """Optimizer steps of the whole training."""
+        return math.ceil(len(self.order()) / self.settings.accumulate)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Running sums of the epoch belong to the checkpoint, so that the log goes on exactly."""
+        checkpoint["epoch_sums"] = dict(self.sums)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the running sums up again."""
+        self.sums = dict(checkpoint["epoch_sums"])
+        self._stepped = int(checkpoint["global_step"])
+
+    @property
+    def tagger(self) -> Tagger:
+        """The network to judge and ship: the moving average if there is one."""
+        return self.average.network if self.average is not None else self.method.tagger  # type: ignore[return-value]
+
+    def _not_finite(self, what: str, index: Tensor, step: int) -> str:
+        names = [self.labels.images[i] for i in index.tolist()]
+        shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+        return (
+            f"{what} is not finite at step {step}, before the weights were touched; pictures of the batch: {shown}; "
+            "lower the learning rate, clip gradients (clip_norm) or train without amp"
+        )

@@ -1,0 +1,52 @@
+"""From a run's settings to what a phase trains on: backbone, method, sources."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from partlabel.methods.base import Method
+from partlabel.methods.build import build_method
+from partlabel.models.backbone import Backbone, create_backbone
+from partlabel.progress import Reporter
+from partlabel.training.data import Source, map_source, picture_source, view_settings
+from partlabel.training.map_cache import default_cache
+from partlabel.training.settings import TrainSettings
+
+
+def compute_device(settings: TrainSettings) -> torch.device:
+    """Where maps are computed and pictures scored."""
+    if settings.accelerator in {"auto", "gpu", "cuda"} and torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("cpu")
+
+
+def build(settings: TrainSettings, classes: tuple[str, ...]) -> Method[Any]:
+    """A method on its backbone, its new weights drawn from the seed alone."""
+    torch.manual_seed(settings.seed)
+    backbone = create_backbone(
+        settings.backbone, pretrained=settings.pretrained, size=settings.size, freeze=settings.freeze,
+        train_last=settings.train_last,
+    )  # fmt: skip
+    method = build_method(settings.method, settings.method_settings, backbone, classes)
+    method.tagger.takes_trunk_output = settings.freeze
+    return method
+
+
+def sources(
+    settings: TrainSettings, backbone: Backbone, views: tuple[str, ...], names: Sequence[str], root: Path, reporter: Reporter
+) -> tuple[Source, Source]:
+    """Where training gets its views and scoring its plain view."""
+    looks = view_settings(backbone.spec, flip=settings.flip)
+    if not settings.freeze:
+        return (
+            picture_source(root, names, views, looks, settings.seed),
+            picture_source(root, names, ("plain",), looks, settings.seed),
+        )
+    wanted = dict.fromkeys(("plain", *views))
+    source = map_source(
+        backbone, root, names, tuple(wanted), looks, seed=settings.seed, draws=settings.draws, cache=default_cache(),
+        workers=settings.workers, device=compute_device(settings), reporter=reporter,
+    )  # fmt: skip
+    return source.only(views), source.only(("plain",))

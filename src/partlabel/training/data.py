@@ -1,0 +1,84 @@
+"""The dataset that a training or a scoring reads: pictures decoded on the fly, or maps computed once."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.data import Dataset
+
+from partlabel.images.dataset import PictureDataset
+from partlabel.images.paths import image_root
+from partlabel.images.views import ViewSettings
+from partlabel.models.backbone import Backbone, BackboneSpec
+from partlabel.progress import Reporter
+from partlabel.training.map_cache import MapDataset, cached_maps, check_room, collated, content_hashes, estimate_bytes
+
+
+class Source(NamedTuple):
+    """A dataset and how its items become a batch (None: torch's way)."""
+
+    dataset: Dataset[Any]
+    collate: Callable[[Any], Any] | None
+
+    def only(self, views: Sequence[str]) -> "Source":
+        """The same cached maps with fewer views."""
+        assert isinstance(self.dataset, MapDataset)
+        return Source(MapDataset({view: self.dataset.stores[view] for view in views}), self.collate)
+
+
+def view_settings(spec: BackboneSpec, *, flip: bool = True) -> ViewSettings:
+    """Views as a backbone wants its pictures."""
+    return ViewSettings(
+        size=spec.size, mean=spec.mean, std=spec.std, flip=flip,
+        interpolation="bilinear" if spec.interpolation == "bilinear" else "bicubic",
+    )  # fmt: skip
+
+
+def picture_source(root: Path, names: Sequence[str], views: Sequence[str], settings: ViewSettings, seed: int) -> Source:
+    """Pictures, decoded and viewed when asked for."""
+    return Source(PictureDataset(root, names, views, settings, seed), None)
+
+
+def map_source(
+    backbone: Backbone,
+    root: Path,
+    names: Sequence[str],
+    views: Sequence[str],
+    settings: ViewSettings,
+    *,
+    seed: int,
+    draws: int,
+    cache: Path,
+    workers: int,
+    device: torch.device | str,
+    reporter: Reporter,
+) -> Source:
+    """Maps of a frozen backbone, computed now where the cache lacks them; the size is said before.
+
+    The weak view's first draw is the plain view. Every random view has `draws` fixed draws.
+    """
+    root = image_root(root)
+    wanted = {view: _draws(view, draws) for view in views}
+    distinct = sorted({draw for parts in wanted.values() for draw in parts})
+    needed = estimate_bytes(backbone, len(names), len(distinct))
+    check_room(cache, needed)
+    with reporter.track("reading pictures") as tick:
+        hashes = content_hashes(root, names, tick)
+    reporter.say(f"maps of {len(names)} pictures × {len(distinct)} view(s): at most {needed / 1e9:.2f} GB in {cache}")
+    stores = {}
+    for view, draw in distinct:
+        with reporter.track(f"maps of the {view} view, draw {draw}") as tick:
+            pictures = PictureDataset(root, names, (view,), settings, seed)
+            stores[view, draw] = cached_maps(
+                backbone, pictures, hashes, view, draw, cache, device=device, workers=workers, tick=tick
+            )
+    return Source(MapDataset({view: [stores[draw] for draw in parts] for view, parts in wanted.items()}), collated)
+
+
+def _draws(view: str, draws: int) -> list[tuple[str, int]]:
+    if view == "plain":
+        return [("plain", 0)]
+    if view == "weak":
+        return [("plain", 0), *(("weak", number) for number in range(1, draws))]
+    return [(view, number) for number in range(draws)]

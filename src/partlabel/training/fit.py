@@ -1,0 +1,214 @@
+"""One phase of training: from a label table and a source of views to a trained tagger, resumable at any step."""
+
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.loggers import Logger
+from numpy.typing import NDArray
+
+from partlabel.errors import Interrupted, MissingDependencyError
+from partlabel.evaluation.average_precision import average_precision
+from partlabel.evaluation.cells import mean_over
+from partlabel.files import atomic_path
+from partlabel.labels import Cells, LabelTable
+from partlabel.methods.base import Method
+from partlabel.models.tagger import Tagger
+from partlabel.progress import Reporter, Tick
+from partlabel.training.adapter import Adapter
+from partlabel.training.checkpoint import AtomicCheckpointIO
+from partlabel.training.data import Source
+from partlabel.training.run_folder import RunFolder
+from partlabel.training.scoring import score
+from partlabel.training.settings import TrainSettings
+
+_PRECISION: dict[str, Any] = {"none": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+@dataclass
+class Phase:
+    """What one phase of a run trains on.
+
+    Args:
+        name: "selection" (held-out cells are hidden) or "refit" (all known cells).
+        table: the labels to train on.
+        held_out: cells to judge by; empty in "refit".
+        training: source of the method's views.
+        scoring: source of the plain view.
+    """
+
+    name: str
+    table: LabelTable
+    held_out: Cells
+    training: Source
+    scoring: Source
+
+
+def fit(run: RunFolder, phase: Phase, method: Method[Any], settings: TrainSettings, reporter: Reporter) -> Tagger:
+    """Train a method to the end, going on from the phase's last checkpoint if there is one.
+
+    Returns:
+        The tagger that `settings.select` names, on the CPU, in eval mode.
+
+    Raises:
+        Interrupted: Ctrl-C; the run can be resumed.
+        NotFiniteError: a loss or gradient is not finite.
+    """
+    adapter = Adapter(method, phase.table, phase.training.dataset, settings, phase.training.collate)
+    last = run.checkpoint(phase.name)
+    with warnings.catch_warnings(), _interruptible() as interrupted, reporter.track(f"training {settings.method}") as tick:
+        _quiet_lightning()
+        trainer = lightning.Trainer(
+            accelerator=settings.accelerator, devices=settings.devices, strategy=settings.strategy,
+            precision=_PRECISION[settings.amp],
+            max_epochs=1, gradient_clip_val=settings.clip_norm or None, accumulate_grad_batches=settings.accumulate,
+            plugins=[AtomicCheckpointIO()], logger=_loggers(run, settings), default_root_dir=run.path,
+            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+            use_distributed_sampler=False, limit_val_batches=0, num_sanity_val_steps=0,
+        )  # fmt: skip
+        watch = _Watch(run, phase, settings, adapter, trainer, reporter, tick, interrupted)
+        adapter.after_step = watch.after_step
+        trainer.fit(adapter, ckpt_path=last if last.is_file() else None, weights_only=True)
+    tagger = adapter.tagger.cpu()
+    best = run.checkpoint(phase.name, "best")
+    if settings.select == "best" and phase.held_out.states.size and best.is_file():
+        tagger.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["tagger"])
+    return tagger.eval()
+
+
+def held_out_logits(tagger: Tagger, phase: Phase, **scoring: Any) -> NDArray[np.float32]:
+    """Logits of the phase's held-out cells, float32 `[K]`."""
+    logits = score(tagger, phase.scoring, len(phase.table), **scoring)
+    return logits[phase.held_out.image_index, phase.held_out.class_index]
+
+
+def held_out_map(logits: NDArray[np.float32], cells: Cells, classes: int) -> tuple[float, int]:
+    """MAP (raw) over the classes that have a held-out cell of each sign, and how many they are; NaN if none has."""
+    images, row = np.unique(cells.image_index, return_inverse=True)
+    states, scores = np.zeros((images.size, classes), np.int8), np.zeros((images.size, classes), np.float32)
+    states[row, cells.class_index], scores[row, cells.class_index] = cells.states, logits
+    values = average_precision(scores, states, "raw")
+    scored = ~np.isnan(values)
+    return (mean_over(values, scored), int(scored.sum())) if scored.any() else (float("nan"), 0)
+
+
+class _Watch:
+    """What happens between steps: log, validation, checkpoints, interruption."""
+
+    def __init__(
+        self, run: RunFolder, phase: Phase, settings: TrainSettings, adapter: Adapter, trainer: lightning.Trainer,
+        reporter: Reporter, tick: Tick, interrupted: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        self.run, self.phase, self.settings, self.adapter, self.trainer = run, phase, settings, adapter, trainer
+        self.reporter, self.tick, self.interrupted = reporter, tick, interrupted
+        self.started = time.monotonic()
+
+    def after_step(self, done: int) -> None:
+        """Called with the number of steps done."""
+        order = self.adapter.order()
+        self.tick(done, len(order))
+        at_epoch_end = done % order.steps_per_epoch == 0
+        if at_epoch_end:
+            self._end_epoch(done // order.steps_per_epoch)
+        every = self.settings.checkpoint_every
+        stop = self.interrupted()
+        if stop or (done % every == 0 if every else at_epoch_end):
+            self.trainer.save_checkpoint(self.run.checkpoint(self.phase.name), weights_only=False)
+        if stop:
+            raise Interrupted(
+                f"stopped after step {done} of {len(order)}; go on with: partlabel train --resume {self.run.path}"
+            )
+
+    def _end_epoch(self, epoch: int) -> None:
+        """Log an epoch; judge it on the held-out cells when it is due."""
+        sums = dict(self.adapter.sums)
+        self.adapter.sums.clear()
+        batches = sums.pop("batches")
+        row: dict[str, Any] = {"phase": self.phase.name, "epoch": epoch}
+        row.update({f"loss_{name}" if name != "total" else "loss": value / batches for name, value in sums.items()})
+        row["lr"] = float(self.trainer.optimizers[0].param_groups[0]["lr"])
+        row["seconds"] = round(time.monotonic() - self.started, 2)
+        self.started = time.monotonic()
+        due = epoch % self.settings.validate_every == 0 or epoch == self.settings.epochs
+        text = f"epoch {epoch}/{self.settings.epochs}: loss {row['loss']:.4f}"
+        if due and self.phase.held_out.states.size and self.trainer.is_global_zero:
+            value, classes = self._judge(epoch)
+            row["held_out_mAP"], row["held_out_classes"] = value, classes
+            text += f", held-out mAP {100 * value:.2f} ({classes} classes, {self.phase.held_out.states.size} cells)"
+        if self.trainer.is_global_zero:
+            self.run.append_log(row)
+            self.reporter.say(text)
+            for logger in self.trainer.loggers:
+                logger.log_metrics({k: v for k, v in row.items() if isinstance(v, float)}, step=epoch)
+
+    def _judge(self, epoch: int) -> tuple[float, int]:
+        tagger = self.adapter.tagger
+        device = next(tagger.parameters()).device
+        logits = held_out_logits(tagger, self.phase, device=device, workers=self.settings.workers)
+        value, classes = held_out_map(logits, self.phase.held_out, len(tagger.classes))
+        best = self.run.checkpoint(self.phase.name, "best")
+        if self.settings.select == "best" and not np.isnan(value):
+            earlier = [
+                float(row["held_out_mAP"])
+                for row in self.run.log()
+                if row["phase"] == self.phase.name and int(row["epoch"]) < epoch and row.get("held_out_mAP")
+            ]
+            if not earlier or value > max(earlier):
+                with atomic_path(best) as temporary:
+                    torch.save({"tagger": tagger.state_dict(), "epoch": epoch, "held_out_mAP": value}, temporary)
+        return value, classes
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C sets a flag that is looked at between steps; a second one interrupts at once."""
+    flag = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag.is_set
+        return
+
+    def handle(number: int, frame: Any) -> None:
+        if flag.is_set():
+            raise KeyboardInterrupt
+        flag.set()
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield flag.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _loggers(run: RunFolder, settings: TrainSettings) -> list[Logger] | bool:
+    from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+
+    made: list[Logger] = []
+    for name in settings.loggers:
+        try:
+            kind = {"tensorboard": TensorBoardLogger, "wandb": WandbLogger}[name]
+            made.append(kind(save_dir=run.path, name=name))
+        except ModuleNotFoundError as error:
+            raise MissingDependencyError(f"logger {name} is not installed; pip install {name}") from error
+    return made or False
+
+
+def _quiet_lightning() -> None:
+    """Lightning's advice that does not apply: the order of batches, workers and resuming are partlabel's own."""
+    import logging
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for message in (
+        r".*does not have many workers.*", r".*resuming from a checkpoint that ended before the epoch ended.*",
+        r".*is smaller than the logging interval.*", r".*Found .* module\(s\) in eval mode.*",
+        r".*GPU available but not used.*",
+        r".*LeafSpec.*", r".*isinstance\(treespec.*", r".*lr_scheduler\.step.*", r".*srun.*",
+    ):  # fmt: skip
+        warnings.filterwarnings("ignore", message=message)

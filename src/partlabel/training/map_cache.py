@@ -1,0 +1,252 @@
+"""Maps computed once: what a frozen backbone says of each picture, float16 on disk, keyed by content.
+
+One folder a (backbone, view), named by a hash of the weights and of everything that shapes the view. In it `maps.f16`, the raw
+values one picture after the other, and `pictures.txt`, one line a picture in the same order. A picture is only listed after its
+values are on disk, so an interrupted computation goes on where it stopped and other trainings share what is there.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+import partlabel
+from partlabel.errors import StorageError
+from partlabel.files import write_json
+from partlabel.images.dataset import PictureDataset
+from partlabel.images.fingerprint import content_hash
+from partlabel.images.paths import resolve
+from partlabel.models.backbone import Backbone
+from partlabel.models.fingerprint import tensors_digest
+from partlabel.progress import Tick
+
+_LINE = 65  # 64 hexadecimal digits and a line end
+
+
+@dataclass(frozen=True)
+class MapStore:
+    """Cached maps of some pictures.
+
+    Args:
+        maps: float16 `[stored, ...]`, memory-mapped.
+        rows: int64 `[N]`, where each picture's maps are.
+    """
+
+    maps: NDArray[np.float16]
+    rows: NDArray[np.int64]
+
+    def __getitem__(self, index: NDArray[np.int64]) -> Tensor:
+        """Maps of pictures, float32 `[len(index), ...]`."""
+        return torch.from_numpy(self.maps[self.rows[index]].astype(np.float32))
+
+
+def default_cache() -> Path:
+    """Where maps are kept unless told otherwise: PARTLABEL_CACHE, or partlabel below the user's cache folder."""
+    chosen = os.environ.get("PARTLABEL_CACHE")
+    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "partlabel"
+
+
+def estimate_bytes(backbone: Backbone, pictures: int, views: int = 1) -> int:
+    """Bytes on disk that the maps of so many pictures and views take."""
+    return 2 * _trunk_values(backbone) * pictures * views
+
+
+def check_room(cache: Path, needed: int) -> None:
+    """Refuse to start what cannot end.
+
+    Raises:
+        StorageError: the disk has less room than the maps need.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(cache).free
+    if needed > free:
+        raise StorageError(
+            f"the maps need {needed / 1e9:.1f} GB but {cache} has {free / 1e9:.1f} GB free; point PARTLABEL_CACHE to a larger "
+            "disk, choose a smaller size, or train without --freeze"
+        )
+
+
+def content_hashes(root: Path, names: Sequence[str], tick: Tick) -> list[str]:
+    """Content hash of every picture."""
+    hashes = []
+    for done, name in enumerate(names, 1):
+        hashes.append(content_hash(resolve(root, name)))
+        tick(done, len(names))
+    return hashes
+
+
+def cached_maps(
+    backbone: Backbone,
+    pictures: PictureDataset,
+    hashes: Sequence[str],
+    view: str,
+    draw: int,
+    cache: Path,
+    *,
+    device: torch.device | str = "cpu",
+    batch_size: int = 32,
+    workers: int = 0,
+    tick: Tick = lambda done, total: None,
+) -> MapStore:
+    """Maps of one view of every picture, computed where the cache lacks them.
+
+    Args:
+        backbone: the frozen backbone.
+        pictures: dataset of the pictures with this one view.
+        hashes: content hash of each picture.
+        view: the kind of view.
+        draw: which fixed draw of a random view.
+        cache: folder of the cache.
+        device: where to compute.
+        batch_size: pictures at a time.
+        workers: processes that decode.
+        tick: progress.
+
+    Raises:
+        StorageError: a value does not fit float16, or the disk is full.
+    """
+    description = _description(backbone, pictures, view, draw)
+    folder = cache / hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:32]
+    folder.mkdir(parents=True, exist_ok=True)
+    random = view != "plain"
+    keys = [
+        hashlib.sha256(f"{digest} {name if random else ''}".encode()).hexdigest()
+        for digest, name in zip(hashes, pictures.names, strict=True)
+    ]
+    with _locked(folder):
+        stored = _listed(folder)
+        missing = list(dict.fromkeys(key for key in keys if key not in stored))
+        if missing:
+            shape = _trunk_shape(backbone)
+            write_json(folder / "description.json", {**description, "shape": shape})
+            first = {key: position for position, key in reversed(list(enumerate(keys)))}
+            _compute(backbone, pictures, [(draw, first[key]) for key in missing], missing, folder, len(stored), shape,
+                     device, batch_size, workers, tick)  # fmt: skip
+            stored = _listed(folder)
+    shape = tuple(json.loads((folder / "description.json").read_text())["shape"])
+    maps = np.memmap(folder / "maps.f16", np.float16, "r", shape=(len(stored), *shape))
+    return MapStore(maps, np.asarray([stored[key] for key in keys], np.int64))
+
+
+class MapDataset(Dataset[Any]):
+    """Batches of cached maps: (epoch, index) pairs in, a collated batch out.
+
+    Args:
+        stores: per view its fixed draws; draw (epoch + index) mod K is taken.
+    """
+
+    def __init__(self, stores: dict[str, list[MapStore]]) -> None:
+        self.stores = stores
+
+    def __len__(self) -> int:
+        return len(next(iter(self.stores.values()))[0].rows)
+
+    def __getitems__(self, items: Sequence[tuple[int, int]]) -> dict[str, Any]:
+        """A batch as the default collation would make it."""
+        epochs, index = np.asarray(items, np.int64).T
+        views = {}
+        for view, draws in self.stores.items():
+            if len(draws) == 1:
+                views[view] = draws[0][index]
+                continue
+            which = (epochs + index) % len(draws)
+            batch = torch.empty((len(items), *draws[0].maps.shape[1:]))
+            for number, draw in enumerate(draws):
+                places = np.flatnonzero(which == number)
+                batch[places] = draw[index[places]]
+            views[view] = batch
+        return {"views": views, "index": torch.from_numpy(index)}
+
+
+def collated(batch: Any) -> Any:
+    """Collation of what is a batch already."""
+    return batch
+
+
+def _description(backbone: Backbone, pictures: PictureDataset, view: str, draw: int) -> dict[str, Any]:
+    random = view != "plain"
+    settings = pictures.settings.model_dump(mode="json")
+    if not random:
+        settings = {name: value for name, value in settings.items() if name not in {"crop_scale", "flip"}}
+    return {
+        "cache": 1, "backbone": backbone.spec.model_dump(mode="json"), "weights": tensors_digest(backbone.trunk_state()),
+        "train_last": backbone.train_last, "view": view, "draw": draw if random else 0,
+        "seed": pictures.seed if random else 0, "settings": settings, "views_of": partlabel.__version__ if random else "",
+    }  # fmt: skip
+
+
+def _compute(
+    backbone: Backbone, pictures: PictureDataset, items: list[tuple[int, int]], keys: list[str], folder: Path, stored: int,
+    shape: tuple[int, ...], device: torch.device | str, batch_size: int, workers: int, tick: Tick,
+) -> None:  # fmt: skip
+    batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
+    loader: DataLoader[Any] = DataLoader(pictures, batch_sampler=batches, num_workers=workers)
+    view = next(iter(pictures.views))
+    backbone = backbone.to(device).eval()
+    done = 0
+    with open(folder / "maps.f16", "ab") as values, open(folder / "pictures.txt", "ab") as lines, torch.no_grad():
+        values.truncate(stored * 2 * int(np.prod(shape)))
+        values.seek(0, os.SEEK_END)
+        lines.truncate(stored * _LINE)
+        lines.seek(0, os.SEEK_END)
+        for batch in loader:
+            maps = backbone.trunk(batch["views"][view].to(device)).to(torch.float16).cpu()
+            if not torch.isfinite(maps).all():
+                raise StorageError("the backbone's maps do not fit float16; train without --freeze")
+            _append(values, maps.numpy().tobytes())
+            _append(lines, "".join(f"{key}\n" for key in keys[done : done + len(maps)]).encode())
+            done += len(maps)
+            tick(done, len(items))
+
+
+def _append(stream: Any, content: bytes) -> None:
+    try:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    except OSError as error:
+        raise StorageError(f"no room for maps in {stream.name} ({error.strerror}); free some space and run again") from error
+
+
+def _listed(folder: Path) -> dict[str, int]:
+    """Row of each picture whose maps are complete on disk."""
+    path = folder / "pictures.txt"
+    if not path.is_file():
+        return {}
+    whole = path.read_bytes()
+    whole = whole[: len(whole) // _LINE * _LINE]
+    return {key: row for row, key in enumerate(whole.decode("ascii").split())}
+
+
+def _trunk_shape(backbone: Backbone) -> tuple[int, ...]:
+    side = backbone.spec.size
+    was_training = backbone.training
+    device = next(backbone.parameters()).device
+    with torch.no_grad():
+        shape = tuple(backbone.eval().trunk(torch.zeros(1, 3, side, side, device=device)).shape[1:])
+    backbone.train(was_training)
+    return shape
+
+
+def _trunk_values(backbone: Backbone) -> int:
+    return int(np.prod(_trunk_shape(backbone)))
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time computes; the others wait and find the result."""
+    with open(folder / "lock", "w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,102 @@
+"""Settings of one training, checked; the same words in Python, on the command line and in a config file."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from partlabel.errors import UsageError
+
+
+class TrainSettings(BaseModel):
+    """How to train. `method_settings` go to the method, the rest to the loop.
+
+    Defaults are ours unless they name a source; docs/corel5k.md holds their evidence.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str = "bce"
+    method_settings: dict[str, Any] = {}
+
+    backbone: str = "resnet50"
+    """timm name, `hf-hub:NAME` or `local-dir:FOLDER`."""
+    pretrained: bool = True
+    """Load the backbone's pretrained weights; the word on the command line is --from-scratch."""
+    size: int | None = Field(default=None, ge=8)
+    """Side of the square input in pixels; None: the backbone's own."""
+    freeze: bool = False
+    """Train on maps computed once; the backbone keeps its weights."""
+    train_last: int = Field(default=0, ge=0)
+    """How many of the last stages of a frozen backbone to train all the same."""
+    draws: int = Field(default=1, ge=1)
+    """Fixed draws of each random view that are cached when frozen. The first draw of the weak view is the plain view."""
+
+    epochs: int = Field(default=15, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    lr: float | None = Field(default=None, gt=0)
+    """Highest learning rate; None: 1e-3 if frozen, else 1e-4."""
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    weight_decay: float = Field(default=0.01, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Momentum of SGD."""
+    schedule: Literal["onecycle", "cosine", "constant"] = "onecycle"
+    warmup: float = Field(default=0.2, gt=0, lt=1)
+    """Share of the steps in which OneCycle rises (CSL, PU-MLC, ASL: 0.2)."""
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    """Decay of the moving average of weights; 0: none. Published recipes: 0.9997 over tens of thousands of steps."""
+    clip_norm: float = Field(default=0.0, ge=0)
+    """Largest gradient norm; 0: no clipping."""
+    accumulate: int = Field(default=1, ge=1)
+    """Batches whose gradients are added before a step."""
+    amp: Literal["none", "bf16", "fp16"] = "none"
+
+    holdout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the known cells (cells, not images) that training never sees: for model choice, thresholds, calibration."""
+    select: Literal["last", "best"] = "last"
+    """Which epoch's model to keep: the last, or the best on the held-out cells."""
+    refit: bool = False
+    """Afterwards train once more on all known cells; thresholds and calibration stay those of the held-out cells."""
+    validate_every: int = Field(default=1, ge=1)
+    """Epochs between looks at the held-out cells; the last epoch always looks."""
+
+    flip: bool = True
+    """Random views may mirror the picture."""
+    seed: int = Field(default=0, ge=0)
+    workers: int = Field(default=0, ge=0)
+    """Processes that decode pictures."""
+    accelerator: str = "auto"
+    devices: int | str = "auto"
+    strategy: str = "auto"
+    checkpoint_every: int = Field(default=0, ge=0)
+    """Steps between checkpoints; 0: one each epoch."""
+    loggers: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """Loggers besides log.csv, if they are installed."""
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate as used."""
+        return self.lr if self.lr is not None else (1e-3 if self.freeze else 1e-4)
+
+
+def make_settings(values: Mapping[str, Any], method_fields: Mapping[str, Any]) -> TrainSettings:
+    """Settings from flat names: those that the method knows go to the method, the others to the loop.
+
+    Args:
+        values: setting name to value, as in a config file.
+        method_fields: the names that the method's config has.
+
+    Raises:
+        UsageError: unknown name or unusable value; says which, and what is known.
+    """
+    own = {name: value for name, value in values.items() if name not in method_fields}
+    nested = {name: value for name, value in values.items() if name in method_fields}
+    try:
+        return TrainSettings(**{**own, "method_settings": {**own.get("method_settings", {}), **nested}})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(sorted({*TrainSettings.model_fields, *method_fields}))
+            raise UsageError(f"no setting {name!r}; settings are {known}") from error
+        raise UsageError(f"setting {name}: {first['msg'].lower()}, got {first['input']!r}") from error

@@ -1,0 +1,136 @@
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from partlabel.errors import PictureError
+from partlabel.images.dataset import PictureDataset, UnreadablePictureError
+from partlabel.images.decode import Limits, decode
+from partlabel.images.randomness import item_randomness
+from partlabel.images.views import VIEW_KINDS, ViewSettings, build_view
+
+MakePhoto = Callable[..., Image.Image]
+
+SETTINGS = ViewSettings(size=32)
+COUNT = 10
+
+
+@pytest.fixture(scope="module")
+def folder(make_photo: MakePhoto, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("pictures")
+    for number in range(COUNT):
+        make_photo(120 + number, 90, number).save(root / f"{number}.{'jpg' if number % 2 else 'png'}")
+    return root
+
+
+def names(count: int = COUNT) -> list[str]:
+    return [f"{number}.{'jpg' if number % 2 else 'png'}" for number in range(count)]
+
+
+def load(dataset: PictureDataset, keys: list[tuple[int, int]], workers: int, batch: int = 4) -> list[dict]:
+    return list(DataLoader(dataset, batch_size=batch, sampler=keys, num_workers=workers))
+
+
+def test_an_item_is_what_its_parts_make(folder: Path):
+    dataset = PictureDataset(folder, names(), VIEW_KINDS, SETTINGS, seed=5)
+    assert len(dataset) == COUNT
+    sample = dataset[7, 3]
+    assert sample["index"] == 3
+    assert tuple(sample["views"]) == VIEW_KINDS
+    for kind, view in sample["views"].items():
+        with item_randomness(5, 7, "3.jpg", kind):
+            expected = build_view(kind, SETTINGS)(decode(folder / "3.jpg", at_least=SETTINGS.decode_side))
+        assert torch.equal(view, expected)
+
+
+def test_collated_batches(folder: Path):
+    dataset = PictureDataset(folder, names(), ("weak", "strong"), SETTINGS, seed=0)
+    batches = load(dataset, [(2, index) for index in (4, 1, 9, 0, 3)], workers=0)
+    assert [batch["index"].tolist() for batch in batches] == [[4, 1, 9, 0], [3]]
+    assert batches[0]["index"].dtype == torch.int64
+    assert {kind: tuple(view.shape) for kind, view in batches[0]["views"].items()} == {
+        "weak": (4, 3, 32, 32),
+        "strong": (4, 3, 32, 32),
+    }
+
+
+def test_workers_order_and_batching_do_not_change_a_bit(folder: Path):
+    dataset = PictureDataset(folder, names(), VIEW_KINDS, SETTINGS, seed=1)
+    keys = [(epoch, index) for epoch in (0, 1) for index in range(COUNT)]
+    seen: dict[tuple[int, int], dict[str, torch.Tensor]] = {}
+    for workers, batch, order in ((0, 4, keys), (1, 4, keys), (2, 3, keys[::-1])):
+        torch.manual_seed(workers)
+        batches = load(dataset, order, workers, batch)
+        views = {kind: torch.cat([each["views"][kind] for each in batches]) for kind in VIEW_KINDS}
+        for place, key in enumerate(order):
+            for kind in VIEW_KINDS:
+                first = seen.setdefault(key, {}).setdefault(kind, views[kind][place])
+                assert torch.equal(first, views[kind][place])
+    assert torch.equal(seen[0, 2]["plain"], seen[1, 2]["plain"])
+    assert not torch.equal(seen[0, 2]["weak"], seen[1, 2]["weak"])
+    assert not torch.equal(seen[0, 2]["strong"], seen[1, 2]["strong"])
+
+
+def test_a_view_depends_neither_on_its_row_nor_on_the_other_views(folder: Path):
+    whole = PictureDataset(folder, names(), VIEW_KINDS, SETTINGS, seed=1)
+    part = PictureDataset(folder, names()[5:], ("strong",), SETTINGS, seed=1)
+    assert torch.equal(whole[0, 6]["views"]["strong"], part[0, 1]["views"]["strong"])
+
+
+def test_training_draws_are_left_alone(folder: Path):
+    dataset = PictureDataset(folder, names(), VIEW_KINDS, SETTINGS, seed=1)
+    before = torch.get_rng_state()
+    dataset[0, 0]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def complaint(dataset: PictureDataset, keys: list[tuple[int, int]], workers: int) -> str:
+    """The sentence of the error.
+
+    The error that torch raises again refers to itself through its traceback, and so keeps the loader's iterator alive. If the
+    garbage collector finds that cycle, it closes the queues before the workers are told to stop, and each of them is waited
+    for in vain for 5 s. Without the traceback they stop at once.
+    """
+    try:
+        load(dataset, keys, workers, batch=1)
+    except PictureError as error:
+        error.__traceback__ = None
+        return str(error)
+    raise AssertionError("no error reached the caller")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("none.jpg", "does not exist"), ("../a.jpg", "leads out"), ("text.jpg", "not one of"), ("large.png", "10,000")],
+)
+def test_a_bad_picture_reaches_the_user_as_its_sentence(
+    make_photo: MakePhoto, tmp_path: Path, name: str, says: str, workers: int
+):
+    (tmp_path / "text.jpg").write_text("Caught UnreadablePictureError: no\n")
+    make_photo(200, 100).save(tmp_path / "large.png")
+    make_photo(80, 60).save(tmp_path / "good.png")
+    dataset = PictureDataset(tmp_path, ["good.png", name], ("plain",), SETTINGS, 0, Limits(max_pixels=10_000))
+    sentence = complaint(dataset, [(0, 0), (0, 0), (0, 1), (0, 0)], workers)
+    assert says in sentence
+    with pytest.raises(UnreadablePictureError) as alone:
+        dataset[0, 1]
+    assert sentence == str(alone.value)
+    assert sentence.startswith("picture ")
+    assert "\n" not in sentence
+
+
+def test_the_error_survives_pickling():
+    error = pickle.loads(pickle.dumps(UnreadablePictureError("picture 'a' is empty")))
+    assert isinstance(error, PictureError)
+    assert str(error) == "picture 'a' is empty"
+    assert error.exit_code == PictureError.exit_code
+
+
+def test_missing_folder(tmp_path: Path):
+    with pytest.raises(PictureError, match="image folder"):
+        PictureDataset(tmp_path / "none", ["a.jpg"], ("plain",), SETTINGS, 0)

@@ -1,0 +1,305 @@
+import io
+import os
+import random
+import struct
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFile, ImageOps
+
+from partlabel.errors import PictureError
+from partlabel.images.decode import Limits, MissingPictureError, PictureTooLargeError, decode
+
+MakePhoto = Callable[..., Image.Image]
+
+
+def difference(first: Image.Image, second: Image.Image) -> float:
+    assert first.mode == second.mode == "RGB"
+    assert first.size == second.size
+    return float(np.abs(np.asarray(first, int) - np.asarray(second, int)).mean())
+
+
+def png_header(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+
+
+def saved(path: Path, image: Image.Image, **options: object) -> Path:
+    image.save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "loss"),
+    [
+        ("a.png", {}, 0),
+        ("a.bmp", {}, 0),
+        ("a.tif", {}, 0),
+        ("a.tiff", {"compression": "tiff_lzw"}, 0),
+        ("a.webp", {"lossless": True}, 0),
+        ("a.webp", {"quality": 90}, 4),
+        ("a.gif", {}, 8),
+        ("a.jpg", {"quality": 95}, 3),
+        ("a.jpg", {"quality": 95, "progressive": True}, 3),
+    ],
+)
+def test_formats_are_told_by_content(tmp_path: Path, photo: Image.Image, name: str, options: dict, loss: float):
+    picture = decode(saved(tmp_path / name, photo, **options))
+    assert picture.mode == "RGB"
+    assert difference(picture, photo) <= loss
+    disguised = (tmp_path / name).rename(tmp_path / "disguised.txt")
+    assert decode(disguised).tobytes() == picture.tobytes()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+def test_exif_orientation_as_pillow_itself_applies_it(tmp_path: Path, photo: Image.Image, orientation: int, suffix: str):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = saved(tmp_path / f"a.{suffix}", photo, exif=exif)
+    with Image.open(path) as image:
+        expected = ImageOps.exif_transpose(image).convert("RGB")
+    assert expected.size == (photo.size if orientation < 5 else photo.size[::-1])
+    assert difference(decode(path), expected) == 0
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0rubbish", b"Exif\0\0II*\0\x08\0\0\0\xff\xff", b"Exif\0\0"])
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_damaged_exif_does_not_spoil_the_picture(tmp_path: Path, photo: Image.Image, exif: bytes):
+    path = saved(tmp_path / "a.jpg", photo, exif=exif)
+    assert difference(decode(path), photo) < 5
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize(("width", "loss"), [(1200, 0.4), (1201, 2)])  # an eighth of 1201 is a last column that is not full
+@pytest.mark.parametrize(("at_least", "shorter"), [(800, 800), (799, 800), (401, 800), (400, 400), (150, 200), (1, 100)])
+def test_scaled_decode_is_close_to_the_full_one(
+    make_photo: MakePhoto, tmp_path: Path, at_least: int, shorter: int, width: int, loss: float, orientation: int
+):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = saved(tmp_path / "a.jpg", make_photo(width, 800), quality=92, exif=exif)
+    full, scaled = decode(path), decode(path, at_least=at_least)
+    assert min(scaled.size) == shorter
+    assert (scaled.width > scaled.height) == (full.width > full.height)
+    assert difference(scaled.resize((64, 64)), full.resize((64, 64))) < loss
+
+
+@given(width=st.integers(1, 300), height=st.integers(1, 300), at_least=st.integers(1, 300))
+@settings(max_examples=60, deadline=None)
+def test_scaled_decode_never_falls_below_what_was_asked(tmp_path_factory, width: int, height: int, at_least: int):
+    path = saved(tmp_path_factory.getbasetemp() / "scaled.jpg", Image.new("RGB", (width, height), "red"))
+    assert min(decode(path, at_least=at_least).size) >= min(at_least, width, height)
+
+
+def test_cmyk(tmp_path: Path, photo: Image.Image):
+    for name, loss in (("a.jpg", 8), ("a.tif", 1)):
+        picture = decode(saved(tmp_path / name, photo.convert("CMYK")))
+        assert difference(picture, photo) < loss
+    assert min(decode(tmp_path / "a.jpg", at_least=30).size) == 30
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_16_bit_is_scaled_not_clipped(tmp_path: Path, name: str):
+    values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    picture = np.asarray(decode(saved(tmp_path / name, Image.fromarray(values))))
+    expected = np.rint(values / 257).astype(np.uint8)
+    assert (picture == expected[..., None]).all()
+
+
+def test_16_bit_big_endian_and_32_bit_integers(tmp_path: Path):
+    values = np.arange(65536, dtype=np.int32).reshape(256, 256)
+    expected = np.rint(values / 257).astype(np.uint8)[..., None]
+    assert (np.asarray(decode(saved(tmp_path / "a.tif", Image.fromarray(values)))) == expected).all()
+    big = io.BytesIO()
+    Image.fromarray(values.astype(">u2")).save(big, "TIFF")
+    (tmp_path / "b.tif").write_bytes(big.getvalue())
+    assert (np.asarray(decode(tmp_path / "b.tif")) == expected).all()
+    for wrong in (values - 1, values * 2):
+        with pytest.raises(PictureError, match=r"integer values from .* are not 0\.\.65535"):
+            decode(saved(tmp_path / "c.tif", Image.fromarray(wrong)))
+
+
+def test_float(tmp_path: Path):
+    ramp = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
+    expected = np.arange(256).reshape(16, 16, 1)
+    for scale in (1, 255):
+        assert (np.asarray(decode(saved(tmp_path / "a.tif", Image.fromarray(ramp * scale)))) == expected).all()
+    for wrong in (ramp - 0.5, ramp * 1000, np.where(ramp > 0.5, np.float32("nan"), ramp)):
+        with pytest.raises(PictureError, match=r"neither 0\.\.1 nor 0\.\.255"):
+            decode(saved(tmp_path / "b.tif", Image.fromarray(wrong)))
+
+
+def test_one_bit_and_grey(tmp_path: Path):
+    bits = np.random.default_rng(0).random((20, 30)) > 0.5
+    for name in ("a.png", "a.tif", "a.bmp", "a.gif"):
+        assert (np.asarray(decode(saved(tmp_path / name, Image.fromarray(bits)))) == bits[..., None] * 255).all()
+    grey = np.random.default_rng(0).integers(0, 256, (20, 30), dtype=np.uint8)
+    assert (np.asarray(decode(saved(tmp_path / "b.png", Image.fromarray(grey)))) == grey[..., None]).all()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
+def test_transparency_is_composited_on_white(tmp_path: Path, photo: Image.Image, mode: str):
+    layer = photo.convert("L" if mode == "LA" else "RGB").convert("RGBA")
+    layer.putalpha(Image.linear_gradient("L").resize(photo.size))
+    if mode != "RGBA":
+        layer = layer.convert(mode) if mode == "LA" else layer.quantize(64)
+    path = saved(tmp_path / "a.png", layer)
+    white = Image.new("RGBA", photo.size, "white")
+    expected = Image.alpha_composite(white, layer.convert("RGBA")).convert("RGB")
+    picture = decode(path)
+    assert np.abs(np.asarray(picture, int) - np.asarray(expected, int)).max() <= 1
+    assert difference(picture, photo) > 20
+
+
+@pytest.mark.parametrize(
+    ("mode", "key"), [("P", 3), ("P", bytes([255, 0, 128, 255])), ("L", 200), ("RGB", (10, 20, 30)), ("1", 1)]
+)
+def test_transparent_colours_become_white(tmp_path: Path, mode: str, key: object):
+    image = Image.new(mode, (8, 4), {"P": 1, "L": 200, "RGB": (10, 20, 30), "1": 1}[mode])
+    if mode == "P":
+        image.putpalette([0, 0, 0, 0, 0, 0, 100, 100, 100, 0, 0, 200])
+        image.paste(3 if key == 3 else 1, (0, 0, 8, 2))
+        image.paste(2, (0, 2, 8, 4))
+    picture = np.asarray(decode(saved(tmp_path / "a.png", image, transparency=key)))
+    assert (picture[:2] == 255).all()
+    if mode == "P":
+        half = 100 if key == 3 else round(100 * 128 / 255 + 255 * 127 / 255)
+        assert np.abs(picture[2:].astype(int) - half).max() <= 1
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png", "tif"])
+def test_animations_give_their_first_frame(tmp_path: Path, photo: Image.Image, suffix: str):
+    others = [Image.new("RGB", photo.size, colour) for colour in ("red", "blue")]
+    options = {"lossless": True} if suffix == "webp" else {}
+    path = saved(tmp_path / f"a.{suffix}", photo, save_all=True, append_images=others, **options)
+    with Image.open(path) as image:
+        assert image.n_frames == 3
+    assert difference(decode(path), photo) < (8 if suffix == "gif" else 0.01)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (b"hello, this is a list of tags\n", r"begins with b'hello"),
+        (b"<!DOCTYPE html><html>", "not one of JPEG, PNG"),
+        (b"\xff\xd8\xff", "cannot be decoded"),
+        (b"\x89PNG\r\n\x1a\n", "cannot be decoded"),
+        (b"GIF89a", "cannot be decoded"),
+        (b"BMW is a car", "cannot be decoded"),
+        (b"RIFF\x10\0\0\0WEBPVP8 ", "cannot be decoded"),
+        (b"II*\0\xff\xff\xff\x7f", "cannot be decoded"),
+    ],
+)
+def test_files_that_are_no_pictures(tmp_path: Path, content: bytes, says: str):
+    path = tmp_path / "tags.jpg"
+    path.write_bytes(content)
+    with pytest.raises(PictureError, match=says) as caught:
+        decode(path)
+    assert repr(str(path)) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("at_least", [None, 1])
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [("jpg", {}), ("jpg", {"progressive": True}), ("png", {}), ("webp", {}), ("bmp", {}), ("gif", {}), ("tif", {})],
+)
+def test_truncated_files(tmp_path: Path, suffix: str, options: dict, at_least: int | None):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8))
+    whole = saved(tmp_path / f"a.{suffix}", noise, **options).read_bytes()
+    path = tmp_path / f"cut.{suffix}"
+    for share in (0.1, 0.5, 0.9, 0.98):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(PictureError, match="cannot be decoded"):
+            decode(path, at_least=at_least)
+
+
+def test_missing_file_folder_and_pipe(tmp_path: Path):
+    with pytest.raises(MissingPictureError, match=r"none\.jpg' does not exist"):
+        decode(tmp_path / "none.jpg")
+    with pytest.raises(MissingPictureError, match="does not exist"):
+        decode(tmp_path / ("x" * 5000))
+    with pytest.raises(PictureError, match="is not a file"):
+        decode(tmp_path)
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(PictureError, match="is not a file"):
+        decode(tmp_path / "pipe.jpg")
+
+
+def test_a_bomb_is_refused_by_its_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png_header(30_000, 30_000))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("pixels were decoded"))
+    with pytest.raises(PictureTooLargeError, match=r"30000 × 30000 = 900,000,000 pixels, more than the limit of 178,956,970"):
+        decode(path)
+
+
+def test_limits_do_not_follow_pillows_global(tmp_path: Path, photo: Image.Image, monkeypatch: pytest.MonkeyPatch):
+    path = saved(tmp_path / "a.png", photo)
+    with pytest.raises(PictureTooLargeError):
+        decode(path, limits=Limits(max_pixels=160 * 120 - 1))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert decode(path, limits=Limits(max_pixels=160 * 120)).size == (160, 120)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    with pytest.raises(PictureTooLargeError):
+        decode(path, limits=Limits(max_pixels=160 * 120 - 1))
+
+
+def test_a_webp_bomb_is_refused(tmp_path: Path):
+    body = b"VP8X" + struct.pack("<I", 10) + bytes(4) + (16382).to_bytes(3, "little") * 2
+    path = tmp_path / "bomb.webp"
+    path.write_bytes(b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body)
+    with pytest.raises(PictureError):
+        decode(path)
+
+
+def test_format_limit(tmp_path: Path, photo: Image.Image):
+    path = saved(tmp_path / "a.gif", photo)
+    with pytest.raises(PictureError, match="is not one of JPEG, PNG: its content is GIF"):
+        decode(path, limits=Limits(formats=("JPEG", "PNG")))
+    with pytest.raises(PictureError, match="is not one of"):
+        decode(saved(tmp_path / "a.ico", photo))
+
+
+def test_no_setting_of_pillow_is_changed(tmp_path: Path, photo: Image.Image):
+    before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, dict(Image.OPEN)
+    decode(saved(tmp_path / "a.jpg", photo))
+    assert (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, dict(Image.OPEN)) == before
+
+
+def test_threads_decode_the_same(make_photo: MakePhoto, tmp_path: Path):
+    paths = [saved(tmp_path / f"{seed}.jpg", make_photo(200, 150, seed)) for seed in range(8)] * 4
+    alone = [decode(path).tobytes() for path in paths]
+    with ThreadPoolExecutor(8) as pool:
+        assert [image.tobytes() for image in pool.map(decode, paths)] == alone
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore::PIL.Image.DecompressionBombWarning")
+@given(data=st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_damaged_bytes_give_a_picture_or_a_sentence(tmp_path: Path, photo: Image.Image, data: st.DataObject):
+    suffix = data.draw(st.sampled_from(["jpg", "png", "webp", "bmp", "gif", "tif"]))
+    content = bytearray(saved(tmp_path / f"whole.{suffix}", photo.resize((40, 30))).read_bytes())
+    generator = random.Random(data.draw(st.integers(0, 2**32)))
+    for _ in range(generator.randint(1, 20)):
+        content[generator.randrange(min(len(content), generator.choice((64, 10**6))))] = generator.randrange(256)
+    path = tmp_path / "damaged"
+    path.write_bytes(content)
+    try:
+        assert decode(path, limits=Limits(max_pixels=10**6), at_least=data.draw(st.none() | st.integers(1, 50))).mode == "RGB"
+    except PictureError as error:
+        sentence = str(error)
+    else:
+        return
+    assert "\n" not in sentence
