@@ -97,7 +97,9 @@ def main() -> None:
         found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         size = path.stat().st_size / 1e9
     print(f"{found['images']:,} images × {found['classes']:,} classes, {found['cells']:,} known cells, {size:.2f} GB of CSV")
-    print(f"load: {found['seconds']:.1f} s ({found['cpu_seconds']:.1f} s of CPU), peak resident memory {found['peak_gb']:.2f} GB")
+    print(
+        f"load: {found['seconds']:.1f} s, {found['cpu_seconds']:.1f} s of CPU; peak resident memory {found['peak_gb']:.2f} GB"
+    )
     print(f"256 random rows: median {found['rows_ms_median']:.2f} ms, worst of 200 {found['rows_ms_worst']:.2f} ms")
 
 

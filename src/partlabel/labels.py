@@ -291,9 +291,9 @@ class LabelTable:
         return digest.hexdigest()
 
     def _canonical(self) -> tuple[Int8Array, IntArray, IntArray, Int8Array]:
-        """A base state a class that follows from the states alone, and rows, columns and states of the cells that differ from it.
+        """A base state a class that follows from the states alone; rows, columns and states of the cells that differ from it.
 
-        The base is absent where more than half of the cells are. So no more than twice the listed cells come out.
+        The base is absent where more than half of the cells are, so that no more than twice the listed cells come out.
         """
         base = np.where(2 * self.counts_by_class().absent > len(self), np.int8(State.ABSENT), np.int8(State.UNKNOWN))
         rebased = base != self.background

@@ -46,7 +46,7 @@ def evaluate(
     """
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
     labels, _ = open_table(truth, reporter, read or {})
-    labels = _same_classes(labels, folder)
+    labels = same_classes(labels, folder)
     logits, info = run_logits(folder, labels.images, Path(images).resolve(), reporter)
     values: NDArray[np.float64] | float
     if thresholds == "held_out":
@@ -91,7 +91,7 @@ def evaluate_scores(
     return result
 
 
-def _same_classes(labels: LabelTable, run: RunFolder) -> LabelTable:
+def same_classes(labels: LabelTable, run: RunFolder) -> LabelTable:
     """The truth with the classes in the run's order."""
     classes = run.labels().classes
     missing = [name for name in classes if name not in labels.class_positions]

@@ -20,7 +20,7 @@ def run_logits(run: RunFolder, names: Sequence[str], root: Path, reporter: Repor
     tagger, info = load_bundle(run.model, freeze=settings.freeze, train_last=settings.train_last)
     device = compute_device(settings)
     if settings.freeze:
-        tagger.takes_trunk_output = True
+        tagger.use_trunk_output()
         _, source = sources(settings, tagger.backbone, (), names, root, reporter)
     else:
         source = picture_source(root, names, ("plain",), view_settings(info.backbone), settings.seed)

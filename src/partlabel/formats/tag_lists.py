@@ -127,7 +127,8 @@ def _write_csv(table: LabelTable, stream: TextIO, path: Path, separator: str) ->
             )
 
     def put(image: str, *lists: list[str], end: str = "") -> None:
-        stream.write(",".join([quote(image), *(quote(separator.join(names) + end) for names in lists[:width])]) + "\n")
+        cells = [separator.join(names) + end * bool(names) for names in lists[:width]]
+        stream.write(",".join(map(quote, [image, *cells])) + "\n")
 
     # A name with a usual separator in it would make the reader doubt ours, so the declaration shows it at its end.
     declare = not _order_survives(table) or any(mark in name for name in table.classes for mark in SEPARATORS)

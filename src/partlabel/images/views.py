@@ -74,14 +74,15 @@ def build_view(kind: str, settings: ViewSettings) -> View:
     if kind not in VIEW_KINDS:
         raise UsageError(f"there is no view {kind!r}; choose from {', '.join(VIEW_KINDS)}")
     steps: list[Callable[[Any], Any]] = []
+    filtering = v2.InterpolationMode(settings.interpolation)
     if kind != "plain":
         steps.append(_RandomCrop(settings))
         if settings.flip:
             steps.append(v2.RandomHorizontalFlip())
     elif settings.crop == "squash":
-        steps.append(v2.Resize((settings.size, settings.size), settings.interpolation))
+        steps.append(v2.Resize((settings.size, settings.size), filtering))
     else:
-        steps += [v2.Resize(settings.size, settings.interpolation), v2.CenterCrop(settings.size)]
+        steps += [v2.Resize(settings.size, filtering), v2.CenterCrop(settings.size)]
     if kind == "strong":
         steps += [_cutout, v2.RandAugment()]
     # Contiguous, because a batch may inherit the channels-last strides, and convolutions then round differently.

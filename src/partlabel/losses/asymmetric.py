@@ -10,9 +10,9 @@ def asymmetric_cells(
     logits: Float[Tensor, "batch classes"],
     targets: Float[Tensor, "batch classes"],
     *,
-    gamma_positive: float,
-    gamma_negative: float,
-    clip: float = 0.0,
+    gamma_positive: int | float,
+    gamma_negative: int | float,
+    clip: int | float = 0.0,
     detach_weight: bool = True,
 ) -> Float[Tensor, "batch classes"]:
     """Per cell -[y log p + (1 - y) log q] · (1 - p·y - q·(1 - y))^(γ₊·y + γ₋·(1 - y)), with q = min(1 - p + clip, 1).

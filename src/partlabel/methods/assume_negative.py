@@ -10,7 +10,8 @@ from torch import Tensor
 
 from partlabel.losses.bce import bce_cells
 from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
-from partlabel.models.heads import HeadSpec, Pool
+from partlabel.models.backbone import Pool
+from partlabel.models.heads import HeadSpec
 
 
 class AssumeNegativeConfig(MethodConfig):

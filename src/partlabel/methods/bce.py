@@ -11,7 +11,8 @@ from partlabel.losses.bce import bce_cells
 from partlabel.losses.normalization import Normalization, normalize
 from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
 from partlabel.methods.distributed import per_process_total
-from partlabel.models.heads import HeadSpec, Pool
+from partlabel.models.backbone import Pool
+from partlabel.models.heads import HeadSpec
 
 
 class KnownBCEConfig(MethodConfig):

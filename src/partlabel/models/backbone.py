@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import timm
 import torch
@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from partlabel.errors import UsageError
 from partlabel.models.cut import Cut, cut_before_last_stages
+
+Pool = Literal["avg", "max"]
 
 
 class BackboneSpec(BaseModel):
@@ -33,7 +35,8 @@ class Backbone(nn.Module):
     """Pictures to feature maps `[B, d, h, w]`, split into a frozen `trunk` and a trainable `tail`.
 
     `forward` is `tail(trunk(pictures))`. With nothing frozen the trunk is empty; with everything frozen the tail is. The trunk
-    is kept in eval mode without gradients, so that its output may be computed once and cached.
+    is kept in eval mode without gradients, so that its output may be computed once and cached. Where all is frozen and the head
+    pools the maps anyway, `trunk_pool` lets the trunk do it, which leaves one place of 49 to cache and to read.
 
     Args:
         spec: what to build.
@@ -53,6 +56,7 @@ class Backbone(nn.Module):
         self.network = network
         self.num_features = int(network.num_features)  # type: ignore[arg-type]
         self.freeze, self.train_last = freeze, train_last
+        self.trunk_pool: Pool | None = None
         self._cut: Cut | None = cut_before_last_stages(network, train_last, spec.size) if train_last else None
         for parameter in self._frozen_parameters():
             parameter.requires_grad_(False)
@@ -68,7 +72,10 @@ class Backbone(nn.Module):
         with torch.no_grad():
             if self._cut is not None:
                 return self._cut.before(pictures)
-            return self._as_maps(self.network.forward_features(pictures))  # type: ignore[operator]
+            maps = self._as_maps(self.network.forward_features(pictures))  # type: ignore[operator]
+        if self.trunk_pool is None:
+            return maps
+        return maps.mean((2, 3), keepdim=True) if self.trunk_pool == "avg" else maps.amax((2, 3), keepdim=True)
 
     def tail(self, trunk_output: Tensor) -> Float[Tensor, "batch features h w"]:
         """The trainable part, from what `trunk` returns to maps."""

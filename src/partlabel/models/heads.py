@@ -1,6 +1,6 @@
 """Heads: feature maps to logits, and to class maps where a picture is to be explained."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from partlabel.errors import UsageError
+from partlabel.models.backbone import Pool
 
 Maps = Float[Tensor, "batch classes h w"]
 Logits = Float[Tensor, "batch classes"]
-Pool = Literal["avg", "max"]
 
 
 class HeadSpec(BaseModel):
@@ -68,7 +68,7 @@ class SaliencyHead(nn.Module):
         k: number of places, or, below 1, fraction of the places (at least one). Paper: 5 (of 196 places).
     """
 
-    def __init__(self, features: int, classes: int, alpha: float = 0.5, k: float = 5) -> None:
+    def __init__(self, features: int, classes: int, alpha: float = 0.5, k: int | float = 5) -> None:
         super().__init__()
         if k <= 0:
             raise UsageError(f"k is a number of places or a fraction of them and must be positive, not {k}")
@@ -86,7 +86,7 @@ class SaliencyHead(nn.Module):
         return self.classifier(maps)  # type: ignore[no-any-return]
 
 
-def saliency_logits(class_maps: Maps, alpha: float, k: float) -> Logits:
+def saliency_logits(class_maps: Maps, alpha: float, k: int | float) -> Logits:
     """Mean of each class map plus alpha times the mean of its k largest values (k < 1: a fraction of the places)."""
     places = class_maps.flatten(2)
     mean = places.mean(2)

@@ -59,7 +59,9 @@ class Calibration:
         missing = np.isnan(values)
         if missing.any():
             name = self.classes[int(np.argwhere(missing)[0][-1])]
-            raise NotFiniteError(f"{missing.sum()} logit(s) are NaN, first in class {name!r}; the model is broken, train it again")
+            raise NotFiniteError(
+                f"{missing.sum()} logit(s) are NaN, first in class {name!r}; the model is broken, train it again"
+            )
         return np.asarray(expit(self.intercept + self.slope * values), np.float64)
 
     def to_json(self) -> dict[str, Any]:
@@ -77,9 +79,13 @@ class Calibration:
             classes = tuple(str(name) for name in value["classes"])
             lines = np.array([value["intercept"], value["slope"]], np.float64).reshape(2, len(classes))
         except (KeyError, TypeError, ValueError) as error:
-            raise RunError(f"the calibration of this model bundle cannot be read ({error!r}); make it again from the run") from error
+            raise RunError(
+                f"the calibration of this model bundle cannot be read ({error!r}); make it again from the run"
+            ) from error
         if not np.isfinite(lines).all() or (lines[1] <= 0).any():
-            raise RunError("the calibration of this model bundle has a slope that is not above 0, or a number that is not finite")
+            raise RunError(
+                "the calibration of this model bundle has a slope that is not above 0, or a number that is not finite"
+            )
         return cls(classes, lines[0], lines[1])
 
 

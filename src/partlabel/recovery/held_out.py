@@ -52,7 +52,9 @@ def check_held_out(logits: ArrayLike, states: ArrayLike, class_index: ArrayLike,
     if not np.isin(values, (State.ABSENT, State.PRESENT)).all():
         raise LabelError("a held-out cell is neither present (+1) nor absent (-1); give known cells only")
     if columns.size and (columns.min() < 0 or columns.max() >= len(classes)):
-        raise LabelError(f"class numbers of held-out cells run from {columns.min()} to {columns.max()}, outside 0..{len(classes) - 1}")
+        raise LabelError(
+            f"class numbers of held-out cells run from {columns.min()} to {columns.max()}, outside 0..{len(classes) - 1}"
+        )
     wrong = ~np.isfinite(scores)
     if wrong.any():
         raise NotFiniteError(
@@ -67,7 +69,9 @@ def check_held_out(logits: ArrayLike, states: ArrayLike, class_index: ArrayLike,
 
 def _check_both_states(present: BoolArray, counts: BoolArray) -> None:
     if not present.size:
-        raise LabelError("no known cell was held out of training, so precision cannot be measured; hold some out, or use review")
+        raise LabelError(
+            "no known cell was held out of training, so precision cannot be measured; hold some out, or use review"
+        )
     if present.all():
         raise LabelError(
             f"these labels hold no known absent cell ({present.size} held-out cells, all present), so precision cannot be "

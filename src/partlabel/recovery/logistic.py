@@ -8,7 +8,8 @@ from partlabel.recovery.held_out import BoolArray, FloatArray
 
 _MOST_STEPS = 100
 _MOST_HALVINGS = 30
-_TOLERANCE = 1e-8
+_TOLERANCE = 1e-6
+_ROUNDING = 1e-12
 
 
 def fit_lines(
@@ -32,12 +33,12 @@ def fit_lines(
     precision = 1 / np.square(np.asarray(deviation, np.float64))
 
     def per_group(cells: FloatArray) -> FloatArray:
-        return np.bincount(group, cells, len(mean))
+        return np.asarray(np.bincount(group, cells, len(mean)), np.float64)
 
     def loss(lines: FloatArray) -> FloatArray:
         margin = lines[group, 0] + np.exp(lines[group, 1]) * values
         prior = (np.square(lines - mean) * precision).sum(axis=1) / 2
-        return per_group(np.logaddexp(0, np.where(present, -margin, margin))) + prior
+        return np.asarray(per_group(np.logaddexp(0, np.where(present, -margin, margin))) + prior, np.float64)
 
     lines = mean.copy()
     lowest = loss(lines)
@@ -49,16 +50,16 @@ def fit_lines(
         aa, ab, bb = per_group(weight) + precision[0], per_group(weight * risen), per_group(weight * risen**2) + precision[1]
         step = np.stack([bb * gradient[:, 0] - ab * gradient[:, 1], aa * gradient[:, 1] - ab * gradient[:, 0]], axis=1)
         step /= (aa * bb - ab**2)[:, None]
-        trial = lines - step
         for _ in range(_MOST_HALVINGS):
-            worse = ~(loss(trial) <= lowest)
+            trial = lines - step
+            reached = loss(trial)
+            worse = ~(reached <= lowest + _ROUNDING * (1 + lowest))
             if not worse.any():
                 break
             step[worse] /= 2
-            trial = lines - step
-        trial = np.where((loss(trial) <= lowest)[:, None], trial, lines)
+        trial[worse], reached[worse] = lines[worse], lowest[worse]
         moved = np.abs(trial - lines).max(initial=0.0)
-        lines, lowest = trial, loss(trial)
+        lines, lowest = trial, reached
         if moved < _TOLERANCE:
             break
     return lines

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from scipy.special import betaincinv
 
 from partlabel.errors import RunError, UsageError
+from partlabel.labels import IntArray
 from partlabel.recovery.calibrate import cross_fit
 from partlabel.recovery.held_out import BoolArray, FloatArray, check_held_out
 
@@ -130,7 +131,9 @@ class PrecisionThresholds:
         try:
             return cls(**{**value, "classes": tuple(ClassThreshold(**entry) for entry in value["classes"])})
         except (KeyError, TypeError) as error:
-            raise RunError(f"the thresholds of this model bundle cannot be read ({error!r}); make it again from the run") from error
+            raise RunError(
+                f"the thresholds of this model bundle cannot be read ({error!r}); make it again from the run"
+            ) from error
 
 
 def fit_thresholds(
@@ -175,15 +178,17 @@ def fit_thresholds(
     own = cells.measurable & (present >= min_present)
     pool = cells.measurable & ~own
 
-    def choose(chosen: BoolArray) -> Choice:
+    by_class = np.split(np.argsort(cells.class_index, kind="stable"), np.cumsum(present + absent)[:-1])
+
+    def choose(chosen: IntArray) -> Choice:
         return choose_threshold(probability[chosen], cells.present[chosen], target_precision, min_accepted)
 
-    pooled = choose(pool[cells.class_index])
+    pooled = choose(np.flatnonzero(pool[cells.class_index]))
     nothing = Choice(None, 0, 0, 0.0)
     entries = []
     for column, name in enumerate(classes):
         rule: Rule = "own" if own[column] else "pooled" if pool[column] else "unmeasured"
-        choice = choose(cells.class_index == column) if own[column] else pooled if pool[column] else nothing
+        choice = choose(by_class[column]) if own[column] else pooled if pool[column] else nothing
         bound = precision_lower_bound(choice.correct, choice.accepted)
         entries.append(ClassThreshold(name, rule, int(present[column]), int(absent[column]), *choice, bound))
     return PrecisionThresholds(target_precision, min_accepted, min_present, tuple(entries))

@@ -86,10 +86,12 @@ class Adapter(lightning.LightningModule):
         """Total loss of a batch; refuses one that is not finite."""
         index: Tensor = batch["index"]
         labels = torch.from_numpy(self.labels.rows(index.cpu().numpy())).to(index.device)
-        losses = self.method.objective(self.method(batch["views"]), labels, index, self.clock(batch_idx))
+        outputs = self.method(batch["views"])
+        losses = self.method.objective(outputs, labels, index, self.clock(batch_idx))
         total = losses["total"]
         if not torch.isfinite(total):
-            raise NotFiniteError(self._not_finite("the loss", index, batch_idx))
+            culprits = _not_finite_rows(batch["views"]) or _not_finite_rows({"logits": outputs["logits"]})
+            raise NotFiniteError(self._not_finite("the loss", index[culprits] if culprits else index, batch_idx))
         for name, value in losses.items():
             self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
         self.sums["batches"] = self.sums.get("batches", 0.0) + 1
@@ -159,6 +161,12 @@ class Adapter(lightning.LightningModule):
         names = [self.labels.images[i] for i in index.tolist()]
         shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
         return (
-            f"{what} is not finite at step {step}, before the weights were touched; pictures of the batch: {shown}; "
+            f"{what} is not finite at step {step}, before the weights were touched; pictures: {shown}; "
             "lower the learning rate, clip gradients (clip_norm) or train without amp"
         )
+
+
+def _not_finite_rows(tensors: Mapping[str, Tensor]) -> list[int]:
+    """Places in the batch where some tensor holds a NaN or infinity."""
+    finite = torch.stack([torch.isfinite(tensor).flatten(1).all(1) for tensor in tensors.values()]).all(0)
+    return torch.nonzero(~finite).flatten().tolist()

@@ -30,7 +30,8 @@ def build(settings: TrainSettings, classes: tuple[str, ...]) -> Method[Any]:
         train_last=settings.train_last,
     )  # fmt: skip
     method = build_method(settings.method, settings.method_settings, backbone, classes)
-    method.tagger.takes_trunk_output = settings.freeze
+    if settings.freeze:
+        method.tagger.use_trunk_output()
     return method
 
 

@@ -1,0 +1,43 @@
+# Each target sets up all it needs: a virtual environment in .venv, with the package in it.
+PYTHON ?= python3
+BIN := .venv/bin
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test check bench format clean
+
+demo: .venv/installed  ## the whole path on built-in data; opens nothing, writes demo/report.html
+	OMP_NUM_THREADS=2 $(BIN)/partlabel demo --out demo
+
+test: .venv/installed-dev  ## all tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: .venv/installed-dev  ## format, lint, types, layers, fast tests and doctests: about a minute
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+bench: .venv/installed-dev  ## the grids of the documentation that need no data of yours
+	$(BIN)/partlabel bench benchmarks/digit_scenes.toml --out runs/digit_scenes
+
+format: .venv/installed-dev
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+.venv/python: 
+	$(PYTHON) -m venv .venv || { echo "python3 needs venv: on Debian, apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	@touch $@
+
+.venv/installed: .venv/python pyproject.toml
+	@echo "installing partlabel (torch with CUDA is several GB; a few minutes the first time)"
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+.venv/installed-dev: .venv/installed pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+clean:
+	rm -rf .venv demo runs

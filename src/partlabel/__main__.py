@@ -1,0 +1,5 @@
+"""`python -m partlabel`."""
+
+from partlabel.cli import main
+
+main()

@@ -1,0 +1,33 @@
+"""`bench`: a grid of trainings, and the table that compares them."""
+
+from pathlib import Path
+
+from partlabel.api.evaluate import evaluate
+from partlabel.api.hide import hide
+from partlabel.api.train import resume, train
+from partlabel.bench.runner import Outcome, Verbs, run_grid
+from partlabel.progress import SILENT, Reporter
+
+
+def bench(grid: Path | str, *, out: Path | str, reporter: Reporter = SILENT) -> Outcome:
+    """Run data × masking × method × seed, each cell once, and compare the methods in a table.
+
+    Results that are in `out` already are kept; a cell whose entry in the grid, or whose labels, have changed is run anew; an
+    interrupted one goes on from its last checkpoint. A cell that fails does not stop the others, and is tried again by the
+    next call. Test labels decide nothing: learning rates, thresholds and models are chosen on held-out training cells.
+
+    Args:
+        grid: a TOML file; `partlabel.bench.grid` shows one.
+        out: where tables, results and run folders go; `partlabel.bench` describes it.
+        reporter: where progress goes.
+
+    Returns:
+        The path of the table, the number of cells that have a result, and why the others have none.
+
+    Raises:
+        UsageError: the grid cannot be used; names the key.
+        LabelError: labels cannot be read, or training and test labels do not fit together.
+        StorageError: the disk is full.
+        Interrupted: Ctrl-C; the same call goes on from there.
+    """
+    return run_grid(grid, out, Verbs(hide, train, resume, evaluate), reporter)

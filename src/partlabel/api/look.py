@@ -1,0 +1,75 @@
+"""`look`: what is known of a table and its pictures, and what is wrong, before any training."""
+
+from pathlib import Path
+
+from partlabel.api.tables import ReadArguments, Table, open_table
+from partlabel.errors import UsageError
+from partlabel.images.paths import image_root
+from partlabel.inspection.look import Against, Look, MethodFit
+from partlabel.inspection.pictures import Pictures, inspect_pictures
+from partlabel.inspection.states import KnownStates
+from partlabel.labels import LabelTable
+from partlabel.methods.catalogue import CATALOGUE, misfit
+from partlabel.progress import SILENT, Reporter
+
+# Beyond this, unlike pictures pair up: hashes of unrelated ones differ in 32 of 64 bits, give or take 8 in large sets.
+_LARGEST_DISTANCE = 16
+
+
+def look(
+    table: Table,
+    *,
+    images: Path | str | None = None,
+    against: Table | None = None,
+    max_distance: int = 4,
+    reporter: Reporter = SILENT,
+    read: ReadArguments | None = None,
+    against_read: ReadArguments | None = None,
+) -> Look:
+    """Tell what is known by class and by image, which methods fit, and what is wrong with labels and pictures.
+
+    Nothing is changed. Each picture is decoded once, to its last byte. Cells that a file calls present on one line and absent
+    on another are reported, unless `read` says that they fail.
+
+    Args:
+        table: label table, or the path of a label file.
+        images: folder that the image names are relative to; None looks at the labels alone.
+        against: a second table in the same folder, such as the test split, that should share no picture with the first:
+            shared names, identical files and near-duplicates are told.
+        max_distance: most bits, of 64, in which the perceptual hashes of near-duplicates differ; 0 to 16.
+        reporter: where progress goes.
+        read: how to read the label file.
+        against_read: how to read the second one, if otherwise: one file may hold both splits in a column (`where`).
+
+    Raises:
+        LabelError: a label file cannot be read.
+        PictureError: the image folder does not exist. Missing and broken pictures are reported, not raised.
+        UsageError: `max_distance` is out of range.
+    """
+    if not 0 <= max_distance <= _LARGEST_DISTANCE:
+        raise UsageError(f"max_distance {max_distance} is not between 0 and {_LARGEST_DISTANCE}")
+    if images is not None:
+        image_root(images)
+    # What reading finds is part of the look, so it is not said twice.
+    labels, reading = open_table(table, SILENT, {"conflicts": "unknown", **(read or {})})
+    second, other = None, None
+    if against is not None:
+        other, other_reading = open_table(against, SILENT, {"conflicts": "unknown", **(against_read or read or {})})
+        shared = tuple(name for name in other.images if name in labels.image_positions)
+        second = Against(images=len(other), shared_names=shared, report=other_reading and other_reading.report)
+    return Look(
+        known=KnownStates.of(labels),
+        methods=tuple(MethodFit(name, entry.unknown, misfit(name, labels)) for name, entry in CATALOGUE.items()),
+        report=reading and reading.report,
+        pictures=None if images is None else _pictures(images, labels, other, max_distance, reporter),
+        against=second,
+    )
+
+
+def _pictures(
+    images: Path | str, labels: LabelTable, against: LabelTable | None, max_distance: int, reporter: Reporter
+) -> Pictures:
+    with reporter.track("looking at pictures") as tick:
+        return inspect_pictures(
+            images, labels.images, None if against is None else against.images, max_distance=max_distance, progress=tick
+        )

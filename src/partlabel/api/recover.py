@@ -1,0 +1,59 @@
+"""`recover`: suggestions for the unknown cells of a table, chosen by cells that training never saw."""
+
+from pathlib import Path
+
+from partlabel.api.evaluate import same_classes
+from partlabel.api.scores import run_logits
+from partlabel.api.tables import ReadArguments, Table, open_table
+from partlabel.progress import SILENT, Reporter
+from partlabel.recovery.calibrate import fit_calibration
+from partlabel.recovery.suggest import Suggestions, suggest
+from partlabel.recovery.thresholds import fit_thresholds
+from partlabel.training.run_folder import RunFolder
+
+
+def recover(
+    run: Path | str | RunFolder,
+    table: Table,
+    *,
+    images: Path | str,
+    out: Path | str | None = None,
+    min_precision: float = 0.95,
+    reporter: Reporter = SILENT,
+    read: ReadArguments | None = None,
+) -> Suggestions:
+    """Suggest present labels for unknown cells.
+
+    Probabilities and thresholds come from the run's held-out known cells. After a refit these are the cells of the first
+    training, whose model never saw them; the logits of the cells to fill are the refitted model's.
+
+    Args:
+        run: a finished run.
+        table: label table, or the path of a label file, with the classes of the run; it is not changed.
+        images: folder that the image names are relative to.
+        out: CSV file to write; `out` + ".json" says what each class's threshold rests on.
+        min_precision: precision that the suggestions should reach.
+        reporter: where progress goes.
+        read: how to read the label file.
+
+    Raises:
+        LabelError: the held-out cells hold no present or no absent cell, so that no precision can be measured.
+        RunError: the table has other classes than the run.
+        PictureError: a picture cannot be read.
+    """
+    folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
+    labels, _ = open_table(table, reporter, read or {})
+    labels = same_classes(labels, folder)
+    held_out = folder.held_out(labels.classes)
+    calibration = fit_calibration(*held_out, labels.classes)
+    thresholds = fit_thresholds(*held_out, labels.classes, min_precision)
+    logits, _ = run_logits(folder, labels.images, Path(images).resolve(), reporter)
+    found = suggest(labels, [(range(len(labels)), logits)], calibration, thresholds)
+    reached = sum(entry.reached for entry in thresholds.classes)
+    reporter.say(
+        f"{len(found)} suggestions for {reached} of {len(labels.classes)} classes; for the others precision {min_precision:g} "
+        "is not shown by the held-out cells"
+    )
+    if out is not None:
+        found.write(out)
+    return found

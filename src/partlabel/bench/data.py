@@ -1,0 +1,83 @@
+"""Data of a grid: complete training labels, test labels, and their pictures."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import partlabel
+from partlabel.bench.grid import DigitScenes, LabelFiles
+from partlabel.datasets.digit_scenes import write_scenes
+from partlabel.errors import LabelError
+from partlabel.files import write_json
+from partlabel.formats import read_table, write_table
+from partlabel.labels import LabelTable
+from partlabel.progress import Reporter
+
+
+class Loaded(NamedTuple):
+    """Data ready to be masked.
+
+    Args:
+        images: the folder that image names are relative to.
+        train: training labels before masking.
+        test: test labels, with the same classes in the same order and none of the same images.
+        all_classes: number of classes before `min_present` chose among them.
+        min_present: fewest known present training cells of a class.
+    """
+
+    images: Path
+    train: LabelTable
+    test: LabelTable
+    all_classes: int
+    min_present: int
+
+
+def load(entry: LabelFiles | DigitScenes, base: Path, out: Path, reporter: Reporter) -> Loaded:
+    """Read the labels of one entry of a grid, or make its built-in data.
+
+    Args:
+        entry: the entry.
+        base: folder that paths of the entry are relative to.
+        out: where built-in data go.
+        reporter: where progress goes.
+
+    Raises:
+        LabelError: the labels cannot be read, train and test do not fit together, or no class is left.
+    """
+    images, train, test = _from_files(entry, base) if isinstance(entry, LabelFiles) else _scenes(entry, out, reporter)
+    if differing := set(train.classes) ^ set(test.classes):
+        name = min(differing)
+        lacking = "test" if name in train.class_positions else "training"
+        raise LabelError(f"the {lacking} labels lack class {name!r}; list `classes` so that training and test labels agree")
+    if shared := train.image_positions.keys() & test.image_positions.keys():
+        raise LabelError(f"{len(shared)} image(s) are in the training and in the test labels, first: {min(shared)!r}")
+    kept = np.flatnonzero(train.counts_by_class().present >= entry.min_present)
+    if not kept.size:
+        raise LabelError(f"no class has {entry.min_present} known present training cells; lower min_present")
+    names = [train.classes[column] for column in kept]
+    return Loaded(images, train.select_classes(names), test.select_classes(names), len(train.classes), entry.min_present)
+
+
+def _from_files(entry: LabelFiles, base: Path) -> tuple[Path, LabelTable, LabelTable]:
+    reading: dict[str, Any] = entry.model_dump(
+        include={"codes", "unlisted", "classes", "ignore", "conflicts", "format", "separator"}
+    )
+    train = read_table(base / entry.train, where=entry.where_train, **reading).table
+    test = read_table(base / entry.test, where=entry.where_test, **reading).table
+    return base / entry.images, train, test
+
+
+def _scenes(entry: DigitScenes, out: Path, reporter: Reporter) -> tuple[Path, LabelTable, LabelTable]:
+    """Scenes, composed again only if those there are others; `made.json` is written last."""
+    wanted = {**entry.model_dump(exclude={"min_present"}), "partlabel": partlabel.__version__}
+    made, train, test = out / "made.json", out / "train.parquet", out / "test.parquet"
+    if not made.is_file() or json.loads(made.read_text(encoding="utf-8")) != wanted:
+        made.unlink(missing_ok=True)
+        with reporter.track("composing scenes") as tick:
+            scenes = write_scenes(out, train=entry.train, test=entry.test, size=entry.size, seed=entry.seed, progress=tick)
+        write_table(scenes.train, train)
+        write_table(scenes.test, test)
+        write_json(made, wanted)
+    return out / "images", read_table(train).table, read_table(test).table

@@ -1,0 +1,256 @@
+"""The grid file: what to compare, checked before anything is computed.
+
+title = "Corel5k, frozen backbone"
+seeds = [0, 1, 2]             # each seeds the masking, the held-out cells and the training
+measures = ["mAP", "OF1"]     # of partlabel.bench.measures; these and CF1 if left out
+keep_runs = false             # true keeps the weights of every run
+
+[data.corel5k]                # one or more; paths are relative to this file, ${NAME} is an environment variable
+train = "train.csv"           # complete labels, of which the maskings hide some
+test = "test.csv"
+images = "${COREL5K}/images"
+codes = "1=present,0=absent"  # like the other arguments of `partlabel.formats.read_table`
+min_present = 50              # classes with at least so many known present training cells
+
+[data.scenes]                 # built-in data
+builtin = "digit_scenes"
+train = 2000
+
+[masking.known10]             # one or more; a masking and its settings
+name = "known_ratio"
+ratio = 0.1
+
+[settings]                    # of every training, as in `partlabel train`
+freeze = true
+
+[method.bce]                  # one or more rows; settings of this row, `method` if its label is not the method's name
+lr = [1e-3, 3e-3]             # a list is searched, on the first seed, by the mAP of held-out known cells
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator
+
+from partlabel.bench.measures import MEASURES
+from partlabel.errors import UsageError
+from partlabel.methods.build import method_class, method_config
+from partlabel.training.settings import make_settings
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LabelFiles(_Strict):
+    """Data in label files. `where_train` and `where_test` are the `where` of reading each; the rest holds for both."""
+
+    train: str
+    test: str
+    images: str
+    codes: str | None = None
+    unlisted: Literal["unknown", "absent"] = "unknown"
+    classes: tuple[str, ...] | None = None
+    where_train: dict[str, str] = {}
+    where_test: dict[str, str] = {}
+    ignore: tuple[str, ...] = ()
+    conflicts: Literal["fail", "unknown"] = "fail"
+    format: str | None = None
+    separator: str | None = None
+    min_present: int = Field(default=0, ge=0)
+
+
+class DigitScenes(_Strict):
+    """Built-in data; see `partlabel.datasets.digit_scenes.write_scenes`."""
+
+    builtin: Literal["digit_scenes"]
+    train: int = Field(default=2000, ge=1)
+    test: int = Field(default=1000, ge=1)
+    size: int = Field(default=64, ge=32)
+    seed: int = Field(default=0, ge=0)
+    min_present: int = Field(default=0, ge=0)
+
+
+class Masking(BaseModel):
+    """A masking by name; whatever else is said goes to it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of the masking."""
+        return dict(self.model_extra or {})
+
+
+def _kind(value: Any) -> str:
+    return "builtin" if isinstance(value, dict) and "builtin" in value else "files"
+
+
+Data = Annotated[
+    Annotated[LabelFiles, Tag("files")] | Annotated[DigitScenes, Tag("builtin")],
+    Discriminator(_kind),
+]
+
+
+class _File(_Strict):
+    title: str = "Results"
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+    measures: tuple[str, ...] = Field(default=("mAP", "OF1", "CF1"), min_length=1)
+    keep_runs: bool = False
+    data: dict[str, Data] = Field(min_length=1)
+    masking: dict[str, Masking] = Field(min_length=1)
+    settings: dict[str, Any] = {}
+    method: dict[str, dict[str, Any]] = Field(min_length=1)
+
+    @field_validator("seeds", "measures")
+    @classmethod
+    def _different(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(set(values)) < len(values):
+            raise ValueError("a value is listed twice")
+        return values
+
+    @field_validator("measures")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in MEASURES:
+                raise ValueError(f"no measure {name!r}; measures are {', '.join(MEASURES)}")
+        return names
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: a method with its settings.
+
+    Args:
+        label: its name in the table.
+        settings: arguments of `train`, without seed, and without lr where that is searched.
+        rates: learning rates to search; empty if the settings say it.
+        written: the settings as written, variables not filled in and without lr, so that they are the same on any machine.
+    """
+
+    label: str
+    settings: dict[str, Any]
+    rates: tuple[float, ...]
+    written: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A checked grid."""
+
+    path: Path
+    title: str
+    seeds: tuple[int, ...]
+    measures: tuple[str, ...]
+    keep_runs: bool
+    data: dict[str, LabelFiles | DigitScenes]
+    maskings: dict[str, Masking]
+    rows: dict[str, Row]
+
+
+def read_grid(path: Path | str) -> Grid:
+    """Read and check a grid file.
+
+    Raises:
+        UsageError: it cannot be read, or a key, setting or variable in it cannot be used; names file and key.
+    """
+    path = Path(path)
+    try:
+        written = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read as a grid file: {error}") from error
+    filled = _filled(written, path)
+    try:
+        file = _File.model_validate(filled)
+    except ValidationError as error:
+        raise UsageError(f"{path}: {_sentence(error)}") from error
+    for kind, labels in (("data", file.data), ("masking", file.masking), ("method", file.method)):
+        _check_slugs(f"{path}: {kind}", labels)
+    for label, masking in file.masking.items():
+        if reserved := {"seed", "table", "masking", "out", "reporter", "read"} & set(masking.settings):
+            raise UsageError(f"{path}: masking.{label}: {min(reserved)} is no setting of a masking; seeds come from `seeds`")
+    rows = {label: _row(label, file, written, f"{path}: method.{label}") for label in file.method}
+    return Grid(path, file.title, file.seeds, file.measures, file.keep_runs, file.data, file.masking, rows)
+
+
+def slug(label: str) -> str:
+    """A label as a part of a file name."""
+    return re.sub(r"[^\w.]+", "-", label.casefold()).strip("-.")
+
+
+def _row(label: str, file: _File, written: Mapping[str, Any], where: str) -> Row:
+    settings = {"method": label, **file.settings, **file.method[label]}
+    as_written = {"method": label, **written.get("settings", {}), **written["method"][label]}
+    rates: tuple[float, ...] = ()
+    if isinstance(settings.get("lr"), list):
+        rates = tuple(settings.pop("lr"))
+        if not rates or len(set(rates)) < len(rates):
+            raise UsageError(f"{where}: lr is an empty list or holds a value twice; list the learning rates to search")
+    try:
+        _check_settings(settings, rates)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
+    as_written.pop("lr", None)
+    return Row(label, settings, rates, as_written)
+
+
+def _check_settings(settings: Mapping[str, Any], rates: tuple[float, ...]) -> None:
+    if "seed" in settings:
+        raise UsageError("seed is no setting here; seeds come from `seeds`")
+    method = str(settings["method"])
+    fields = method_class(method).Config.model_fields
+    for rate in rates or (settings.get("lr"),):
+        checked = make_settings({**settings, "lr": rate}, fields)
+    method_config(method, checked.method_settings)
+    if rates and checked.holdout == 0:
+        raise UsageError("a list of learning rates is searched on held-out cells; set holdout above 0, or one lr")
+
+
+def _filled(value: Any, path: Path, key: str = "") -> Any:
+    """The value with every ${NAME} in its strings replaced by that environment variable."""
+    if isinstance(value, dict):
+        return {name: _filled(entry, path, f"{key}.{name}" if key else name) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [_filled(entry, path, key) for entry in value]
+    if not isinstance(value, str):
+        return value
+    for name in _VARIABLE.findall(value):
+        if name not in os.environ:
+            raise UsageError(f"{path}: {key} needs the environment variable {name}, which is not set")
+    return _VARIABLE.sub(lambda match: os.environ[match[1]], value)
+
+
+def _check_slugs(where: str, labels: Mapping[str, Any]) -> None:
+    taken: dict[str, str] = {}
+    for label in labels:
+        name = slug(label)
+        if not name or name in taken:
+            problem = f"and {taken[name]!r} would share a folder" if name else "has no letter or digit"
+            raise UsageError(f"{where}: {label!r} {problem}; rename it")
+        taken[name] = label
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first finding, with the key as it stands in the file."""
+    first = error.errors()[0]
+    key = [str(part) for part in first["loc"]]
+    models: dict[str, type[BaseModel]] = {"files": LabelFiles, "builtin": DigitScenes}
+    model: type[BaseModel] = _File
+    if key[0] == "data" and len(key) > 2:
+        model = models[key.pop(2)]
+    if first["type"] == "missing":
+        return f"{'.'.join(key)} is missing"
+    if first["type"] == "extra_forbidden":
+        place = f" in {'.'.join(key[:-1])}" if key[:-1] else ""
+        return f"no key {key[-1]!r}{place}; keys are {', '.join(model.model_fields)}"
+    return f"{'.'.join(key)}: {first['msg'].removeprefix('Value error, ')}, got {first['input']!r}"

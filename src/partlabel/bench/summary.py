@@ -1,0 +1,75 @@
+"""From the records of single trainings to the entries of a table."""
+
+import statistics
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from partlabel.bench.cell import Cell, Record
+from partlabel.bench.grid import Grid
+from partlabel.bench.measures import MEASURES
+
+
+class Entry(NamedTuple):
+    """One measure of one method on one masked data set, over the seeds that have it.
+
+    Args:
+        values: one a seed, in 0..1.
+        seeds: those seeds.
+        untuned: whether a value rests on thresholds at probability 0.5, because the held-out cells of a run lack a sign.
+    """
+
+    values: tuple[float, ...]
+    seeds: tuple[int, ...]
+    untuned: bool
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over the seeds."""
+        return statistics.fmean(self.values) if self.values else None
+
+    @property
+    def sd(self) -> float | None:
+        """Sample standard deviation, divided by n - 1; None below two seeds."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+
+class Rate(NamedTuple):
+    """A learning rate as used, and the candidates it was chosen from; none if the grid says it."""
+
+    value: float
+    candidates: tuple[float, ...]
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether it is the lowest or highest candidate, so that a better one may lie beyond."""
+        return bool(self.candidates) and self.value in {min(self.candidates), max(self.candidates)}
+
+
+class Results:
+    """The cells of a grid that have a result.
+
+    Args:
+        grid: the grid.
+        records: records of its cells; those that are not done are left out.
+    """
+
+    def __init__(self, grid: Grid, records: Mapping[Cell, Record]) -> None:
+        self.grid = grid
+        self.done = {cell: record for cell, record in records.items() if record["status"] == "done"}
+
+    def entry(self, data: str, masking: str, method: str, measure: str) -> Entry:
+        """Mean and spread of a measure."""
+        values, seeds, untuned = [], [], False
+        for seed in self.grid.seeds:
+            record = self.done.get(Cell(data, masking, method, seed))
+            value = None if record is None else MEASURES[measure].of(record["test"])
+            if record is not None and value is not None:
+                values.append(value)
+                seeds.append(seed)
+                untuned |= MEASURES[measure].thresholded and record["thresholds"] != "held_out"
+        return Entry(tuple(values), tuple(seeds), untuned)
+
+    def rate(self, data: str, masking: str, method: str) -> Rate | None:
+        """The learning rate of all seeds; None if the first of them has no result."""
+        record = self.done.get(Cell(data, masking, method, self.grid.seeds[0]))
+        return None if record is None else Rate(record["lr"], self.grid.rows[method].rates)

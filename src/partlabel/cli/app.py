@@ -1,0 +1,34 @@
+"""The Typer application: its verbs, one import each. Nothing heavy is imported before a verb runs."""
+
+import typer
+
+from partlabel.cli import bench, demo, evaluate, hide, look, methods, predict, recover, train
+
+app = typer.Typer(
+    name="partlabel",
+    help="Train image taggers from labels with gaps, fill the gaps with a stated precision. "
+    "A label is present, absent or unknown; unknown never becomes absent unless you say so.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+app.command("demo")(demo.demo)
+app.command("look")(look.look)
+app.command("hide", context_settings={"ignore_unknown_options": False})(hide.hide)
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("recover")(recover.recover)
+app.command("predict")(predict.predict)
+app.command("methods")(methods.methods)
+app.command("bench")(bench.bench)
+
+
+@app.callback(invoke_without_command=True)
+def version(show: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
+    """Train image taggers from labels with gaps, fill the gaps with a stated precision."""
+    if show:
+        from partlabel import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit

@@ -1,0 +1,45 @@
+"""`partlabel evaluate`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from partlabel.cli import options as o
+from partlabel.errors import UsageError
+
+
+def evaluate(
+    paths: Annotated[list[Path], typer.Argument(metavar="[RUN] TRUTH", help="A finished run and a label file.")],
+    images: Annotated[Path | None, typer.Option(help="Folder that the image names are relative to.")] = None,
+    scores: Annotated[Path | None, typer.Option(help="Judge these scores instead of a run: image, one column a class.")] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="From which probability (or, with --scores, score) on a class counts as predicted."),
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write everything to this file.")] = None,
+    codes: o.Codes = None,
+    unlisted: o.Unlisted = "unknown",
+    classes: o.Classes = None,
+    where: o.Where = None,
+    ignore: o.Ignore = None,
+    conflicts: o.Conflicts = "fail",
+    format: o.Format = None,
+    quiet: o.Quiet = False,
+) -> None:
+    """Judge a run, or scores from any tool, by known labels. Thresholds come from held-out training cells, never from TRUTH."""
+    from partlabel.api import evaluate as api
+
+    read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format)
+    if scores is not None:
+        if len(paths) != 1 or threshold is None:
+            raise UsageError("evaluate --scores FILE TRUTH needs --threshold (0.5 for probabilities, 0 for logits) and no run")
+        result = api.evaluate_scores(scores, paths[0], threshold=threshold, json=json, reporter=o.reporter(quiet), read=read)
+    else:
+        if len(paths) != 2 or images is None:
+            raise UsageError("evaluate needs RUN TRUTH --images DIR (or --scores FILE TRUTH --threshold T)")
+        result = api.evaluate(
+            paths[0], paths[1], images=images, thresholds="held_out" if threshold is None else threshold, json=json,
+            reporter=o.reporter(quiet), read=read,
+        )  # fmt: skip
+    typer.echo(result.to_markdown())

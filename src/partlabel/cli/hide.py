@@ -1,0 +1,35 @@
+"""`partlabel hide`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from partlabel.cli import options as o
+
+
+def hide(
+    table: Annotated[Path, typer.Argument(help="Label file; it is not changed.")],
+    out: Annotated[Path, typer.Option(help="Label file to write; OUT.json records how.")],
+    masking: Annotated[
+        str,
+        typer.Option(help="known_ratio, drop_positives, single_positive, positives_only, per_class or a legacy_ one."),
+    ] = "known_ratio",
+    ratio: Annotated[float | None, typer.Option(help="Share that stays known, for maskings that take one.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the draw.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A setting of the masking: NAME=VALUE.")] = None,
+    codes: o.Codes = None,
+    unlisted: o.Unlisted = "unknown",
+    classes: o.Classes = None,
+    where: o.Where = None,
+    ignore: o.Ignore = None,
+    conflicts: o.Conflicts = "fail",
+    format: o.Format = None,
+    quiet: o.Quiet = False,
+) -> None:
+    """Make an incomplete table from a complete one, the same on any machine."""
+    from partlabel.api.hide import hide as run
+
+    read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format)
+    chosen = o.settings(set_) | ({} if ratio is None else {"ratio": ratio})
+    run(table, masking=masking, out=out, seed=seed, reporter=o.reporter(quiet), read=read, **chosen)

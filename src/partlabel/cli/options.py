@@ -1,0 +1,110 @@
+"""Options that several verbs share, and how their text becomes arguments of the api."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import typer
+
+from partlabel.errors import UsageError
+
+Images = Annotated[Path, typer.Option(help="Folder that the image names are relative to.")]
+Codes = Annotated[
+    str | None,
+    typer.Option(help="What values mean, such as '1=present,0=absent,=unknown' (blank left side: empty cell)."),
+]
+Unlisted = Annotated[
+    Literal["unknown", "absent"],
+    typer.Option(help="What cells are that the file does not list. 'absent' is your declaration that it is complete."),
+]
+Classes = Annotated[str | None, typer.Option(help="Classes to use: a,b,c or a text file with one a line.")]
+Where = Annotated[list[str] | None, typer.Option(help="Keep rows whose column has this value: COLUMN=VALUE.")]
+Ignore = Annotated[list[str] | None, typer.Option(help="A column that is no class.")]
+Conflicts = Annotated[
+    Literal["fail", "unknown"], typer.Option(help="A cell both present and absent: refuse, or make it unknown.")
+]
+Format = Annotated[str | None, typer.Option(help="one_hot_csv, long or tag_lists, where name and header do not tell.")]
+Separator = Annotated[str | None, typer.Option(help="What stands between names in CSV tag lists.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print results only.")]
+
+
+def reading(
+    codes: str | None,
+    unlisted: str,
+    classes: str | None,
+    where: list[str] | None,
+    ignore: list[str] | None,
+    conflicts: str,
+    format: str | None,
+    separator: str | None = None,
+) -> Any:
+    """Arguments of `partlabel.formats.read_table`."""
+    return {
+        "codes": codes, "unlisted": unlisted, "classes": class_names(classes), "where": dict(map(_pair, where or [])),
+        "ignore": tuple(ignore or ()), "conflicts": conflicts, "format": format, "separator": separator,
+    }  # fmt: skip
+
+
+def class_names(text: str | None) -> list[str] | None:
+    """Names from a comma-separated list or from a file with one a line."""
+    if text is None:
+        return None
+    path = Path(text)
+    if path.is_file():
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def settings(assignments: list[str] | None) -> dict[str, Any]:
+    """`--set key=value` as a dictionary; values are read as JSON where they can be, else they are text."""
+    return {name: _value(text) for name, text in map(_pair, assignments or [])}
+
+
+def config_file(path: Path | None) -> dict[str, Any]:
+    """Settings from a TOML, YAML or JSON file.
+
+    Raises:
+        UsageError: the file is missing or holds no table of settings.
+    """
+    if path is None:
+        return {}
+    if not path.is_file():
+        raise UsageError(f"config file {path} does not exist")
+    text = path.read_text(encoding="utf-8")
+    try:
+        if path.suffix == ".toml":
+            import tomllib
+
+            values: Any = tomllib.loads(text)
+        elif path.suffix in {".yaml", ".yml"}:
+            import yaml
+
+            values = yaml.safe_load(text)
+        else:
+            values = json.loads(text)
+    except Exception as error:
+        raise UsageError(f"config file {path} cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"config file {path} holds no table of settings")
+    return cast(dict[str, Any], values)
+
+
+def reporter(quiet: bool) -> Any:
+    """Progress on standard error, or none."""
+    from partlabel.progress import SILENT, Terminal
+
+    return SILENT if quiet else Terminal()
+
+
+def _pair(assignment: str) -> tuple[str, str]:
+    name, equals, value = assignment.partition("=")
+    if not equals or not name:
+        raise UsageError(f"{assignment!r} is not NAME=VALUE")
+    return name.strip(), value.strip()
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

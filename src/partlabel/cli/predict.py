@@ -1,0 +1,30 @@
+"""`partlabel predict`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from partlabel.cli import options as o
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="A run folder, or its model folder copied anywhere.")],
+    pictures: Annotated[list[Path], typer.Argument(help="Picture files or folders.")],
+    out: Annotated[Path | None, typer.Option(help="Write all probabilities to this .csv or .parquet file.")] = None,
+    quiet: o.Quiet = False,
+) -> None:
+    """Tag pictures; without --out the predicted tags are printed."""
+    from partlabel.api.predict import predict as run_predict
+
+    table = run_predict(run, pictures, out=out, reporter=o.reporter(quiet))
+    if out is not None:
+        typer.echo(out)
+        return
+    tags: dict[str, list[tuple[float, str]]] = {}
+    for row in table.to_pylist():
+        found = tags.setdefault(row["image"], [])
+        if row["predicted"]:
+            found.append((row["probability"], row["class"]))
+    for image, found in tags.items():
+        typer.echo(f"{image}: " + (", ".join(f"{name} {p:.2f}" for p, name in sorted(found, reverse=True)) or "(no tag)"))

@@ -1,0 +1,31 @@
+"""`partlabel recover`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from partlabel.cli import options as o
+
+
+def recover(
+    run: Annotated[Path, typer.Argument(help="A finished run.")],
+    table: Annotated[Path, typer.Argument(help="Label file whose unknown cells are to be filled; it is not changed.")],
+    images: o.Images,
+    out: Annotated[Path, typer.Option(help="CSV file of suggestions to write; OUT.json says how they were chosen.")],
+    min_precision: Annotated[float, typer.Option(help="Precision the suggestions should reach.")] = 0.95,
+    codes: o.Codes = None,
+    unlisted: o.Unlisted = "unknown",
+    classes: o.Classes = None,
+    where: o.Where = None,
+    ignore: o.Ignore = None,
+    conflicts: o.Conflicts = "fail",
+    format: o.Format = None,
+    quiet: o.Quiet = False,
+) -> None:
+    """Suggest labels for unknown cells, each with a calibrated probability."""
+    from partlabel.api.recover import recover as api
+
+    read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format)
+    suggestions = api(run, table, images=images, out=out, min_precision=min_precision, reporter=o.reporter(quiet), read=read)
+    typer.echo(f"{out}: {len(suggestions)} suggestions")

@@ -1,0 +1,64 @@
+"""`partlabel train`."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from partlabel.cli import options as o
+from partlabel.errors import UsageError
+
+
+def train(
+    table: Annotated[Path | None, typer.Argument(help="Label file.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder that the image names are relative to.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder to make.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run; nothing else is needed.")] = None,
+    method: Annotated[str | None, typer.Option(help="See `partlabel methods`. Default: bce.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="timm name, hf-hub:NAME or local-dir:FOLDER. Default: resnet50.")] = None,
+    from_scratch: Annotated[bool, typer.Option(help="Start the backbone from random weights.")] = False,
+    freeze: Annotated[bool, typer.Option(help="Train on maps computed once: enough for a laptop.")] = False,
+    epochs: Annotated[int | None, typer.Option(help="Default: 15.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Default: 64.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Highest learning rate. Default: 1e-3 frozen, 1e-4 otherwise.")] = None,
+    find_lr: Annotated[bool, typer.Option(help="Search the learning rate on held-out known cells first.")] = False,
+    holdout: Annotated[float | None, typer.Option(help="Share of the known cells kept from training. Default: 0.1.")] = None,
+    refit: Annotated[bool, typer.Option(help="Then train once more on all known cells.")] = False,
+    amp: Annotated[Literal["none", "bf16", "fp16"] | None, typer.Option(help="Mixed precision.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random. Default: 0.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that decode pictures. Default: 0.")] = None,
+    init: Annotated[Path | None, typer.Option(help="A run whose weights to start from.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML, YAML or JSON file of settings.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Any setting of the training or method: NAME=VALUE.")] = None,
+    broken: Annotated[Literal["fail", "skip"], typer.Option(help="What to do about pictures that cannot be read.")] = "fail",
+    drop_empty_classes: Annotated[bool, typer.Option(help="Leave out classes without a known cell.")] = False,
+    codes: o.Codes = None,
+    unlisted: o.Unlisted = "unknown",
+    classes: o.Classes = None,
+    where: o.Where = None,
+    ignore: o.Ignore = None,
+    conflicts: o.Conflicts = "fail",
+    format: o.Format = None,
+    quiet: o.Quiet = False,
+) -> None:
+    """Train a tagger on what is known, or go on with one (--resume RUN)."""
+    from partlabel.api import train as api
+
+    if resume is not None:
+        api.resume(resume, reporter=o.reporter(quiet))
+        typer.echo(resume)
+        return
+    if table is None or images is None or out is None:
+        raise UsageError("train needs TABLE, --images DIR and --out RUN (or --resume RUN alone)")
+    given: dict[str, Any] = {
+        "method": method, "backbone": backbone, "epochs": epochs, "batch_size": batch_size, "lr": lr, "holdout": holdout,
+        "amp": amp, "seed": seed, "workers": workers, "freeze": freeze or None, "refit": refit or None,
+        "pretrained": False if from_scratch else None,
+    }  # fmt: skip
+    merged = o.config_file(config) | o.settings(set_) | {name: value for name, value in given.items() if value is not None}
+    read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format)
+    api.train(
+        table, images=images, out=out, broken=broken, drop_empty_classes=drop_empty_classes, find_lr=find_lr, init=init,
+        reporter=o.reporter(quiet), read=read, **merged,
+    )  # fmt: skip
+    typer.echo(out)

@@ -1,0 +1,106 @@
+"""The problems of a `Look`, one sentence each: what would stop a training, or make an evaluation say too much."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from partlabel.formats import ReadingReport
+from partlabel.inspection.folder import Suggestion
+from partlabel.inspection.pictures import IdenticalFiles, Pictures
+
+if TYPE_CHECKING:
+    from partlabel.inspection.look import Against, Look
+
+_NAMED = 3
+
+
+def findings(look: "Look") -> tuple[str, ...]:
+    """All problem sentences of a look, none if nothing is wrong."""
+    return (
+        *_reading(look.report),
+        *([] if any(fit.misfit is None for fit in look.methods) else ["no method can learn from these labels"]),
+        *(_pictures(look.pictures) if look.pictures else []),
+        *(_split(look.against, look.pictures) if look.against else []),
+    )
+
+
+def amount(count: int, what: str, plural: str | None = None) -> str:
+    """`1 class`, `2 classes`."""
+    return f"{count:,} {what if count == 1 else plural or what + 's'}"
+
+
+def some(names: Sequence[str], shown: int = _NAMED) -> str:
+    """The first names, quoted, and how many more there are."""
+    more = f" and {len(names) - shown:,} more" if len(names) > shown else ""
+    return ", ".join(map(repr, names[:shown])) + more
+
+
+def same(group: IdenticalFiles) -> str:
+    """The names of identical files."""
+    return " = ".join(map(repr, dict.fromkeys((*group.in_table, *group.in_against))))
+
+
+def explain(suggestion: Suggestion) -> str:
+    """A suggestion as a sentence without its end."""
+    return f"{suggestion.change} ({suggestion.image!r} is probably {suggestion.file!r})"
+
+
+def _reading(report: ReadingReport | None) -> Iterable[str]:
+    if report is not None and report.conflict_count:
+        first = report.conflicts[0]
+        yield (
+            f"{report.path}: {amount(report.conflict_count, 'cell')} called present on one line and absent on another, taken "
+            f"as unknown; first: image {first.image!r}, class {first.class_name!r}, lines {', '.join(map(str, first.lines))}"
+        )
+
+
+def _pictures(pictures: Pictures) -> Iterable[str]:
+    if pictures.none_found:
+        yield _nothing_found(pictures)
+        return
+    for kind, what in (
+        ("missing", "missing from the image folder"),
+        ("outside", "named outside the image folder"),
+        ("broken", "broken"),
+        ("too large", "too large"),
+    ):
+        names = [problem.image for problem in pictures.problems if problem.kind == kind]
+        if names:
+            yield f"{amount(len(names), 'picture')} of {pictures.checked:,} {_are(names)} {what}: {some(names)}"
+
+
+def _nothing_found(pictures: Pictures) -> str:
+    """One sentence: what was looked for, what the folder holds, and what to change where that can be told."""
+    first = pictures.problems[0]
+    holds = (
+        f"{amount(pictures.files, 'picture file')}, the first {pictures.first_file!r}" if pictures.files else "no picture file"
+    )
+    advice = "give the folder that the names start from"
+    if pictures.suggestions:
+        best = pictures.suggestions[0]
+        advice = f"{explain(best)}; that explains {best.explains:,} of {pictures.checked:,}"
+    return (
+        f"none of the {amount(pictures.checked, 'picture')} of the table is in {pictures.folder!r}: the first name is "
+        f"{first.image!r}, and the folder holds {holds}; {advice}"
+    )
+
+
+def _split(against: "Against", pictures: Pictures | None) -> Iterable[str]:
+    yield from _reading(against.report)
+    if against.shared_names:
+        names = against.shared_names
+        yield f"{amount(len(names), 'image')} {_are(names)} in both tables: {some(names)}"
+    if pictures is None:
+        return
+    if pictures.identical_across:
+        groups = pictures.identical_across
+        yield f"{amount(len(groups), 'picture')} {_are(groups)} in both tables as identical files: {same(groups[0])}"
+    if pictures.near:
+        near = pictures.near[0]
+        yield (
+            f"{amount(len(pictures.near), 'picture')} of the other table look{'s' if len(pictures.near) == 1 else ''} like one "
+            f"of this table: {near.image!r} is near {near.closest!r}"
+        )
+
+
+def _are(things: Sequence[object]) -> str:
+    return "is" if len(things) == 1 else "are"

@@ -1,0 +1,144 @@
+"""What an image folder holds: pictures that no table lists, and where pictures are that a table names wrongly."""
+
+import os
+import posixpath
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from unicodedata import normalize
+
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+
+
+class Suggestion(NamedTuple):
+    """A way in which names that were not found differ from files that were.
+
+    Args:
+        change: what differs, and what to do where that is plain.
+        explains: how many names it explains.
+        image: the first of them.
+        file: the file that it probably means, relative to the folder.
+    """
+
+    change: str
+    explains: int
+    image: str
+    file: str
+
+
+def picture_files(root: Path) -> list[str]:
+    """Files under the folder that are pictures by their ending, relative with `/`, sorted; hidden ones are left out."""
+    found = []
+    for folder, below, files in os.walk(root):
+        below[:] = [name for name in below if not name.startswith(".")]
+        inside = os.path.relpath(folder, root).replace(os.sep, "/")
+        prefix = "" if inside == "." else f"{inside}/"
+        found += [prefix + name for name in files if _suffix(name) and not name.startswith(".")]
+    return sorted(found)
+
+
+def unlisted_files(files: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
+    """The files that none of the names means."""
+    listed = {form for name in names for form in (posixpath.normpath(name), _plain(name))}
+    return tuple(file for file in files if file not in listed)
+
+
+def suggestions(root: Path, files: Sequence[str], names: Sequence[str]) -> tuple[Suggestion, ...]:
+    """How names that are not in the folder would be: by a unique file of the same path, or only of the same stem.
+
+    Case, Unicode form, ending and folders may differ; the closest likeness that any file has decides, and several files
+    that are equally alike suggest nothing. The most frequent difference comes first.
+    """
+    counted: dict[str, list[int]] = {}
+    meant = _meant_files(files, names)
+    for position, name in enumerate(names):
+        if name in meant:
+            counted.setdefault(_change(root, name, meant[name]), []).append(position)
+    found = [
+        Suggestion(change, len(which), names[which[0]], meant[names[which[0]]])
+        for change, which in counted.items()
+    ]  # fmt: skip
+    return tuple(sorted(found, key=lambda suggestion: -suggestion.explains))
+
+
+def _meant_files(files: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    left, meant = list(names), {}
+    for likeness in _LIKENESSES:
+        wanted = {likeness(name) for name in left}
+        alike: dict[str, str | None] = {}
+        for file in files:
+            key = likeness(file)
+            if key in wanted:
+                alike[key] = None if key in alike else file
+        for name in left:
+            file_or_several = alike.get(likeness(name))
+            if file_or_several is not None and file_or_several != _plain(name):
+                meant[name] = file_or_several
+        left = [name for name in left if likeness(name) not in alike]
+    return meant
+
+
+def _path(name: str) -> str:
+    return normalize("NFC", _plain(name)).casefold()
+
+
+def _path_without_suffix(name: str) -> str:
+    return _without_suffix(_path(name))
+
+
+def _base(name: str) -> str:
+    return posixpath.basename(_path(name))
+
+
+def _stem(name: str) -> str:
+    return _without_suffix(_base(name))
+
+
+_LIKENESSES: tuple[Callable[[str], str], ...] = (_path, _path_without_suffix, _base, _stem)
+
+
+def _change(root: Path, name: str, file: str) -> str:
+    """What to change in a name so that it is the file."""
+    plain = _plain(name)
+    (name_folders, name_base), (file_folders, file_base) = _split(plain), _split(file)
+    while name_folders and file_folders and _path(name_folders[-1]) == _path(file_folders[-1]):
+        name_folders, file_folders = name_folders[:-1], file_folders[:-1]
+    changes = []
+    if name_folders:
+        prefix = "/".join(name_folders).replace("//", "/") + "/"
+        parents = root.absolute().parts[1:]
+        too_deep = tuple(name_folders) == parents[-len(name_folders) :]
+        advice = f" (give {str(root.absolute().parents[len(name_folders) - 1])!r} as the image folder)" if too_deep else ""
+        changes.append(f"the names begin with {prefix!r}, which the folder does not hold{advice}")
+    if file_folders:
+        inner = "/".join(file_folders)
+        advice = "" if name_folders else f" (give {str(root / inner)!r} as the image folder)"
+        changes.append(f"the files lie in the sub-folder {inner!r}{advice}")
+    mine, theirs = _suffix(name_base), _suffix(file_base)
+    if mine.casefold() != theirs.casefold():
+        changes.append(
+            f"the names end in {mine!r}, the files in {theirs!r}" if mine else f"the names lack the ending {theirs!r}"
+        )
+    if not changes or _without_suffix(name_base) != _without_suffix(file_base):
+        changes.append("upper and lower case, or the Unicode form of letters, differ")
+    return ", and ".join(changes)
+
+
+def _split(name: str) -> tuple[list[str], str]:
+    *folders, base = name.split("/")
+    return (["/", *folders[1:]] if name.startswith("/") else folders), base
+
+
+def _plain(name: str) -> str:
+    """The name with `/` between folders, and without `.` and doubled ones."""
+    return posixpath.normpath(name.replace("\\", "/"))
+
+
+def _suffix(name: str) -> str:
+    """The ending that makes a file a picture, or nothing: `IMG.001` has none."""
+    ending = posixpath.splitext(name)[1]
+    return ending if ending.casefold() in PICTURE_SUFFIXES else ""
+
+
+def _without_suffix(name: str) -> str:
+    return name[: len(name) - len(_suffix(name))]

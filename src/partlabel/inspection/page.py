@@ -1,0 +1,187 @@
+"""A `Look` as a page of text for a terminal."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from io import StringIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from partlabel.formats import ReadingReport
+from partlabel.inspection.findings import amount, explain, same, some
+from partlabel.inspection.pictures import Pictures
+from partlabel.inspection.states import KnownStates
+
+if TYPE_CHECKING:
+    from partlabel.inspection.look import Look
+
+_SHOWN = 10
+
+
+def page(look: "Look") -> str:
+    """The page; sections without content are left out."""
+    sections = [
+        _overview(look.known),
+        _classes(look.known),
+        _gaps(look.known),
+        _reading(look.report),
+        _reading(look.against.report if look.against else None),
+        _methods(look),
+        _pictures(look.pictures),
+        _across(look),
+        _problems(look.findings),
+    ]
+    text = "\n\n".join("\n".join(lines) for lines in map(list, sections) if lines)
+    return text.encode("utf-8", "backslashreplace").decode()  # a path may hold what no terminal can print
+
+
+def _overview(known: KnownStates) -> Iterator[str]:
+    present, absent, unknown = known.totals.values()
+    share = (present + absent) / max(present + absent + unknown, 1)
+    yield f"{amount(len(known.images), 'image')} × {amount(len(known.classes), 'class', 'classes')}"
+    yield f"Cells: {present:,} present, {absent:,} absent, {unknown:,} unknown ({_percent(share)} known)"
+    if known.declared_complete:
+        yield f"Unlisted cells are absent by declaration in {amount(len(known.declared_complete), 'class', 'classes')}"
+    for what, counts in (("known", known.by_image.present + known.by_image.absent), ("present", known.by_image.present)):
+        if counts.size:
+            lowest, middle, highest = np.quantile(counts, (0, 0.5, 1))
+            yield f"An image has {lowest:,.0f} to {highest:,.0f} {what} cells, median {middle:,.10g}, mean {counts.mean():,.2f}"
+
+
+def _classes(known: KnownStates) -> Iterator[str]:
+    """The classes of which least is known, first by the rarer sign."""
+    counts, prevalence = known.by_class, known.prevalence
+    order = np.lexsort((known.known_by_class, np.minimum(counts.present, counts.absent)))
+    more = len(known.classes) > _SHOWN
+    yield f"States by class, {f'the {_SHOWN} of {len(known.classes):,} that' if more else 'those that'} know least first"
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("class", max_width=40, no_wrap=True, overflow="ellipsis")
+    for heading in ("present", "absent", "unknown", "prevalence"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for column in order[:_SHOWN]:
+        name = known.classes[column]
+        cells = [f"{count[column]:,}" for count in counts]
+        share = "-" if np.isnan(prevalence[column]) else _percent(prevalence[column])
+        table.add_row(name if name.isprintable() else repr(name), *cells, share)
+    text = StringIO()
+    Console(file=text, width=120, color_system=None, force_terminal=False, markup=False, emoji=False).print(table)
+    yield from _indented(line.rstrip() for line in text.getvalue().splitlines())
+    yield "  (prevalence: share of present among known cells)"
+
+
+def _gaps(known: KnownStates) -> Iterator[str]:
+    for what, names, one, several in (
+        ("without a known cell", known.empty_classes, "class", "classes"),
+        ("with known present cells only", known.only_present, "class", "classes"),
+        ("with known absent cells only", known.only_absent, "class", "classes"),
+        ("without a known cell", known.images_without_known_cell, "image", "images"),
+    ):
+        if names:
+            yield f"{amount(len(names), one, several)} {what}: {some(names, _SHOWN)}"
+
+
+def _reading(report: ReadingReport | None) -> Iterator[str]:
+    if report is None:
+        return
+    left_out = f", {report.rows_filtered:,} left out by --where" if report.rows_filtered else ""
+    yield (
+        f"{report.path}: {report.format}, {report.encoding}; {amount(report.rows_read, 'row')} read, {report.rows_used:,} used"
+        f"{left_out}"
+    )
+    if report.ignored_columns:
+        yield f"  ignored columns: {some(report.ignored_columns, _SHOWN)}"
+    if report.rows_skipped:
+        yield f"  {amount(report.rows_skipped, 'row')} skipped"
+        yield from _list([f"line {line}: {reason}" for line, reason in report.skipped[:_SHOWN]], report.rows_skipped)
+    if report.duplicate_count:
+        yield f"  {amount(report.duplicate_count, 'duplicate')} without contradiction, kept once"
+        yield from _list([_cell(*found) for found in report.duplicates[:_SHOWN]], report.duplicate_count)
+    if report.conflict_count:
+        yield f"  {amount(report.conflict_count, 'cell')} both present and absent, taken as unknown"
+        yield from _list([_cell(*found) for found in report.conflicts[:_SHOWN]], report.conflict_count)
+
+
+def _cell(image: str, class_name: str | None, lines: tuple[int, ...]) -> str:
+    of_class = "" if class_name is None else f", class {class_name!r}"
+    more = ", ..." if len(lines) > _SHOWN else ""
+    return f"image {image!r}{of_class}: lines {', '.join(map(str, lines[:_SHOWN]))}{more}"
+
+
+def _methods(look: "Look") -> Iterator[str]:
+    fitting = [fit for fit in look.methods if fit.misfit is None]
+    if fitting:
+        yield "Methods that fit these labels"
+        width = max(len(fit.method) for fit in fitting)
+        yield from _indented(f"{fit.method:<{width}}  unknown cells are {fit.unknown}" for fit in fitting)
+    if len(fitting) < len(look.methods):
+        yield "Methods that do not fit"
+        yield from _indented(fit.misfit for fit in look.methods if fit.misfit is not None)
+
+
+def _pictures(pictures: Pictures | None) -> Iterator[str]:
+    if pictures is None:
+        return
+    usable = pictures.checked - len(pictures.problems)
+    yield f"Pictures in {pictures.folder!r}: {usable:,} of {pictures.checked:,} can be used"
+    if pictures.problems:
+        yield f"  {amount(len(pictures.problems), 'picture')} cannot be used"
+        shown = [f"{problem.kind}: {problem.reason}" for problem in pictures.problems[:_SHOWN]]
+        yield from _list(shown, len(pictures.problems))
+    for suggestion in pictures.suggestions[:3]:
+        yield f"  {amount(suggestion.explains, 'missing name')}: {explain(suggestion)}"
+    if pictures.unlisted:
+        verb = "is" if len(pictures.unlisted) == 1 else "are"
+        yield (
+            f"  {amount(len(pictures.unlisted), 'picture file')} of {pictures.files:,} {verb} in no table: "
+            f"{some(pictures.unlisted, 3)}"
+        )
+    within = pictures.identical_within
+    if within:
+        yield f"  {amount(len(within), 'group')} of identical files within a table"
+        yield from _list([same(group) for group in within[:_SHOWN]], len(within))
+
+
+def _across(look: "Look") -> Iterator[str]:
+    against, pictures = look.against, look.pictures
+    if against is None:
+        return
+    yield f"Against the other table, of {amount(against.images, 'image')}"
+    yield f"  {amount(len(against.shared_names), 'name')} in both" + (
+        f": {some(against.shared_names, _SHOWN)}" if against.shared_names else ""
+    )
+    if pictures is None:
+        return
+    copies = pictures.identical_across
+    yield f"  {amount(len(copies), 'group')} of identical files across"
+    yield from _list([same(group) for group in copies[:_SHOWN]], len(copies))
+    yield f"  {amount(len(pictures.near), 'more picture')} of it {'looks' if len(pictures.near) == 1 else 'look'} like one here"
+    nearest = sorted(pictures.near, key=lambda near: near.distance)[:_SHOWN]
+    rows = [f"{near.image!r} is {near.distance} bits from {near.closest!r}{_others(near.alike - 1)}" for near in nearest]
+    yield from _list(rows, len(pictures.near))
+    if pictures.flat:
+        yield f"  {amount(pictures.flat, 'flat picture')} cannot be compared by look"
+
+
+def _others(count: int) -> str:
+    return f", and near {count:,} more" if count else ""
+
+
+def _problems(found: Sequence[str]) -> Iterator[str]:
+    yield f"Problems: {len(found)}" if found else "No problem found"
+    yield from _list(list(found), len(found))
+
+
+def _list(lines: Sequence[str], total: int) -> Iterator[str]:
+    """Lines below a heading, and how many more there are."""
+    yield from (f"    {line}" for line in lines)
+    if total > len(lines):
+        yield f"    and {total - len(lines):,} more"
+
+
+def _indented(lines: Iterable[str]) -> Iterator[str]:
+    yield from (f"  {line}" for line in lines)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.4g} %"

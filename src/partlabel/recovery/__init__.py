@@ -1,0 +1,19 @@
+"""Recovery of missing labels: calibrated probabilities, thresholds for a stated precision, suggestions. No torch."""
+
+from partlabel.recovery.calibrate import Calibration, fit_calibration
+from partlabel.recovery.judge import SuggestionScore, score_suggestions
+from partlabel.recovery.suggest import Suggestion, Suggestions, suggest
+from partlabel.recovery.thresholds import ClassThreshold, PrecisionThresholds, fit_thresholds
+
+__all__ = [
+    "Calibration",
+    "ClassThreshold",
+    "PrecisionThresholds",
+    "Suggestion",
+    "SuggestionScore",
+    "Suggestions",
+    "fit_calibration",
+    "fit_thresholds",
+    "score_suggestions",
+    "suggest",
+]

@@ -1,0 +1,81 @@
+"""How good suggestions were, where the truth is known."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from partlabel.errors import LabelError
+from partlabel.labels import IntArray, LabelTable, State
+from partlabel.recovery.suggest import Suggestions
+
+
+@dataclass(frozen=True)
+class SuggestionScore:
+    """Counts over cells whose truth is known.
+
+    Args:
+        suggested: all suggestions.
+        correct: suggestions that are present in truth.
+        wrong: suggestions that are absent in truth.
+        unjudged: suggestions whose truth is not known; they count neither for nor against.
+        hidden: cells that are present in truth, unknown in the completed table, and of an image that was scored.
+    """
+
+    suggested: int
+    correct: int
+    wrong: int
+    unjudged: int
+    hidden: int
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the judged suggestions that are correct; None if none could be judged."""
+        judged = self.correct + self.wrong
+        return self.correct / judged if judged else None
+
+    @property
+    def recall(self) -> float | None:
+        """Share of the hidden cells that was suggested; None if nothing was hidden."""
+        return self.correct / self.hidden if self.hidden else None
+
+
+def score_suggestions(suggestions: Suggestions, truth: LabelTable) -> SuggestionScore:
+    """Compare suggestions with a table of the truth; images and classes are matched by name.
+
+    Raises:
+        LabelError: no image, or no class, of the completed table is in the truth.
+    """
+    table = suggestions.table
+    truth_row = _matches(table.images, truth.image_positions, "image")
+    truth_column = _matches(table.classes, truth.class_positions, "class")
+    rows, columns = truth_row[suggestions.image_index], truth_column[suggestions.class_index]
+    states = np.zeros(rows.size, np.int8)
+    covered = (rows >= 0) & (columns >= 0)
+    states[covered] = truth.states_at(rows[covered], columns[covered])
+    correct, wrong = int((states == State.PRESENT).sum()), int((states == State.ABSENT).sum())
+    hidden = _hidden(suggestions, truth, truth_row, truth_column)
+    return SuggestionScore(len(suggestions), correct, wrong, len(suggestions) - correct - wrong, hidden)
+
+
+def _hidden(suggestions: Suggestions, truth: LabelTable, truth_row: IntArray, truth_column: IntArray) -> int:
+    """Cells that a perfect model would have suggested. Only listed cells can be present, so no dense table is needed."""
+    row_of, column_of = np.full(len(truth), -1, np.int64), np.full(len(truth.classes), -1, np.int64)
+    row_of[truth_row[truth_row >= 0]] = np.flatnonzero(truth_row >= 0)
+    column_of[truth_column[truth_column >= 0]] = np.flatnonzero(truth_column >= 0)
+    cells = truth.cells()
+    present = cells.states == State.PRESENT
+    rows, columns = row_of[cells.image_index[present]], column_of[cells.class_index[present]]
+    kept = (rows >= 0) & (columns >= 0)
+    rows, columns = rows[kept], columns[kept]
+    unknown = suggestions.table.states_at(rows, columns) == State.UNKNOWN
+    return int((unknown & suggestions.scored[rows]).sum())
+
+
+def _matches(names: tuple[str, ...], positions: dict[str, int], kind: str) -> IntArray:
+    """Position in the truth of each name, -1 where it has none."""
+    found = np.fromiter((positions.get(name, -1) for name in names), np.int64, len(names))
+    if found.size and (found < 0).all():
+        raise LabelError(
+            f"no {kind} of the completed table is in the truth, first: {names[0]!r}; use the truth of the same data"
+        )
+    return found

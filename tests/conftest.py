@@ -1,0 +1,56 @@
+"""Shared settings of all tests: shapes checked, one thread, a cache of their own."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from jaxtyping import install_import_hook
+from PIL import Image
+
+from partlabel.labels import LabelTable
+
+with install_import_hook(["partlabel.losses", "partlabel.methods", "partlabel.models.heads"], "beartype.beartype"):
+    import partlabel.losses
+    import partlabel.methods
+    import partlabel.models.heads  # noqa: F401
+
+settings.register_profile("partlabel", deadline=None, max_examples=50, derandomize=True)
+settings.load_profile("partlabel")
+
+CLASSES = ("red", "green", "blue")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARTLABEL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def color_pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LabelTable]:
+    """32 pictures of 32 × 32 pixels with red, green and blue squares, and their complete labels: easy to learn."""
+    root = tmp_path_factory.mktemp("colors")
+    random = np.random.default_rng(0)
+    states = np.where(random.random((32, 3)) < 0.4, 1, -1).astype(np.int8)
+    states[:2] = [[1, 1, 1], [-1, -1, -1]]
+    names = [f"{number:02d}.png" for number in range(32)]
+    for name, row in zip(names, states, strict=True):
+        pixels = random.integers(0, 60, (32, 32, 3)).astype(np.uint8)
+        for channel in np.flatnonzero(row > 0):
+            x, y = random.integers(0, 20, 2)
+            pixels[y : y + 12, x : x + 12, channel] = 255
+        Image.fromarray(pixels).save(root / name)
+    return root, LabelTable.from_dense(names, CLASSES, states)
+
+
+@pytest.fixture(scope="session")
+def partial_labels(color_pictures: tuple[Path, LabelTable]) -> LabelTable:
+    """The colour pictures with about 60 % of the cells known."""
+    _, table = color_pictures
+    hidden = np.random.default_rng(1).random(table.shape) > 0.6
+    return LabelTable.from_dense(table.images, table.classes, np.where(hidden, 0, table.dense()))

@@ -1,0 +1,174 @@
+"""What every method promises, tried on each in turn."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from partlabel.errors import AssumptionError, UsageError
+from partlabel.labels import LabelTable
+from partlabel.methods.base import Clock, Method
+from partlabel.methods.build import build_method, method_class
+from partlabel.methods.catalogue import CATALOGUE, Needs, check_fit, misfit
+from partlabel.models.backbone import create_backbone
+
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, {}) for name in CATALOGUE},
+    "bce by image": ("bce", {"normalization": "partial_bce"}),
+    "saliency BN-BCE": ("saliency", {"saliency": False, "pseudo": "none"}),
+    "saliency +PL": ("saliency", {"saliency": False, "pseudo": "weak"}),
+    "saliency +CR": ("saliency", {"saliency": False, "pseudo": "strong"}),
+    "saliency +SR": ("saliency", {"pseudo": "none"}),
+    "saliency +SR +CR (no SR)": ("saliency", {"pseudo_from": "plain"}),
+}
+CLASSES = ("a", "b", "c", "d")
+CLOCK = Clock(0, 0, 1, 1)
+
+
+@pytest.fixture(params=VARIANTS)
+def make(request: pytest.FixtureRequest) -> Callable[..., Method[Any]]:
+    name, settings = VARIANTS[request.param]
+
+    def build(classes: tuple[str, ...] = CLASSES, seed: int = 0) -> Method[Any]:
+        torch.manual_seed(seed)
+        return build_method(name, settings, create_backbone("test_resnet", pretrained=False, size=32), classes)
+
+    return build
+
+
+def _views(method: Method[Any], batch: int = 6) -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    return {view: torch.randn(batch, 3, 32, 32) for view in method.views}
+
+
+def _labels(batch: int = 6, classes: int = 4, seed: int = 0) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).integers(-1, 2, (batch, classes)).astype(np.int8))
+
+
+def _leaves(outputs: Any) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone().requires_grad_() for name, value in outputs.items()}
+
+
+def _total(method: Method[Any], outputs: dict[str, torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
+    losses = method.objective(outputs, labels, torch.arange(len(labels)), CLOCK)
+    assert all(value.ndim == 0 for value in losses.values())
+    return losses["total"]
+
+
+def test_no_gradient_reaches_unknown_logits_unless_declared(make: Callable[..., Method[Any]]) -> None:
+    method = make()
+    outputs, labels = _leaves(method(_views(method))), _labels()
+    _total(method, outputs, labels).backward()
+    gradients = [value.grad for value in outputs.values() if value.grad is not None]
+    assert any(gradient.abs().sum() > 0 for gradient in gradients)
+    if not method.learns_from_unknown:
+        for gradient in gradients:
+            assert gradient[labels == 0].abs().sum() == 0
+
+
+def test_unknown_is_not_read_as_absent(make: Callable[..., Method[Any]]) -> None:
+    """Only assume_negative may give the same loss for a table with unknowns and the one that calls them absent."""
+    method = make()
+    outputs, labels = method(_views(method)), _labels()
+    completed = torch.where(labels == 0, -torch.ones_like(labels), labels)
+    same = torch.allclose(_total(method, outputs, labels), _total(method, outputs, completed))
+    assert same == (type(method).__name__ == "AssumeNegative")
+
+
+def test_permuting_classes_permutes_the_result(make: Callable[..., Method[Any]]) -> None:
+    method, other = make(), make()
+    order = torch.tensor([2, 0, 3, 1])
+    state = method.state_dict()
+    for name in method.class_axis:
+        state[name] = state[name][order]
+    other.load_state_dict(state)
+    views, labels = _views(method), _labels()
+    method.eval(), other.eval()
+    one, two = method(views), other(views)
+    torch.testing.assert_close(two["logits"], one["logits"][:, order])
+    torch.testing.assert_close(_total(other, two, labels[:, order]), _total(method, one, labels))
+
+
+@pytest.mark.parametrize("fill", [0, -1, 1])
+@pytest.mark.parametrize("batch", [1, 6])
+def test_finite_on_poor_batches(make: Callable[..., Method[Any]], fill: int, batch: int) -> None:
+    method = make()
+    outputs = _leaves(method.eval()(_views(method, batch)))
+    total = _total(method, outputs, torch.full((batch, 4), fill, dtype=torch.int8))
+    assert torch.isfinite(total)
+    if total.requires_grad:
+        total.backward()
+        assert all(torch.isfinite(value.grad).all() for value in outputs.values() if value.grad is not None)
+
+
+def test_finite_at_large_logits_in_bf16(make: Callable[..., Method[Any]]) -> None:
+    method = make()
+    outputs = {
+        name: (torch.sign(torch.randn_like(value)) * 50).to(torch.bfloat16).requires_grad_()
+        for name, value in method(_views(method)).items()
+    }
+    total = _total(method, outputs, _labels())
+    total.backward()
+    assert torch.isfinite(total)
+    assert all(torch.isfinite(value.grad).all() for value in outputs.values() if value.grad is not None)
+
+
+def test_state_round_trips(make: Callable[..., Method[Any]], tmp_path: Path) -> None:
+    method, other = make(), make(seed=7)
+    torch.save(method.state_dict(), tmp_path / "state.pt")
+    other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    views = _views(method)
+    torch.testing.assert_close(other.eval()(views)["logits"], method.eval()(views)["logits"], rtol=0, atol=0)
+
+
+def test_overfits_32_images(make: Callable[..., Method[Any]]) -> None:
+    method = make()
+    torch.manual_seed(3)
+    pictures, labels = torch.randn(32, 3, 32, 32), _labels(32)
+    views = dict.fromkeys(method.views, pictures)
+    optimizer = torch.optim.AdamW(method.parameters(), lr=3e-3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        _total(method, method(views), labels).backward()
+        optimizer.step()
+    logits = method.train(True)(views)["logits"].detach()
+    goal = torch.where(labels == 0, -torch.ones_like(labels), labels) if "AssumeNegative" in str(type(method)) else labels
+    known = goal != 0
+    assert ((logits > 0) == (goal > 0))[known].float().mean() > 0.97
+
+
+def test_scores_are_the_logits_of_the_plain_view(make: Callable[..., Method[Any]]) -> None:
+    method = make().eval()
+    views = _views(method)
+    torch.testing.assert_close(method.scores(views["weak"]), method(views)["logits"])
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_catalogue_is_true(name: str) -> None:
+    kind = method_class(name)
+    assert kind.Config().model_config["frozen"]
+    assert kind.__module__.startswith("partlabel.methods.")
+    assert set(kind.class_axis)
+
+
+def test_a_table_that_does_not_fit_is_refused_with_names() -> None:
+    only_present = LabelTable.from_dense(["x", "y"], ["a"], [[1], [0]])
+    for name, entry in CATALOGUE.items():
+        if entry.needs is Needs.BOTH_SIGNS:
+            with pytest.raises(AssumptionError, match=r"1 present and no absent.*assume_negative"):
+                check_fit(name, only_present)
+        else:
+            assert misfit(name, only_present) is None
+    with pytest.raises(AssumptionError, match="no method can learn"):
+        check_fit("bce", LabelTable.from_dense(["x"], ["a"], [[0]]))
+
+
+def test_unknown_method_and_setting_are_refused() -> None:
+    backbone = create_backbone("test_resnet", pretrained=False, size=32)
+    with pytest.raises(UsageError, match="no method 'sr'; methods are assume_negative"):
+        build_method("sr", {}, backbone, CLASSES)
+    with pytest.raises(UsageError, match=r"alpha2.*its settings are"):
+        build_method("saliency", {"alpha2": 1}, backbone, CLASSES)

@@ -1,0 +1,56 @@
+"""Code maps: what they accept, and what they refuse to guess."""
+
+import pytest
+
+from partlabel.errors import LabelError, UsageError
+from partlabel.formats.codes import CodeMap
+from partlabel.labels import State
+
+
+def test_parse_and_match() -> None:
+    codes = CodeMap.parse(" 1 = present, 0=absent,=unknown,a=b=Absent")
+    assert [codes.state(value) for value in ("1", " 0 ", "", "  ", "a=b")] == [1, -1, 0, 0, -1]
+    assert [codes.state(value) for value in ("1.0", "-1", "A=b", "nan", "?")] == [None] * 5
+
+
+@pytest.mark.parametrize("text", [None, "1=present"])
+def test_only_the_three_words_speak_for_themselves(text: str | None) -> None:
+    codes = CodeMap.parse(text)
+    assert [codes.state(value) for value in ("present", " Absent", "UNKNOWN")] == [1, -1, 0]
+    assert [codes.state(value) for value in ("", "0", "-1", "yes", "true", "+1")] == [None] * 6
+
+
+@pytest.mark.parametrize("value", ["1", "0", "-1", "", "nan", "1.0", "?", "it's"])
+def test_a_refusal_shows_codes_that_would_work(value: str) -> None:
+    for said in (None, "p=present,n=absent"):
+        error = CodeMap.parse(said).refusal(value, "labels.csv, line 7, column 'cat'")
+        assert isinstance(error, LabelError)
+        assert "labels.csv, line 7, column 'cat'" in str(error)
+        assert (repr(value) if value else "empty") in str(error)
+        example = str(error).split("--codes '")[1].split("' (values")[0]
+        shown = CodeMap.parse(example)
+        assert shown.state(value) is not None
+        assert said is None or shown.state("p") == State.PRESENT
+
+
+def test_text_reads_back() -> None:
+    codes = CodeMap.parse("=unknown,?=unknown,1=present")
+    assert [codes.text(state) for state in (State.PRESENT, State.ABSENT, State.UNKNOWN)] == ["1", "absent", ""]
+    for state in State:
+        assert codes.state(codes.text(state)) == state
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("1", "entry '1' is not value=present"),
+        ("", "entry '' is not"),
+        ("1=present,", "entry '' is not"),
+        ("1=yes", "entry '1=yes' is not"),
+        ("1=present,1=absent", "gives the value '1' two states"),
+        ("Unknown=absent", "the word 'Unknown' always means unknown"),
+    ],
+)
+def test_bad_maps(text: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        CodeMap.parse(text)

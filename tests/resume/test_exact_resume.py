@@ -1,0 +1,138 @@
+"""Training that was cut off goes on to the very same weights, bit for bit."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from partlabel.api.train import resume, train
+from partlabel.errors import Interrupted, RunError
+from partlabel.formats import write_table
+from partlabel.labels import LabelTable
+from partlabel.training import fit as fit_module
+from partlabel.training.run_folder import RunFolder
+
+SETTINGS: dict[str, Any] = {
+    "backbone": "test_resnet", "pretrained": False, "size": 32, "epochs": 2, "batch_size": 8, "accelerator": "cpu",
+    "method": "saliency", "ema": 0.9, "lr": 0.01, "checkpoint_every": 1, "select": "best",
+}  # fmt: skip
+
+
+def _weights(run: Path) -> dict[str, Any]:
+    return load_file(run / "model" / "model.safetensors")
+
+
+def _same(one: Path, other: Path) -> None:
+    mine, theirs = _weights(one), _weights(other)
+    assert mine.keys() == theirs.keys()
+    different = [name for name in mine if not mine[name].equal(theirs[name])]
+    assert not different
+
+
+def _log(run: Path) -> list[tuple[str, ...]]:
+    return [(row["epoch"], row["loss"], row["lr"], row["held_out_mAP"]) for row in RunFolder(run).log()]
+
+
+@pytest.fixture(scope="module")
+def whole(
+    tmp_path_factory: pytest.TempPathFactory, color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable
+) -> Path:
+    """A run that nothing interrupted, with a copy of the folder after each step."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    steps = out.parent / "steps"
+    original = fit_module._Watch.after_step
+
+    def keep(watch: Any, done: int) -> None:
+        original(watch, done)
+        shutil.copytree(out, steps / str(done))
+
+    fit_module._Watch.after_step = keep  # type: ignore[method-assign]
+    try:
+        train(partial_labels, images=color_pictures[0], out=out, **SETTINGS)
+    finally:
+        fit_module._Watch.after_step = original  # type: ignore[method-assign]
+    return out
+
+
+@pytest.mark.parametrize("step", range(1, 9))
+def test_from_every_step(step: int, whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole.parent / "steps" / str(step), run)
+    resume(run)
+    _same(run, whole)
+    assert _log(run) == _log(whole)
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+def test_kill_9(whole: Path, color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path) -> None:
+    for workers in (1, 4):
+        run, table = tmp_path / f"run{workers}", tmp_path / "labels.csv"
+        write_table(partial_labels, table)
+        options = [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={str(value).lower()}")]
+        command = [
+            sys.executable,
+            "-m",
+            "partlabel",
+            "train",
+            str(table),
+            "--images",
+            str(color_pictures[0]),
+            "--out",
+            str(run),
+        ]
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+        process = subprocess.Popen([*command, *options, "--workers", str(workers)], start_new_session=True, env=environment)
+        deadline = time.monotonic() + 120
+        while not (run / "checkpoints" / "selection-last.ckpt").is_file() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        assert not (run / "model").exists()
+        resume(run)
+        _same(run, whole)
+
+
+def test_ctrl_c_leaves_a_resumable_run(
+    whole: Path, color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    original = fit_module._Watch.after_step
+
+    def press(watch: Any, done: int) -> None:
+        if done == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        original(watch, done)
+
+    fit_module._Watch.after_step = press  # type: ignore[method-assign]
+    try:
+        with pytest.raises(Interrupted, match=r"stopped after step 3 of 8; go on with: partlabel train --resume"):
+            train(partial_labels, images=color_pictures[0], out=run, **{**SETTINGS, "checkpoint_every": 0})
+    finally:
+        fit_module._Watch.after_step = original  # type: ignore[method-assign]
+    resume(run)
+    _same(run, whole)
+
+
+def test_a_finished_run_is_left_alone_and_a_changed_one_refused(whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    before = (run / "model" / "model.safetensors").stat().st_mtime_ns
+    resume(run)
+    assert (run / "model" / "model.safetensors").stat().st_mtime_ns == before
+
+    RunFolder(run).update(status="training", inputs={**RunFolder(run).info["inputs"], "labels_hash": "0"})
+    with pytest.raises(RunError, match="not what this run started with"):
+        resume(run)
+    (run / "checkpoints" / "selection-last.ckpt").write_bytes(b"torn")
+    RunFolder(run).update(inputs={**RunFolder(run).info["inputs"], "labels_hash": RunFolder(run).labels().hash})
+    with pytest.raises(RunError, match="cannot be read"):
+        resume(run)
+    with pytest.raises(RunError, match="no run folder"):
+        resume(tmp_path / "nothing")
