@@ -44,6 +44,12 @@ def write_text(target: Path | str, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
+def write_bytes(target: Path | str, content: bytes | memoryview) -> None:
+    """Write bytes atomically: for libraries that hide a full disk in errors of their own when they write files themselves."""
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_json(target: Path | str, value: Any) -> None:
     """Write indented JSON atomically; NaN is refused, because JSON has none.
 
@@ -60,7 +66,7 @@ def _storage_errors(target: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, StorageError):
             raise
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             raise StorageError(f"no space left on the disk while writing {target}; free some space and run again") from error
         if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR}:
             raise StorageError(f"cannot write {target}: {error.strerror}") from error

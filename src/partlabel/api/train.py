@@ -25,6 +25,7 @@ from partlabel.recovery.calibrate import fit_calibration
 from partlabel.training.build import build, compute_device, sources
 from partlabel.training.fit import Phase, fit, held_out_logits, held_out_map
 from partlabel.training.holdout import hold_out
+from partlabel.training.processes import process_rank
 from partlabel.training.run_folder import RunFolder
 from partlabel.training.settings import make_settings
 
@@ -68,6 +69,8 @@ def train(
     if broken not in {"fail", "skip"}:
         raise UsageError(f"broken {broken!r} is not 'fail' or 'skip'")
     checked = make_settings(settings, method_class(str(settings.get("method", "bce"))).Config.model_fields)
+    if (find_lr or checked.refit) and checked.devices not in {"auto", "1", 1}:
+        raise UsageError("find_lr and refit train several times, which one group of processes cannot; use one device")
     labels, _ = open_table(table, reporter, read or {})
     labels = _usable_classes(labels, drop_empty_classes)
     check_fit(checked.method, labels)
@@ -105,6 +108,8 @@ def resume(out: Path | str, *, reporter: Reporter = SILENT) -> RunFolder:
 def _train_phases(run: RunFolder, labels: LabelTable, root: Path, reporter: Reporter) -> RunFolder:
     settings = run.settings
     tagger = _selection_phase(run, labels, root, reporter)
+    if process_rank():
+        return run
     if settings.refit:
         reporter.say("training once more on all known cells")
         nothing = hold_out(labels, 0, settings.seed).held_out
@@ -121,7 +126,7 @@ def _selection_phase(run: RunFolder, labels: LabelTable, root: Path, reporter: R
     split = hold_out(labels, settings.holdout, settings.seed)
     method, phase = _prepare(run, "selection", split.training, split.held_out, root, reporter)
     tagger = fit(run, phase, method, settings, reporter)
-    if split.held_out.states.size:
+    if split.held_out.states.size and not process_rank():
         device = compute_device(settings)
         with reporter.track("scoring held-out cells") as tick:
             logits = held_out_logits(tagger.to(device), phase, device=device, workers=settings.workers, tick=tick)

@@ -194,12 +194,14 @@ def _row(label: str, file: _File, written: Mapping[str, Any], where: str) -> Row
     rates: tuple[float, ...] = ()
     if isinstance(settings.get("lr"), list):
         rates = tuple(settings.pop("lr"))
-        if not rates or len(set(rates)) < len(rates):
-            raise UsageError(f"{where}: lr is an empty list or holds a value twice; list the learning rates to search")
+        if not rates:
+            raise UsageError(f"{where}: lr is an empty list; list the learning rates to search")
     try:
         _check_settings(settings, rates)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from error
+    if len(set(rates)) < len(rates):
+        raise UsageError(f"{where}: lr lists a value twice")
     as_written.pop("lr", None)
     return Row(label, settings, rates, as_written)
 

@@ -74,15 +74,15 @@ def _caption(grid: Grid) -> str:
     ]
     if any(MEASURES[name].thresholded for name in grid.measures):
         lines.append(
-            "Measures of yes and no use thresholds set on held-out known training cells; † marks entries that use probability "
-            "0.5, because these cells lack a sign."
+            "Precision, recall and F1 use thresholds set on held-out known training cells; † marks entries where a run decides "
+            "by probability 0.5, because its held-out cells lack a sign."
         )
     if any(row.rates for row in grid.rows.values()):
         lines.append(
-            "Learning rates followed by candidates were chosen among these by the mAP of held-out known training cells, on seed "
-            f"{grid.seeds[0]}, and used for all seeds; at the edge: a better one may lie beyond the candidates."
+            "A learning rate followed by candidates was chosen among them by the mAP of held-out known training cells, on seed "
+            f"{grid.seeds[0]}, and used for all seeds; at the edge: a better one may lie beyond them."
         )
-    return "\n".join(lines)
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def _data_caption(data: Loaded, records: list[Record]) -> str:

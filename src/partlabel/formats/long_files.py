@@ -14,7 +14,7 @@ from partlabel.formats.reading import ReadOptions
 from partlabel.formats.text import TextFile, even_records, examine, lines_of
 
 ROLES = ("image", "class", "state", "source")
-_BLOCK_BYTES = 1 << 23
+_BLOCK_BYTES = 1 << 26  # large, because each name is looked up once a block; also the longest possible cell
 _BLOCK_ROWS = 1 << 18
 
 

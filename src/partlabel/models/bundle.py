@@ -6,11 +6,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 import partlabel
 from partlabel.errors import RunError
-from partlabel.files import atomic_path, write_json
+from partlabel.files import write_bytes, write_json
 from partlabel.models.backbone import BackboneSpec, rebuild_backbone
 from partlabel.models.fingerprint import tensors_digest
 from partlabel.models.heads import HeadSpec
@@ -39,8 +39,7 @@ def save_bundle(folder: Path, tagger: Tagger, info: BundleInfo) -> None:
     """Write the weights, then `model.json` with their digest, so that the two cannot be mixed up unnoticed."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in tagger.state_dict().items()}
     digest = tensors_digest(weights)
-    with atomic_path(folder / "model.safetensors") as temporary:
-        save_file(weights, temporary, metadata={"format": "pt", "sha256": digest})
+    write_bytes(folder / "model.safetensors", save(weights, metadata={"format": "pt", "sha256": digest}))
     write_json(folder / "model.json", info.model_copy(update={"weights_sha256": digest}).model_dump(mode="json"))
 
 

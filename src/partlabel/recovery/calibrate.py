@@ -119,11 +119,9 @@ def cross_fit(cells: HeldOut) -> FloatArray:
     produced would accept too much (0.90 in place of 0.95 in the simulation described in `thresholds`). The five folds are drawn
     evenly from each state, class and height of logit, without randomness.
     """
-    order = np.lexsort((cells.logits, cells.class_index, cells.present))
-    fold = np.empty(order.size, np.int64)
-    fold[order] = np.arange(order.size) % _FOLDS
+    fold = np.random.default_rng(0).permutation(cells.logits.size) % _FOLDS
     counts = cells.measurable[cells.class_index]
-    probability = np.empty(order.size)
+    probability = np.empty(fold.size)
     for number in range(_FOLDS):
         left_out = fold == number
         intercept, slope = _fit(cells, counts & ~left_out)

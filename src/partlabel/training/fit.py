@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 from partlabel.errors import Interrupted, MissingDependencyError
 from partlabel.evaluation.average_precision import average_precision
 from partlabel.evaluation.cells import mean_over
-from partlabel.files import atomic_path
 from partlabel.labels import Cells, LabelTable
 from partlabel.methods.base import Method
 from partlabel.models.tagger import Tagger
 from partlabel.progress import Reporter, Tick
 from partlabel.training.adapter import Adapter
-from partlabel.training.checkpoint import AtomicCheckpointIO
+from partlabel.training.checkpoint import AtomicCheckpointIO, save_state
 from partlabel.training.data import Source
 from partlabel.training.run_folder import RunFolder
 from partlabel.training.scoring import score
@@ -162,8 +161,7 @@ class _Watch:
                 if row["phase"] == self.phase.name and int(row["epoch"]) < epoch and row.get("held_out_mAP")
             ]
             if not earlier or value > max(earlier):
-                with atomic_path(best) as temporary:
-                    torch.save({"tagger": tagger.state_dict(), "epoch": epoch, "held_out_mAP": value}, temporary)
+                save_state({"tagger": tagger.state_dict(), "epoch": epoch, "held_out_mAP": value}, best)
         return value, classes
 
 

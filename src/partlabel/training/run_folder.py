@@ -24,6 +24,7 @@ from partlabel.errors import RunError
 from partlabel.files import atomic_path, write_json, write_text
 from partlabel.formats import read_table, write_table
 from partlabel.labels import Cells, LabelTable
+from partlabel.training.processes import process_rank, wait_for
 from partlabel.training.settings import TrainSettings
 
 _PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy", "pillow", "safetensors")
@@ -41,12 +42,15 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path | str, settings: TrainSettings, inputs: Mapping[str, Any], table: LabelTable) -> "RunFolder":
-        """Start a run in a new or empty folder.
+        """Start a run in a new or empty folder; the other processes of a training open the one that the first started.
 
         Raises:
             RunError: the folder holds something already.
         """
         run = cls(path)
+        if process_rank():
+            wait_for(run.path / "run.json")
+            return run
         if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
             resumable = " or go on with --resume" if (run.path / "config.json").is_file() else ""
             raise RunError(f"{run.path} exists and is not empty; choose another --out{resumable}")

@@ -1,0 +1,133 @@
+"""The head of a report: what was trained on what, how good it is by which measure, and the settings."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from partlabel.labels import LabelTable
+from partlabel.methods.catalogue import entry
+from partlabel.models.bundle import BundleInfo
+from partlabel.recovery import SuggestionScore, Suggestions
+from partlabel.report.classes import Judged
+from partlabel.report.parts import percent, plural
+from partlabel.training.run_folder import RunFolder
+from partlabel.training.settings import TrainSettings
+
+
+class Card(NamedTuple):
+    """One number, what it is, and what it stands on."""
+
+    title: str
+    value: str
+    note: str
+
+
+class Setting(NamedTuple):
+    """One setting as used, and whether it differs from the default."""
+
+    name: str
+    value: str
+    changed: bool
+
+
+def cards(labels: LabelTable, held_out: Judged | None, evaluation: Mapping[str, Any] | None) -> list[Card]:
+    """The headline numbers."""
+    found = []
+    if evaluation is not None:
+        known, classes = evaluation["known"], evaluation["classes"]
+        stands_on = f"{classes['scored']:,} of {classes['total']:,} classes, {_cells(known['present'], known['absent'])}"
+        found.append(Card("mAP on test", percent(evaluation["mAP"]["raw"]), f"raw; {stands_on}"))
+    if held_out is not None:
+        cells = _cells(int(held_out.present.sum()), int(held_out.absent.sum()))
+        stands_on = f"{held_out.scored.sum():,} of {len(labels.classes):,} classes, {cells}"
+        found.append(Card("mAP on held-out cells", percent(held_out.mean), f"raw; {stands_on}"))
+    present, absent, unknown = (int(part.sum()) for part in labels.counts_by_class())
+    total = present + absent + unknown
+    found.append(
+        Card(
+            "labels known", percent((present + absent) / total if total else None),
+            f"{len(labels):,} images × {len(labels.classes):,} classes: {present:,} present, {absent:,} absent, "
+            f"{unknown:,} unknown",
+        )
+    )  # fmt: skip
+    return found
+
+
+def recovered_card(suggestions: Suggestions, score: SuggestionScore | None) -> Card:
+    """How many labels were suggested, and how many rightly, where the truth is known."""
+    note = (
+        f"of {int(suggestions.unknown.sum()):,} unknown cells; aimed at precision {suggestions.thresholds.target_precision:g}"
+    )
+    if score is not None and score.suggested:
+        note += (
+            f"; by the truth given: precision {percent(score.precision)} ({score.correct:,} right, {score.wrong:,} wrong, "
+            f"{score.unjudged:,} not annotated), recall {percent(score.recall)}"
+        )
+    return Card("labels suggested", f"{len(suggestions):,}", note)
+
+
+def facts(settings: TrainSettings, info: BundleInfo | None) -> list[tuple[str, str]]:
+    """Method, backbone and training, as pairs of term and description."""
+    method = entry(settings.method)
+    weights = "pretrained weights" if settings.pretrained else "random weights"
+    frozen = ", frozen" + (f" but for the last {settings.train_last} stage(s)" if settings.train_last else "")
+    size = info.backbone.size if info is not None else settings.size
+    return [
+        ("method", f"{settings.method}: {method.title}, {method.venue}"),
+        ("unknown labels", f"{method.unknown}"),
+        ("backbone", f"{settings.backbone}, {weights}{frozen if settings.freeze else ''}"),
+        *([("pictures", f"{size} × {size} pixels")] if size else []),
+        (
+            "training",
+            f"{plural(settings.epochs, 'epoch')}, batches of {settings.batch_size}, {settings.optimizer}, "
+            f"learning rate {settings.learning_rate:g} ({settings.schedule}), seed {settings.seed}",
+        ),
+    ]
+
+
+def notes(run: RunFolder, settings: TrainSettings, has_held_out: bool) -> list[str]:
+    """What a reader must know of the numbers."""
+    info = run.info
+    found = []
+    if info.get("status") != "done":
+        found.append(f"This run is not finished: its status is {info.get('status', 'unknown')!r}.")
+    if not has_held_out:
+        return found
+    found.append("Held-out cells are known labels that the training did not see; their pictures were seen with other labels.")
+    chose = [*(["the learning rate"] if "found_lr" in info else []), *(["the epoch"] if settings.select == "best" else [])]
+    if chose:
+        found.append(f"The held-out cells also chose {' and '.join(chose)}, so their numbers are a little too good.")
+    if settings.refit:
+        found.append(
+            "The model was trained once more on all known cells afterwards (refit). Every number on held-out cells is of the "
+            "model before that; the shipped model has seen these cells."
+        )
+    return found
+
+
+def measures(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The measures of a test, as pairs of name and percentage."""
+    average = evaluation["mAP"]
+    return [
+        ("mAP, raw (precision at the rank of each present cell)", percent(average["raw"])),
+        ("mAP, VOC12 (all-point envelope)", percent(average["voc12"])),
+        ("mAP, VOC07 (11-point)", percent(average["voc07"])),
+        ("AUC", percent(evaluation["AUC"])),
+        ("OF1", percent(evaluation["OF1"])),
+        ("CF1 (harmonic mean of CP and CR)", percent(evaluation["CF1"]["harmonic"])),
+        ("CF1 (mean of class F1)", percent(evaluation["CF1"]["mean"])),
+    ]
+
+
+def all_settings(settings: TrainSettings) -> list[Setting]:
+    """The settings as used, those of the method last."""
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in TrainSettings.model_fields.items()}
+    own = settings.model_dump(mode="json", exclude={"method_settings"})
+    return [
+        *(Setting(name, json.dumps(value), getattr(settings, name) != defaults[name]) for name, value in own.items()),
+        *(Setting(name, json.dumps(value), True) for name, value in settings.method_settings.items()),
+    ]
+
+
+def _cells(present: int, absent: int) -> str:
+    return f"{plural(present + absent, 'known cell')} ({present:,} present, {absent:,} absent)"

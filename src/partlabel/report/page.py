@@ -1,0 +1,179 @@
+"""Putting the sections of a report on one page."""
+
+import importlib.resources
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+import partlabel
+from partlabel.errors import RunError
+from partlabel.files import write_text
+from partlabel.images.paths import image_root
+from partlabel.labels import LabelTable
+from partlabel.models.bundle import BundleInfo, load_bundle
+from partlabel.models.tagger import Tagger
+from partlabel.recovery import Calibration, Suggestions, score_suggestions
+from partlabel.recovery.suggest import ASSUMPTION
+from partlabel.report import overview
+from partlabel.report.classes import MOST_ROWS, HeldOutCells, Judged, class_rows, judge_held_out, judge_test, read_held_out
+from partlabel.report.maps import chosen_images, mapped_pictures
+from partlabel.report.parts import LeftOut, number, percent
+from partlabel.report.pictures import Thumbnails
+from partlabel.report.plots import loss_plot, map_plot
+from partlabel.report.probabilities import calibration_section, probability_text
+from partlabel.report.strips import error_strips, recovered_strips
+from partlabel.training.run_folder import RunFolder
+
+_NO_PICTURES = LeftOut("no image folder was given")
+_NO_HELD_OUT = LeftOut("the run has no held-out cells")
+
+
+def write_report(
+    run: RunFolder,
+    *,
+    images: Path | None,
+    evaluation: Mapping[str, Any] | None = None,
+    suggestions: Suggestions | None = None,
+    truth: LabelTable | None = None,
+) -> Path:
+    """Write `report.html` into a run folder: one file that needs no network and no script, some megabytes at most.
+
+    A section whose data is missing is left out with the reason in its place. Pictures that cannot be read become grey tiles.
+    The same arguments give the same bytes.
+
+    Args:
+        run: the run; an unfinished one lacks the sections that need its model.
+        images: the image folder; without it the page has no pictures.
+        evaluation: a test of the run, as `Evaluation.to_json` gives it.
+        suggestions: what was recovered; their pictures are under `images` too.
+        truth: true labels, to mark the suggestions as right, wrong or not annotated.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        PictureError: the image folder does not exist.
+        RunError: the run folder is damaged.
+        LabelError: the truth has no image, or no class, of the suggestions.
+    """
+    page = _Page(run, None if images is None else image_root(images), evaluation, suggestions, truth)
+    source = importlib.resources.files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(percent=percent, number=number)
+    target = run.path / "report.html"
+    write_text(target, environment.from_string(source).render(page.content()))
+    return target
+
+
+class _Page:
+    """What the sections are made from."""
+
+    def __init__(
+        self, run: RunFolder, root: Path | None, evaluation: Mapping[str, Any] | None, suggestions: Suggestions | None,
+        truth: LabelTable | None,
+    ) -> None:  # fmt: skip
+        self.run, self.root, self.evaluation, self.suggestions, self.truth = run, root, evaluation, suggestions, truth
+        self.settings = run.settings
+        self.labels = run.labels()
+        self.cells: HeldOutCells | None = read_held_out(run, self.labels.classes)
+        self.held_out = None if self.cells is None else judge_held_out(self.cells, len(self.labels.classes))
+        self.judged: Judged | None = self.held_out if evaluation is None else judge_test(evaluation, self.labels.classes)
+        self.bundle = _bundle(run)
+        self.info: BundleInfo | None = None if isinstance(self.bundle, LeftOut) else self.bundle[1]
+        fitted = self.info.calibration if self.info is not None else None
+        self.calibration = None if fitted is None else Calibration.from_json(fitted)
+        self.probability = probability_text(self.calibration)
+
+    def content(self) -> dict[str, Any]:
+        """The values of the template."""
+        return {
+            "version": partlabel.__version__,
+            "cards": overview.cards(self.labels, self.held_out, self.evaluation),
+            "facts": overview.facts(self.settings, self.info),
+            "notes": overview.notes(self.run, self.settings, self.cells is not None),
+            "measures": [] if self.evaluation is None else overview.measures(self.evaluation),
+            "versions": self.run.info.get("versions", {}),
+            "settings": overview.all_settings(self.settings),
+            "labels_hash": self.labels.hash,
+            "method": self.settings.method,
+            "calibrated": self.calibration is not None,
+            "curves": self._curves(),
+            "classes": self._classes(),
+            "calibration": self._calibration(),
+            "recovered": self._recovered(),
+            "errors": self._errors(),
+            "maps": self._maps(),
+        }
+
+    def _curves(self) -> dict[str, Any] | LeftOut:
+        log = self.run.log()
+        if not log:
+            return LeftOut("no epoch was logged")
+        plots = [plot for plot in (loss_plot(log), map_plot(log)) if plot is not None]
+        return {"plots": plots, "columns": list(log[0]), "rows": [list(row.values()) for row in log]}
+
+    def _classes(self) -> dict[str, Any]:
+        thresholds = self.info.thresholds if self.info is not None else None
+        return {
+            "where": self.judged.where if self.judged is not None else None,
+            "rows": class_rows(self.labels, self.judged, thresholds),
+            "hidden": max(0, len(self.labels.classes) - MOST_ROWS),
+            "thresholds": thresholds is not None,
+        }
+
+    def _calibration(self) -> Any:
+        if self.cells is None:
+            return _NO_HELD_OUT
+        if isinstance(self.bundle, LeftOut):
+            return self.bundle
+        if self.calibration is None:
+            return LeftOut("it needs held-out cells of both signs")
+        return calibration_section(self.calibration, self.cells)
+
+    def _recovered(self) -> dict[str, Any] | LeftOut:
+        if self.suggestions is None:
+            return LeftOut("no suggestions were given; `partlabel recover` makes them")
+        score = None if self.truth is None else score_suggestions(self.suggestions, self.truth)
+        strips = [] if self.root is None else recovered_strips(self.suggestions, self.truth, Thumbnails(self.root))
+        found = self.suggestions
+        without = [
+            (name, reason)
+            for column, name in enumerate(found.table.classes)
+            if (reason := found.thresholds.why_not(column)) is not None
+        ]
+        return {
+            "card": overview.recovered_card(found, score), "strips": strips, "assumption": ASSUMPTION,
+            "pictures": self.root is not None, "without": without[:MOST_ROWS],
+            "classes": len(set(found.class_index.tolist())), "judged": self.truth is not None,
+        }  # fmt: skip
+
+    def _errors(self) -> dict[str, Any] | LeftOut:
+        if self.root is None:
+            return _NO_PICTURES
+        if self.cells is None or self.judged is None:
+            return _NO_HELD_OUT
+        worst = self.judged.worst()
+        if not worst:
+            return LeftOut("no class has known cells of both signs to judge it by")
+        thresholds = self.info.thresholds if self.info is not None else None
+        strips = error_strips(self.labels.classes, worst, self.cells, thresholds, self.probability, Thumbnails(self.root))
+        return {"where": self.judged.where, "strips": strips, "marked": thresholds is not None}
+
+    def _maps(self) -> Any:
+        if self.root is None:
+            return _NO_PICTURES
+        if isinstance(self.bundle, LeftOut):
+            return self.bundle
+        images = chosen_images(self.labels)
+        if not images:
+            return LeftOut("no picture has a known present label")
+        return {"pictures": mapped_pictures(*self.bundle, self.root, self.labels, images, self.probability)}
+
+
+def _bundle(run: RunFolder) -> tuple[Tagger, BundleInfo] | LeftOut:
+    try:
+        return load_bundle(run.model)
+    except RunError as error:
+        return LeftOut(str(error))

@@ -1,0 +1,155 @@
+"""The plots of a report, as pictures with a text that says the same."""
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from partlabel.evaluation import Reliability
+from partlabel.report.parts import data_uri
+
+# Colours that colour-blind people can tell apart (Okabe and Ito, 2008).
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_GREY = "#666666"
+_PHASE_STYLES = {"selection": "-", "refit": "--"}
+_STYLE = {
+    "svg.hashsalt": "partlabel",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "legend.frameon": False,
+}
+_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+
+
+class Plot(NamedTuple):
+    """A drawing as a data URI, and what it shows in words."""
+
+    uri: str
+    alt: str
+
+
+class Curve(NamedTuple):
+    """One column of the log in one phase, where it has a number."""
+
+    phase: str
+    column: str
+    epochs: list[int]
+    values: list[float]
+
+
+class Bins(NamedTuple):
+    """One line of a calibration plot."""
+
+    name: str
+    reliability: Reliability
+
+
+def loss_plot(log: Sequence[dict[str, str]]) -> Plot | None:
+    """The loss and its parts by epoch, both phases; None if the log has none."""
+    names = [name for name in dict.fromkeys(key for row in log for key in row) if name == "loss" or name.startswith("loss_")]
+    if len(names) == 2:  # a loss of one part is that part
+        names = ["loss"]
+    curves = _curves(log, names)
+    return _epoch_plot(curves, "loss", ("lowest", min)) if curves else None
+
+
+def map_plot(log: Sequence[dict[str, str]]) -> Plot | None:
+    """The mAP of the held-out cells by epoch; None if it was never looked at."""
+    curves = _curves(log, ["held_out_mAP"], scale=100)
+    return _epoch_plot(curves, "held-out mAP, %", ("highest", max)) if curves else None
+
+
+def reliability_plot(lines: Sequence[Bins]) -> Plot:
+    """Fraction of present cells by predicted probability, and how many cells there are in each bin."""
+
+    def draw(figure: Figure) -> None:
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        above.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle=":", label="as it should be")
+        for number, (name, bins) in enumerate(lines):
+            filled = bins.count > 0
+            colour = _COLOURS[number]
+            above.plot(
+                bins.mean_probability[filled], bins.fraction_present[filled], color=colour, marker="os"[number], label=name
+            )
+            width = np.diff(bins.edges) * 0.4
+            below.bar(bins.edges[:-1] + (0.25 + 0.5 * number) * np.diff(bins.edges), bins.count, width, color=colour)
+        above.set(ylabel="fraction present", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        above.legend(loc="upper left")
+        below.set(xlabel="predicted probability", ylabel="cells", yscale="log")
+        below.set_ylim(bottom=0.5)
+
+    words = "; ".join(f"{name}: {_reliability_words(bins)}" for name, bins in lines)
+    return Plot(_svg((4.8, 4.6), draw), f"Calibration on held-out cells. {words}.")
+
+
+def _curves(log: Sequence[dict[str, str]], names: Sequence[str], scale: float = 1) -> list[Curve]:
+    curves = []
+    for phase in dict.fromkeys(row["phase"] for row in log):
+        for name in names:
+            points = [(int(row["epoch"]), scale * float(row[name])) for row in log if row["phase"] == phase and row.get(name)]
+            points = [point for point in points if math.isfinite(point[1])]
+            if points:
+                curves.append(Curve(phase, name, [epoch for epoch, _ in points], [value for _, value in points]))
+    return curves
+
+
+def _epoch_plot(curves: Sequence[Curve], what: str, best: tuple[str, Callable[[list[float]], float]]) -> Plot:
+    names = list(dict.fromkeys(curve.column for curve in curves))
+    phases = list(dict.fromkeys(curve.phase for curve in curves))
+
+    def label(curve: Curve) -> str:
+        part = curve.column.removeprefix("loss_") if curve.column != "loss" else "total"
+        if len(phases) == 1:
+            return part if len(names) > 1 else ""
+        return f"{part} ({curve.phase})" if len(names) > 1 else curve.phase
+
+    def draw(figure: Figure) -> None:
+        axes: Axes = figure.subplots()
+        for curve in curves:
+            axes.plot(
+                curve.epochs, curve.values, label=label(curve), marker="." if len(curve.epochs) < 40 else None,
+                color=_COLOURS[names.index(curve.column) % len(_COLOURS)], linestyle=_PHASE_STYLES.get(curve.phase, ":"),
+            )  # fmt: skip
+        axes.set(xlabel="epoch", ylabel=what)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if len(curves) > 1:
+            axes.legend()
+
+    def words(curve: Curve) -> str:
+        text = (
+            f"{curve.values[0]:.4g} in epoch {curve.epochs[0]}, {curve.values[-1]:.4g} in epoch {curve.epochs[-1]}, "
+            f"{best[0]} {best[1](curve.values):.4g}"
+        )
+        return f"{label(curve)}: {text}" if label(curve) else text
+
+    return Plot(_svg((4.8, 3.2), draw), f"{what[0].upper()}{what[1:]} by epoch. {'; '.join(map(words, curves))}.")
+
+
+def _reliability_words(bins: Reliability) -> str:
+    filled = np.flatnonzero(bins.count)
+    return ", ".join(
+        f"{bins.fraction_present[place]:.2f} of {bins.count[place]} cells present at mean probability "
+        f"{bins.mean_probability[place]:.2f}"
+        for place in filled
+    )
+
+
+def _svg(inches: tuple[float, float], draw: Callable[[Figure], None]) -> str:
+    """Draw under fixed settings, whatever those of the user are, and leave his as they were."""
+    with matplotlib.style.context(["default", _STYLE]):
+        figure = Figure(figsize=inches, layout="constrained")
+        draw(figure)
+        stream = io.BytesIO()
+        FigureCanvasSVG(figure).print_svg(stream, metadata=_NO_METADATA)
+    return data_uri("image/svg+xml", stream.getvalue())

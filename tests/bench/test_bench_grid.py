@@ -1,0 +1,82 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from partlabel.bench.grid import read_grid, slug
+from partlabel.errors import UsageError
+
+Write = Callable[..., Path]
+
+
+def test_grid_is_read_with_variables_filled_in(write_grid: Write, squares: Path) -> None:
+    grid = read_grid(write_grid())
+    assert grid.data["squares"].images == f"{squares}/pictures"  # type: ignore[union-attr]
+    assert grid.maskings["half"].settings == {"ratio": 0.5}
+    assert (grid.seeds, grid.measures, grid.keep_runs) == ((0, 1), ("mAP", "OF1", "CF1"), False)
+    bce, saliency = grid.rows["bce"], grid.rows["saliency, no CR"]
+    assert (bce.settings["method"], bce.rates) == ("bce", (0.001, 0.01))
+    assert "lr" not in bce.settings
+    assert (saliency.settings["method"], saliency.settings["lr"], saliency.rates) == ("saliency", 0.003, ())
+    assert saliency.settings["epochs"] == 1
+
+
+def test_settings_as_written_hold_no_value_of_a_variable(write_grid: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEIGHTS", "/somewhere")
+    row = read_grid(write_grid(('"test_resnet"', '"local-dir:${WEIGHTS}"'))).rows["bce"]
+    assert row.settings["backbone"] == "local-dir:/somewhere"
+    assert row.written["backbone"] == "local-dir:${WEIGHTS}"
+
+
+def test_own_settings_of_a_method_go_before_common_ones(write_grid: Write) -> None:
+    row = read_grid(write_grid(("lr = 0.003", "lr = 0.003\nepochs = 7"))).rows["saliency, no CR"]
+    assert (row.settings["epochs"], row.written["epochs"]) == (7, 7)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("[data.squares]", "[data.squares", "cannot be read as a grid file"),
+        ("seeds = [0, 1]", "", "grid.toml: seeds is missing"),
+        ("seeds = [0, 1]", "seeds = []", "seeds: Tuple should have at least 1 item"),
+        ("seeds = [0, 1]", "seeds = [1, 1]", "seeds: a value is listed twice, got"),
+        ("seeds = [0, 1]", "seeds = [-1]", "seeds.0: Input should be greater than or equal to 0, got -1"),
+        ("title =", "tittle =", "no key 'tittle'; keys are title, seeds"),
+        ("seeds =", 'measures = ["F2"]\nseeds =', "no measure 'F2'; measures are mAP"),
+        ('train = "train.csv"', 'trian = "train.csv"', "data.squares.train is missing"),
+        ("codes =", "code =", "no key 'code' in data.squares; keys are train, test, images, codes"),
+        ("codes =", "min_present = -1\ncodes =", "data.squares.min_present: Input should be greater"),
+        ("${SQUARES}", "${NO_SUCH_VARIABLE}", "data.squares.images needs the environment variable NO_SUCH_VARIABLE"),
+        ("[data.squares]", '[data.made]\nbuiltin = "x"\n[data.squares]', "data.made.builtin: Input should be 'digit_scenes'"),
+        ('name = "known_ratio"', "", "masking.half.name is missing"),
+        ("ratio = 0.5", "ratio = 0.5\nseed = 3", "masking.half: seed is no setting of a masking; seeds come from `seeds`"),
+        ("epochs = 1", "epoch = 1", "method.bce: no setting 'epoch'; settings are"),
+        ("epochs = 1", "epochs = 0", "method.bce: setting epochs: input should be greater than or equal to 1"),
+        ("epochs = 1", "epochs = 1\nseed = 4", "method.bce: seed is no setting here; seeds come from `seeds`"),
+        ("holdout = 0.3", "holdout = 0", "method.bce: a list of learning rates is searched on held-out cells"),
+        ("lr = [0.001, 0.01]", "lr = []", "method.bce: lr is an empty list"),
+        ("lr = [0.001, 0.01]", "lr = [0.001, 0.001]", "method.bce: lr lists a value twice"),
+        ("lr = [0.001, 0.01]", "lr = [[0.001]]", "method.bce: setting lr: input should be a valid number"),
+        ("lr = [0.001, 0.01]", "lr = [0.001, -1]", "method.bce: setting lr: input should be greater than 0"),
+        ('pseudo = "none"', 'pseudo = "nothing"', "method.saliency, no CR: method saliency: pseudo: input should be"),
+        ('method = "saliency"\n', "", "method.saliency, no CR: no method 'saliency, no CR'; methods are"),
+        ("[method.bce]", '[method."BCE"]\nmethod = "bce"\n[method.bce]', "method: 'bce' and 'BCE' would share a folder"),
+        ("[method.bce]", '[method."?"]\nmethod = "bce"\n[method.bce]', "method: '?' has no letter or digit"),
+    ],
+)  # fmt: skip
+def test_wrong_grids_name_the_key(write_grid: Write, old: str, new: str, sentence: str) -> None:
+    path = write_grid((old, new))
+    with pytest.raises(UsageError) as caught:
+        read_grid(path)
+    assert sentence in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_missing_grid(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read as a grid file"):
+        read_grid(tmp_path / "none.toml")
+
+
+def test_slug_cannot_leave_the_folder() -> None:
+    assert slug("../../Known 10 %, r=0.5") == "known-10-r-0.5"
+    assert slug("..") == ""

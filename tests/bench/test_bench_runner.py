@@ -1,0 +1,249 @@
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from partlabel.api.bench import bench
+from partlabel.api.evaluate import evaluate
+from partlabel.api.hide import hide
+from partlabel.api.train import resume, train
+from partlabel.bench.runner import Verbs, run_grid
+from partlabel.errors import Interrupted, LabelError, RunError, StorageError, UsageError
+from partlabel.progress import Tick
+from partlabel.training.run_folder import RunFolder
+
+Write = Callable[..., Path]
+CODES = "1=present,0=absent"
+SALIENCY_0, SALIENCY_1 = "squares--half--saliency-no-cr--seed0", "squares--half--saliency-no-cr--seed1"
+BCE_0, BCE_1 = "squares--half--bce--seed0", "squares--half--bce--seed1"
+
+
+class Lines:
+    """A reporter that keeps what is said, and presses Ctrl-C where it is told to."""
+
+    def __init__(self, interrupt_at: str = "") -> None:
+        self.said: list[str] = []
+        self.interrupt_at = interrupt_at
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+        if self.interrupt_at and self.interrupt_at in text:
+            signal.raise_signal(signal.SIGINT)
+
+    @contextmanager
+    def track(self, what: str) -> Iterator[Tick]:
+        yield lambda done, total: None
+
+    def cells(self) -> int:
+        return sum(line.startswith("cell ") for line in self.said)
+
+
+@pytest.fixture(scope="module")
+def finished(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The output folder of the whole grid; filled by the first test that needs it."""
+    return {"out": tmp_path_factory.mktemp("finished") / "out"}
+
+
+@pytest.fixture
+def out(finished: dict[str, Path], write_grid: Write, tmp_path: Path) -> Path:
+    """A copy of what an uninterrupted run of the grid leaves."""
+    grid = write_grid()
+    if not finished["out"].exists():
+        outcome = bench(grid, out=finished["out"])
+        assert (outcome.table, outcome.done, outcome.failed) == (finished["out"] / "table.md", 4, {})
+    return Path(shutil.copytree(finished["out"], tmp_path / "out"))
+
+
+def record(out: Path, cell: str) -> dict[str, Any]:
+    return json.loads((out / "cells" / cell / "cell.json").read_text())
+
+
+def tables(out: Path) -> tuple[bytes, bytes]:
+    return (out / "table.md").read_bytes(), (out / "table.csv").read_bytes()
+
+
+def test_a_cell_is_what_the_verbs_give_one_by_one(out: Path, squares: Path, tmp_path: Path) -> None:
+    masked = hide(squares / "train.csv", masking="known_ratio", seed=1, ratio=0.5, read={"codes": CODES})
+    lr = record(out, BCE_0)["lr"]
+    run = train(
+        masked, images=squares / "pictures", out=tmp_path / "run", method="bce", lr=lr, seed=1, backbone="test_resnet",
+        pretrained=False, size=32, epochs=1, batch_size=16, holdout=0.3,
+    )  # fmt: skip
+    judged = evaluate(run, squares / "test.csv", images=squares / "pictures", read={"codes": CODES})
+    cell = record(out, BCE_1)
+    assert cell["test"] == judged.to_json()
+    assert cell["labels"]["masked"] == masked.hash
+    assert cell["held_out"] == run.info["held_out"]
+    assert (cell["status"], cell["lr"], cell["seed"], cell["thresholds"]) == ("done", lr, 1, "held_out")
+
+
+def test_learning_rate_is_the_best_of_the_first_seed_and_serves_all(out: Path) -> None:
+    first, second = record(out, BCE_0), record(out, BCE_1)
+    found = first["found_lr"]
+    assert list(found) == ["0.001", "0.01"]
+    assert first["lr"] == second["lr"] == float(max(found, key=lambda rate: found[rate]))
+    assert second["found_lr"] is None
+    assert first["settings"]["lr"] == first["lr"]
+    assert first["held_out"]["mAP"] == max(found.values())
+
+
+def test_weights_are_shed_and_small_files_stay(out: Path) -> None:
+    kept = {path.name for path in (out / "runs").rglob("*") if path.is_file()}
+    assert kept == {"config.json", "run.json", "log.csv", "held_out.parquet"}
+
+
+def test_table_averages_the_cells(out: Path) -> None:
+    values = [100 * record(out, cell)["test"]["mAP"]["raw"] for cell in (BCE_0, BCE_1)]
+    expected = f"| bce | {np.mean(values):.1f} ± {np.std(values, ddof=1):.1f} |"
+    assert expected in (out / "table.md").read_text()
+
+
+def test_nothing_is_run_twice(out: Path, write_grid: Write) -> None:
+    before, lines = tables(out), Lines()
+    written = (out / "cells" / BCE_0 / "cell.json").stat().st_mtime_ns
+    outcome = bench(write_grid(), out=out, reporter=lines)
+    assert (outcome.done, lines.said) == (4, [])
+    assert tables(out) == before
+    assert (out / "cells" / BCE_0 / "cell.json").stat().st_mtime_ns == written
+
+
+def test_a_changed_entry_is_run_anew_and_no_other(out: Path, write_grid: Write) -> None:
+    other = {cell: record(out, cell) for cell in (BCE_0, BCE_1)}
+    lines = Lines()
+    bench(write_grid(("lr = 0.003", "lr = 0.03")), out=out, reporter=lines)
+    assert lines.cells() == 2
+    said = [line for line in lines.said if "the grid or the labels have changed since it was run" in line]
+    assert [line.split(":")[0] for line in said] == [f"squares / half / saliency, no CR / seed {seed}" for seed in (0, 1)]
+    assert record(out, SALIENCY_1)["lr"] == 0.03
+    assert {cell: record(out, cell) for cell in (BCE_0, BCE_1)} == other
+
+
+def test_another_candidate_runs_later_seeds_only_if_it_wins(out: Path, write_grid: Write) -> None:
+    chosen, second = record(out, BCE_0)["lr"], record(out, BCE_1)
+    lines = Lines()
+    bench(write_grid(("lr = [0.001, 0.01]", "lr = [0.001, 0.01, 1e-8]")), out=out, reporter=lines)
+    assert list(record(out, BCE_0)["found_lr"]) == ["0.001", "0.01", "1e-08"]
+    assert record(out, BCE_0)["lr"] == chosen
+    assert record(out, BCE_1) == second
+    assert "0.01 [0.001, 0.01, 1e-08], at the edge" in (out / "table.md").read_text()
+
+
+def test_test_labels_choose_nothing(out: Path, write_grid: Write, tmp_path: Path) -> None:
+    before = {cell: record(out, cell) for cell in (BCE_0, BCE_1)}
+    grid = write_grid()
+    flipped = [
+        row.replace(",1", ",x").replace(",0", ",1").replace(",x", ",0") for row in (tmp_path / "test.csv").read_text().split()
+    ]
+    (tmp_path / "test.csv").write_text("\n".join(flipped) + "\n")
+    bench(grid, out=out)
+    for cell, earlier in before.items():
+        now = record(out, cell)
+        assert now["test"]["mAP"] != earlier["test"]["mAP"]
+        for fact in ("lr", "found_lr", "held_out", "settings"):
+            assert now[fact] == earlier[fact]
+        assert now["test"]["thresholds"] == earlier["test"]["thresholds"]
+
+
+def test_ctrl_c_leaves_what_the_same_call_goes_on_from(out: Path, write_grid: Write, tmp_path: Path) -> None:
+    grid, again = write_grid(), tmp_path / "again"
+    for where in ("cell 1 of 4", "learning rate 0.01", "is best on the held-out cells", "cell 2 of 3", "epoch 1/1"):
+        with pytest.raises(Interrupted, match=r"stopped; go on with: partlabel bench .*grid.toml --out .*again"):
+            bench(grid, out=again, reporter=Lines(where))
+    bench(grid, out=again)
+    assert tables(again) == tables(out)
+
+
+def test_a_failing_cell_does_not_stop_the_others(out: Path, write_grid: Write) -> None:
+    grid = write_grid(("[masking.half]", '[masking.present]\nname = "positives_only"\n[masking.half]'))
+    text = grid.read_text().replace(
+        '[method."saliency, no CR"]\nmethod = "saliency"\npseudo = "none"', "[method.assume_negative]"
+    )
+    grid.write_text(text)
+    shutil.rmtree(out)
+    outcome = bench(grid, out=out)
+    assert outcome.done == 6
+    assert list(outcome.failed) == ["squares / present / bce / seed 0", "squares / present / bce / seed 1"]
+    first, second = outcome.failed.values()
+    assert "bce needs known present and known absent cells" in first
+    assert second == "the search of its learning rate, on seed 0, failed"
+    table = (out / "table.md").read_text()
+    assert f"- squares / present / bce / seed 0: {first}" in table
+    assert "probability 0.5" in record(out, "squares--present--assume_negative--seed0")["thresholds"]
+    assert "†" in next(line for line in table.split("### OF1")[1].splitlines() if line.startswith("| assume_negative"))
+    again = Lines()
+    assert bench(grid, out=out, reporter=again).failed == outcome.failed
+    assert again.cells() == 2
+
+
+def test_a_trained_cell_that_could_not_be_judged_is_not_trained_again(write_grid: Write, squares: Path, tmp_path: Path) -> None:
+    shutil.copytree(squares / "pictures", tmp_path / "pictures")
+    (tmp_path / "pictures" / "test03.png").unlink()
+    one = (
+        ("seeds = [0, 1]", "seeds = [0]"),
+        ("${SQUARES}/", ""),
+        ("lr = [0.001, 0.01]", "lr = 0.01"),
+        ('"saliency"\n', '"bce"\n'),
+    )
+    grid = write_grid(*one, ('pseudo = "none"', ""))
+    outcome = bench(grid, out=tmp_path / "out")
+    assert outcome.done == 0
+    assert all("test03.png" in sentence for sentence in outcome.failed.values())
+    shutil.copyfile(squares / "pictures" / "test03.png", tmp_path / "pictures" / "test03.png")
+    lines = Lines()
+    assert bench(grid, out=tmp_path / "out", reporter=lines).done == 2
+    assert not [line for line in lines.said if line.startswith("epoch")]
+
+
+def test_weights_are_kept_on_request(write_grid: Write, tmp_path: Path) -> None:
+    grid = write_grid(("seeds = [0, 1]", "seeds = [0]\nkeep_runs = true"), ("lr = [0.001, 0.01]", "lr = 0.01"))
+    bench(grid, out=tmp_path / "out")
+    run = RunFolder.open(tmp_path / "out" / "runs" / BCE_0)
+    assert (run.model / "model.safetensors").is_file()
+    assert run.labels().hash == record(tmp_path / "out", BCE_0)["labels"]["masked"]
+
+
+def test_a_masking_that_cannot_be_used_stops_before_any_training(write_grid: Write, tmp_path: Path) -> None:
+    lines = Lines()
+    with pytest.raises(UsageError, match=r"masking.half: ratio is 5.5; it must be a number from 0 to 1"):
+        bench(write_grid(("ratio = 0.5", "ratio = 5.5")), out=tmp_path / "out", reporter=lines)
+    assert lines.cells() == 0
+
+
+def test_unreadable_labels_are_named_with_their_entry(write_grid: Write, tmp_path: Path) -> None:
+    with pytest.raises(LabelError, match=r"grid.toml: data.squares: .*nowhere.csv does not exist"):
+        bench(write_grid(('"test.csv"', '"nowhere.csv"')), out=tmp_path / "out")
+
+
+def test_a_full_disk_stops_everything_and_can_be_resumed(out: Path, write_grid: Write, tmp_path: Path) -> None:
+    def no_room(*arguments: Any, **settings: Any) -> RunFolder:
+        train(*arguments, **settings)
+        raise StorageError("no space left on the disk")
+
+    again = tmp_path / "again"
+    with pytest.raises(StorageError):
+        run_grid(write_grid(), again, Verbs(hide, no_room, resume, evaluate), Lines())
+    assert record(again, BCE_0)["status"] == "started"
+    bench(write_grid(), out=again)
+    assert tables(again) == tables(out)
+
+
+def test_two_benches_do_not_write_to_one_folder(write_grid: Write, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); input()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", hold, str(tmp_path / "out" / ".lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(RunError, match="another bench is writing to"):
+            bench(write_grid(), out=tmp_path / "out")
+        holder.communicate(b"\n")

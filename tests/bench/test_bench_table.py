@@ -1,0 +1,114 @@
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from partlabel.bench.cell import Cell, Record
+from partlabel.bench.data import Loaded
+from partlabel.bench.grid import Grid, read_grid
+from partlabel.bench.measures import MEASURES
+from partlabel.bench.summary import Rate, Results
+from partlabel.bench.table import to_csv, to_markdown
+from partlabel.evaluation import evaluate
+from partlabel.labels import LabelTable
+
+SALIENCY = "saliency, no CR"
+
+
+@pytest.fixture
+def grid(write_grid: Callable[..., Path]) -> Grid:
+    return read_grid(write_grid(("seeds = [0, 1]", "seeds = [0, 1, 2]"), ('"Squares"', '"A | B"')))
+
+
+def record(value: float, lr: float = 0.01, **changes: Any) -> Record:
+    test = {
+        "mAP": {"raw": value, "voc12": value, "voc07": value}, "OF1": value / 2, "CF1": {"harmonic": value / 3, "mean": 0.5},
+        "classes": {"scored": 2}, "known": {"present": 1000, "absent": 500, "unknown": 0},
+    }  # fmt: skip
+    return {"status": "done", "lr": lr, "thresholds": "held_out", "test": test, **changes}
+
+
+def bce(seed: int) -> Cell:
+    return Cell("squares", "half", "bce", seed)
+
+
+@pytest.fixture
+def data() -> dict[str, Loaded]:
+    table = LabelTable.from_dense(["a.png", "b.png"], ["cat", "dog"], np.eye(2, dtype=int))
+    return {"squares": Loaded(Path(), table, table, 260, 50)}
+
+
+def test_mean_and_sample_deviation(grid: Grid) -> None:
+    values = [0.5, 0.625, 0.4375]
+    results = Results(grid, {bce(seed): record(value) for seed, value in enumerate(values)})
+    entry = results.entry("squares", "half", "bce", "mAP")
+    assert entry.mean == pytest.approx(np.mean(values))
+    assert entry.sd == pytest.approx(np.std(values, ddof=1))
+    assert results.entry("squares", "half", "bce", "CF1").mean == pytest.approx(np.mean(values) / 3)
+
+
+def test_markdown_says_what_is_missing(grid: Grid, data: dict[str, Loaded]) -> None:
+    records = {
+        bce(0): record(0.5), bce(1): record(0.6), bce(2): {"status": "failed", "error": "it broke"},
+        Cell("squares", "half", SALIENCY, 0): record(0.25, thresholds="probability 0.5"),
+    }  # fmt: skip
+    text = to_markdown(grid, data, records)
+    assert "| bce | 55.0 ± 7.1 (n = 2) |" in text
+    assert f"| {SALIENCY} | 25.0 (n = 1) |" in text  # mAP needs no threshold
+    assert f"| {SALIENCY} | 12.5 (n = 1)† |" in text
+    assert "- squares / half / bce / seed 2: it broke" in text
+    assert "2 cell(s) are still to be run." in text
+    assert "| bce | 0.01 [0.001, 0.01], at the edge |" in text
+    assert "2 classes of 260 (those with at least 50 known present training cells)" in text
+    assert "Class means over 2 classes; test measures rest on 1,500 known cells, 1,000 of them present." in text
+
+
+def test_markdown_of_nothing_done(grid: Grid, data: dict[str, Loaded]) -> None:
+    text = to_markdown(grid, data, {})
+    assert "| bce | - |" in text
+    assert "6 cell(s) are still to be run." in text
+
+
+def test_labels_cannot_break_a_row(write_grid: Callable[..., Path], data: dict[str, Loaded]) -> None:
+    grid = read_grid(write_grid(("[masking.half]", '[masking."a|b"]')))
+    assert "| method | a\\|b |" in to_markdown(grid, data, {})
+
+
+def test_csv_holds_full_numbers(grid: Grid) -> None:
+    values = [1 / 3, 2 / 3]
+    text = to_csv(Results(grid, {bce(seed): record(value) for seed, value in enumerate(values)}))
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert len(rows) == 2 * 3
+    first = rows[0]
+    assert float(first["mean"]) == np.mean(values)
+    assert float(first["sd"]) == pytest.approx(np.std(values, ddof=1), abs=1e-15)
+    assert (first["n"], first["seeds"], first["lr"], first["lr_candidates"]) == ("2", "0 1", "0.01", "0.001 0.01")
+    assert [row["mean"] for row in rows if row["method"] == SALIENCY] == ["", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("value", "candidates", "expected"),
+    [(1e-3, (1e-3, 1e-2, 1e-1), True), (1e-2, (1e-3, 1e-1, 1e-2), False), (1e-1, (1e-3, 1e-2, 1e-1), True), (1e-2, (), False)],
+)
+def test_edge_of_the_candidates(value: float, candidates: tuple[float, ...], expected: bool) -> None:
+    assert Rate(value, candidates).at_edge is expected
+
+
+def test_a_measure_that_does_not_exist_is_left_out(grid: Grid) -> None:
+    without = record(0.5)
+    without["test"]["OF1"] = None
+    results = Results(grid, {bce(0): without, bce(1): record(0.5)})
+    assert results.entry("squares", "half", "bce", "OF1").seeds == (1,)
+
+
+def test_every_measure_is_in_an_evaluation() -> None:
+    judged = evaluate(np.array([[1.0], [-1.0], [0.5]]), np.array([[1], [-1], [-1]], np.int8), ["cat"]).to_json()
+    values = {name: measure.of(judged) for name, measure in MEASURES.items()}
+    assert values["mAP"] == values["AUC"] == 1
+    assert values["OP"] == values["CP"] == 0.5
+    assert values["OF1"] == values["CF1 mean"] == values["CF1"] == pytest.approx(2 / 3)
+    assert None not in values.values()

@@ -1,0 +1,43 @@
+"""Run by test_two_processes.py as one of two processes: the gradients of half a batch, averaged over the processes."""
+
+import sys
+from typing import Any
+
+import torch
+from torch import distributed
+
+from partlabel.methods.base import Clock
+from partlabel.methods.build import build_method
+from partlabel.methods.catalogue import CATALOGUE
+from partlabel.models.backbone import create_backbone
+
+
+def gradients(rank: int, world: int) -> dict[str, dict[str, torch.Tensor]]:
+    found: dict[str, dict[str, torch.Tensor]] = {}
+    for name in CATALOGUE:
+        torch.manual_seed(0)
+        method: Any = build_method(
+            name, {}, create_backbone("test_resnet", pretrained=False, size=32), ("a", "b", "c")
+        ).double()
+        method.eval()  # batch norms frozen, as the promise says
+        views = {view: torch.randn(8, 3, 32, 32, dtype=torch.float64) for view in method.views}
+        labels = torch.randint(-1, 2, (8, 3), dtype=torch.int8)
+        part = slice(rank, None, world)
+        outputs = method({view: tensor[part] for view, tensor in views.items()})
+        method.objective(outputs, labels[part], torch.arange(8)[part], Clock(0, 0, 1, 1))["total"].backward()
+        found[name] = {key: p.grad for key, p in method.named_parameters() if p.grad is not None}
+        if world > 1:
+            for gradient in found[name].values():
+                distributed.all_reduce(gradient)
+                gradient.div_(world)
+    return found
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    rank, store, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+    distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    result = gradients(rank, 2)
+    if rank == 0:
+        torch.save(result, out)
+    distributed.destroy_process_group()

@@ -1,0 +1,281 @@
+import json
+import shutil
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from partlabel.api.look import look
+from partlabel.errors import LabelError, PictureError, UsageError
+from partlabel.files import write_json
+from partlabel.formats import read_table
+from partlabel.inspection.look import Look
+from partlabel.labels import LabelTable
+from partlabel.methods.catalogue import CATALOGUE, check_fit
+
+Scene = Callable[..., Image.Image]
+CODES = "1=present,0=absent,=unknown"
+
+
+def lines_of(found: Look) -> list[str]:
+    return found.to_text().splitlines()
+
+
+def table(images: list[str], classes: int = 2) -> LabelTable:
+    states = np.ones((len(images), classes), np.int8)
+    states[::2] = -1
+    return LabelTable.from_dense(images, [f"c{column}" for column in range(classes)], states)
+
+
+def write_png_header(path: Path, width: int, height: int) -> None:
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)))
+
+
+@pytest.fixture
+def images(tmp_path: Path, scene: Scene) -> Path:
+    """Six train pictures, two test pictures of their own, one a small recompressed copy of 2.jpg, one a copy of 3.jpg."""
+    root = tmp_path / "images"
+    (root / "test").mkdir(parents=True)
+    for seed in range(6):
+        scene(seed).save(root / f"{seed}.jpg", quality=92)
+    for seed in (10, 11):
+        scene(seed).save(root / "test" / f"{seed}.jpg")
+    scene(2).resize((150, 120)).save(root / "test" / "again.jpg", quality=40)
+    shutil.copy(root / "3.jpg", root / "test" / "copy.jpg")
+    return root
+
+
+TRAIN = [f"{seed}.jpg" for seed in range(6)]
+TEST = ["test/10.jpg", "test/11.jpg", "test/again.jpg", "test/copy.jpg"]
+
+
+def test_nothing_wrong(images: Path):
+    found = look(table(TRAIN), images=images, against=table(["test/10.jpg", "test/11.jpg"]))
+    assert (found.problems, found.findings) == (0, ())
+    assert lines_of(found)[-1] == "No problem found"
+    assert found.pictures is not None
+    assert found.pictures.unlisted == ("test/again.jpg", "test/copy.jpg")
+    assert "  2 picture files of 10 are in no table: 'test/again.jpg', 'test/copy.jpg'" in lines_of(found)
+    assert all(fit.misfit is None for fit in found.methods)
+
+
+def test_leaks_across_a_split(images: Path):
+    found = look(table(TRAIN), images=images, against=table([*TEST, "5.jpg"]))
+    assert found.pictures is not None
+    assert found.against is not None
+    assert found.against.shared_names == ("5.jpg",)
+    assert [tuple(group) for group in found.pictures.identical] == [(("3.jpg",), ("test/copy.jpg",))]
+    (near,) = found.pictures.near
+    assert (near.image, near.closest, near.alike) == ("test/again.jpg", "2.jpg", 1)
+    assert near.distance <= 4
+    assert found.pictures.checked == len({*TRAIN, *TEST})
+    assert found.findings == (
+        "1 image is in both tables: '5.jpg'",
+        "1 picture is in both tables as identical files: '3.jpg' = 'test/copy.jpg'",
+        "1 picture of the other table looks like one of this table: 'test/again.jpg' is near '2.jpg'",
+    )
+    assert found.problems == 3
+    text = found.to_text()
+    for part in (
+        "Against the other table, of 5 images",
+        "1 name in both: '5.jpg'",
+        "'3.jpg' = 'test/copy.jpg'",
+        "bits from '2.jpg'",
+    ):
+        assert part in text
+    assert look(table(TRAIN), images=images, against=table(TEST), max_distance=0).pictures.near == ()  # type: ignore[union-attr]
+
+
+def test_shared_names_need_no_pictures():
+    found = look(table(TRAIN), against=table(["9.jpg", "1.jpg", "0.jpg"]))
+    assert found.findings == ("2 images are in both tables: '1.jpg', '0.jpg'",)
+    assert found.pictures is None
+
+
+def test_both_splits_in_one_file(images: Path, tmp_path: Path):
+    rows = [f"{name},{'train' if name in TRAIN else 'test'},{number % 2}\n" for number, name in enumerate(TRAIN + TEST)]
+    file = tmp_path / "all.csv"
+    file.write_text("image,split,cat\n" + "".join(rows))
+    found = look(
+        file, images=images, against=file,
+        read={"codes": CODES, "where": {"split": "train"}}, against_read={"codes": CODES, "where": {"split": "test"}},
+    )  # fmt: skip
+    assert (found.known.images, found.against and found.against.images) == (tuple(TRAIN), len(TEST))
+    assert found.problems == 2
+
+
+def test_every_broken_picture_by_name(images: Path):
+    (images / "1.jpg").write_bytes((images / "1.jpg").read_bytes()[:3000])
+    (images / "text.jpg").write_text("cat\n")
+    (images / "4.jpg").unlink()
+    write_png_header(images / "huge.png", 30_000, 30_000)
+    shutil.copy(images / "0.jpg", images / "twin.jpg")
+    names = [*TRAIN, "text.jpg", "../images/0.jpg", "huge.png", "twin.jpg"]
+    found = look(table(names), images=images)
+    assert found.pictures is not None
+    assert [(problem.image, problem.kind) for problem in found.pictures.problems] == [
+        ("1.jpg", "broken"),
+        ("4.jpg", "missing"),
+        ("text.jpg", "broken"),
+        ("../images/0.jpg", "outside"),
+        ("huge.png", "too large"),
+    ]
+    assert found.findings == (
+        "1 picture of 10 is missing from the image folder: '4.jpg'",
+        "1 picture of 10 is named outside the image folder: '../images/0.jpg'",
+        "2 pictures of 10 are broken: '1.jpg', 'text.jpg'",
+        "1 picture of 10 is too large: 'huge.png'",
+    )
+    assert [group.in_table for group in found.pictures.identical_within] == [("0.jpg", "twin.jpg")]
+    text = found.to_text()
+    assert "5 of 10 can be used" in text
+    for problem in found.pictures.problems:
+        assert f"{problem.kind}: {problem.reason}" in text
+
+
+def test_a_table_that_no_picture_matches(images: Path):
+    found = look(table(["images/0", "images/1", "images/77"]), images=images)
+    (sentence,) = found.findings
+    assert sentence == (
+        f"none of the 3 pictures of the table is in {str(images)!r}: the first name is 'images/0', and the folder holds 10 "
+        "picture files, the first '0.jpg'; the names begin with 'images/', which the folder does not hold "
+        f"(give {str(images.parent)!r} as the image folder), and the names lack the ending '.jpg' ('images/0' is probably '0.jpg'); that explains 2 of 3"
+    )
+    assert sentence in found.to_text()
+
+
+def test_an_empty_folder_is_told(tmp_path: Path):
+    (sentence,) = look(table(["a.jpg", "b.jpg"]), images=tmp_path).findings
+    assert "the folder holds no picture file; give the folder that the names start from" in sentence
+
+
+def test_reading_report(tmp_path: Path):
+    file = tmp_path / "labels.csv"
+    file.write_text("image,class,state\na,cat,1\na,cat,0\nb,cat,1\nb,cat,1\nb,dog,\n")
+    found = look(file, read={"codes": CODES})
+    assert found.report == read_table(file, codes=CODES, conflicts="unknown").report
+    assert found.findings == (
+        f"{file}: 1 cell called present on one line and absent on another, taken as unknown; first: image 'a', class 'cat', "
+        "lines 2, 3",
+    )
+    text = found.to_text()
+    assert "    image 'a', class 'cat': lines 2, 3" in text
+    assert "    image 'b', class 'cat': lines 4, 5" in text
+    assert "1 class without a known cell: 'dog'" in text
+    assert "1 class with known present cells only: 'cat'" in text
+    assert "1 image without a known cell: 'a'" in text
+    with pytest.raises(LabelError, match="contradict"):
+        look(file, read={"codes": CODES, "conflicts": "fail"})
+    with pytest.raises(LabelError, match="codes"):
+        look(file)
+
+
+def test_conflicts_of_the_second_table_count(tmp_path: Path):
+    file = tmp_path / "test.csv"
+    file.write_text("image,class,state\nz,c0,present\nz,c0,absent\n")
+    assert look(table(["a", "b"]), against=file).problems == 1
+
+
+@pytest.mark.parametrize("states", [[[1, 0], [0, 1]], [[1, -1], [0, 0]], [[0, 0], [0, 0]], [[-1, 0], [0, -1]]])
+def test_methods_that_fit_are_those_that_training_takes(states: list[list[int]]):
+    labels = LabelTable.from_dense(["a", "b"], ["x", "y"], np.array(states))
+    found = look(labels)
+    fits = {fit.method: fit.misfit is None for fit in found.methods}
+    assert list(fits) == list(CATALOGUE)
+    for name, fit in fits.items():
+        if fit:
+            check_fit(name, labels)
+        else:
+            with pytest.raises(LabelError):
+                check_fit(name, labels)
+    assert ("no method can learn from these labels" in found.findings) is not any(fits.values())
+    text = found.to_text()
+    assert all(fit.misfit in text for fit in found.methods if fit.misfit)
+
+
+def test_lists_are_cut_on_the_page_and_whole_in_json(tmp_path: Path):
+    names = [f"{number:03}.jpg" for number in range(25)]
+    classes = [f"c{number}" for number in range(25)]
+    found = look(LabelTable.from_cells(names, classes, [0], [0], [1]), images=tmp_path)
+    text = found.to_text()
+    assert "24 classes without a known cell: 'c1', 'c2', 'c3', 'c4', 'c5', 'c6', 'c7', 'c8', 'c9', 'c10' and 14 more" in text
+    assert "24 images without a known cell: '001.jpg'" in text
+    assert text.count("missing: picture") == 10
+    assert "    and 15 more" in text.splitlines()
+    value = found.to_json()
+    assert len(value["pictures"]["problems"]) == len(value["per_class"]) == len(value["per_image"]) == 25
+    assert value["empty_classes"] == classes[1:]
+    assert value["images_without_known_cell"] == names[1:]
+    assert value["per_class"][0] == {"class": "c0", "prevalence": 1.0, "present": 1, "absent": 0, "unknown": 24}
+    assert value["per_class"][1]["prevalence"] is None
+    assert value["per_image"][1] == {"image": "001.jpg", "present": 0, "absent": 0, "unknown": 25}
+    assert value["known"] == {"present": 1, "absent": 0, "unknown": 624}
+
+
+def test_the_page_shows_the_least_known_classes():
+    states = np.ones((8, 12), np.int8)
+    for column in range(12):
+        states[: column // 2, column] = -1
+    states[:, 7] = 0
+    rows = [
+        line.split() for line in lines_of(look(LabelTable.from_dense(map(str, range(8)), [f"c{n}" for n in range(12)], states)))
+    ]
+    shown = [row[0] for row in rows if row and row[0].startswith("c") and row[0][1:].isdigit()]
+    assert shown == ["c7", "c0", "c1", "c2", "c3", "c4", "c5", "c6", "c10", "c11"]
+    assert ["c2", "7", "1", "0", "87.5", "%"] in rows
+    assert ["c7", "0", "0", "8", "-"] in rows
+
+
+def test_names_cannot_write_to_the_terminal(tmp_path: Path):
+    hostile = ["[bold]x[/bold]", ":smile:", "\x1b[31mred", "two\nlines", "ラーメン", "[/nothing]"]
+    labels = LabelTable.from_dense(["\x1b]0;title\x07.jpg", "b\udce9.jpg"], hostile, np.zeros((2, 6)))
+    found = look(labels, images=tmp_path)
+    text = found.to_text()
+    assert all(character.isprintable() or character == "\n" for character in text)
+    for name in ("[bold]x[/bold]", ":smile:", "'\\x1b[31mred'", "'two\\nlines'", "ラーメン", "[/nothing]"):
+        assert name in text
+    write_json(tmp_path / "look.json", found.to_json())
+    assert json.loads((tmp_path / "look.json").read_text())["per_image"][1]["image"] == "b\\udce9.jpg"
+
+
+def test_json_of_everything(images: Path, tmp_path: Path):
+    file = tmp_path / "labels.csv"
+    file.write_text("image,present,absent\n" + "".join(f"{name},cat,dog\n" for name in [*TRAIN, "0.jpg", "none.jpg"]))
+    found = look(file, images=images, against=table(TEST))
+    write_json(tmp_path / "look.json", found.to_json())
+    value = json.loads((tmp_path / "look.json").read_text())
+    assert value["reading"]["duplicates"] == {"count": 1, "first": [{"image": "0.jpg", "class": None, "lines": [2, 8]}]}
+    assert value["one_sided_classes"] == {"only_present": ["cat"], "only_absent": ["dog"]}
+    assert value["methods"]["bce"] == {"fits": True, "reason": None, "unknown": "ignored"}
+    assert value["pictures"]["problems"][0]["image"] == "none.jpg"
+    assert value["pictures"]["identical"] == [{"in_table": ["3.jpg"], "in_against": ["test/copy.jpg"]}]
+    assert value["pictures"]["near"][0]["image"] == "test/again.jpg"
+    assert value["against"] == {"images": 4, "shared_names": [], "reading": None}
+    assert value["problems"] == list(found.findings)
+
+
+def test_declared_classes_are_told():
+    labels = LabelTable.from_cells(["a", "b"], ["x", "y"], [0], [0], [1], background=[-1, 0])
+    found = look(labels)
+    assert found.known.declared_complete == ("x",)
+    assert "Unlisted cells are absent by declaration in 1 class" in lines_of(found)
+
+
+def test_arguments_are_checked(tmp_path: Path):
+    for distance in (-1, 17):
+        with pytest.raises(UsageError, match="max_distance"):
+            look(table(["a"]), max_distance=distance)
+    with pytest.raises(PictureError, match="image folder"):
+        look(table(["a"]), images=tmp_path / "none")
+
+
+def test_look_needs_no_torch():
+    code = "import sys; from partlabel.api.look import look; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,57 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from partlabel.images.fingerprint import near_duplicates
+from partlabel.inspection import near
+from partlabel.inspection.near import Nearest, nearest
+
+# Few bits set around few centres, so that many pairs are near, some exactly, and zero is among them.
+HASHES = st.lists(
+    st.builds(
+        lambda centre, flips: centre ^ sum(1 << bit for bit in flips),
+        st.sampled_from([0, 2**64 - 1, 0x0F0F0F0F33335555]),
+        st.sets(st.integers(0, 63), max_size=5),
+    ),
+    max_size=14,
+)
+
+
+def by_every_pair(first: list[int], second: list[int], most: int) -> list[Nearest]:
+    expected = []
+    for column, other in enumerate(second):
+        found = [
+            (bin(one ^ other).count("1"), row)
+            for row, one in enumerate(first)
+            if one and other and bin(one ^ other).count("1") <= most
+        ]
+        if found:
+            distance, row = min(found)
+            expected.append(Nearest(column, row, distance, len(found)))
+    return expected
+
+
+@given(HASHES, HASHES, st.integers(0, 16))
+def test_nearest_by_loops(first: list[int], second: list[int], most: int):
+    assert nearest(np.array(first, np.uint64), np.array(second, np.uint64), most) == by_every_pair(first, second, most)
+
+
+def test_in_chunks_as_the_search_of_every_pair(monkeypatch):
+    rng = np.random.default_rng(0)
+    first = rng.integers(1, 2**63, 3000, dtype=np.uint64)
+    second = rng.choice(first, 2000)
+    for _ in range(4):
+        second = second ^ (np.uint64(1) << rng.integers(0, 64, second.size).astype(np.uint64))
+    expected = near_duplicates(first, second, 4)
+    for size in (1, 1000, 1 << 20):
+        monkeypatch.setattr(near, "_CANDIDATES_AT_A_TIME", size)
+        found = nearest(first, second, 4)
+        assert {(entry.first, entry.second, entry.distance) for entry in found} <= set(expected)
+        assert sum(entry.alike for entry in found) == len(expected)
+        assert {entry.second for entry in found} == {pair.second for pair in expected}
+
+
+def test_a_crowd_of_equal_pictures_is_one_entry_each():
+    crowd = np.full(20_000, 0x0F0F0F0F33335555, np.uint64)
+    found = nearest(crowd, crowd ^ np.uint64(1), 4)
+    assert found == [Nearest(position, 0, 1, 20_000) for position in range(20_000)]
