@@ -202,7 +202,7 @@ class LabelTable:
         rows, columns = _integers(image_index, "image"), _integers(class_index, "class")
         _check_range(rows, len(self.images), "image")
         _check_range(columns, len(self.classes), "class")
-        position, listed = self._find(rows, columns)
+        position, listed = self.find(rows, columns)
         return np.where(listed, self.states[position] if self.states.size else np.int8(0), self.background[columns]).astype(
             np.int8
         )
@@ -259,23 +259,9 @@ class LabelTable:
         Returns:
             The merged table and the conflicting cells, in row order.
         """
-        images = (*self.images, *(name for name in other.images if name not in self.image_positions))
-        classes = (*self.classes, *(name for name in other.classes if name not in self.class_positions))
-        mine, theirs = _Placed(self, images, classes), _Placed(other, images, classes)
-        background = _common_background(mine, theirs)
-        keys = np.unique(np.concatenate([part for table in (mine, theirs) for part in table.keys(background)]))
-        rows, columns = np.divmod(keys, max(len(classes), 1))
-        (state_a, source_a), (state_b, source_b) = mine.at(rows, columns), theirs.at(rows, columns)
-        clash = state_a.astype(np.int16) * state_b == -1
-        take_other = (state_a == 0) & (state_b != 0) | clash & (prefer == "other")
-        states = np.where(take_other, state_b, state_a)
-        if prefer is None:
-            states = np.where(clash, np.int8(0), states)
-        merged = LabelTable.from_cells(
-            images, classes, rows, columns, states, np.where(take_other, source_b, source_a), background
-        )
-        where = np.flatnonzero(clash)
-        return merged, [Conflict(images[rows[i]], classes[columns[i]]) for i in where]
+        from partlabel.merging import merge
+
+        return merge(self, other, prefer)
 
     @cached_property
     def hash(self) -> str:
@@ -318,65 +304,11 @@ class LabelTable:
         rows = np.repeat(np.arange(len(self)), np.diff(self.row_starts))
         return rows * len(self.classes) + self.class_index
 
-    def _find(self, rows: IntArray, columns: IntArray) -> tuple[IntArray, NDArray[np.bool_]]:
+    def find(self, rows: IntArray, columns: IntArray) -> tuple[IntArray, NDArray[np.bool_]]:
         """Position of each cell in the cell arrays, and whether it is listed there at all."""
         wanted = rows * len(self.classes) + columns
         position = np.minimum(np.searchsorted(self._keys, wanted), max(self._keys.size - 1, 0))
         return position, (self._keys[position] == wanted) if self._keys.size else np.zeros(wanted.shape, bool)
-
-
-class _Placed:
-    """A table seen inside a larger set of images and classes, for merging."""
-
-    def __init__(self, table: LabelTable, images: tuple[str, ...], classes: tuple[str, ...]) -> None:
-        self.table = table
-        self.width = len(classes)
-        self.row = np.fromiter((table.image_positions.get(name, -1) for name in images), np.int64, len(images))
-        self.column = np.fromiter((table.class_positions.get(name, -1) for name in classes), np.int64, len(classes))
-        held = self.column >= 0
-        self.background = np.zeros(len(classes), np.int8)
-        self.background[held] = table.background[self.column[held]]
-
-    def keys(self, background: Int8Array) -> Iterable[IntArray]:
-        """Keys of the cells that must be listed: the table's own, and those its background says and the merged one does not."""
-        outer_row = np.flatnonzero(self.row >= 0)
-        inner_to_outer = np.empty(len(self.table), np.int64)
-        inner_to_outer[self.row[outer_row]] = outer_row
-        outer_column = np.flatnonzero(self.column >= 0)
-        column_to_outer = np.empty(len(self.table.classes), np.int64)
-        column_to_outer[self.column[outer_column]] = outer_column
-        cells = self.table.cells()
-        yield inner_to_outer[cells.image_index] * self.width + column_to_outer[cells.class_index]
-        spelled_out = np.flatnonzero((self.background == State.ABSENT) & (background != State.ABSENT))
-        yield (outer_row[:, None] * self.width + spelled_out[None, :]).ravel()
-
-    def at(self, rows: IntArray, columns: IntArray) -> tuple[Int8Array, Int8Array]:
-        """States and sources at cells of the larger table; unknown where this table does not reach."""
-        states, sources = np.zeros(rows.size, np.int8), np.zeros(rows.size, np.int8)
-        covered = (self.row[rows] >= 0) & (self.column[columns] >= 0)
-        inner_rows, inner_columns = self.row[rows[covered]], self.column[columns[covered]]
-        states[covered] = self.table.states_at(inner_rows, inner_columns)
-        position, listed = self.table._find(inner_rows, inner_columns)
-        if self.table.sources.size:
-            sources[covered] = np.where(listed, self.table.sources[position], np.int8(Source.IMPORT))
-        return states, sources
-
-
-def _common_background(mine: _Placed, theirs: _Placed) -> Int8Array:
-    """Absent where the declaration holds for every merged image, else unknown."""
-    holds = np.ones(mine.width, bool)
-    only_mine, only_theirs = (theirs.row < 0).any(), (mine.row < 0).any()
-    both = ((mine.row >= 0) & (theirs.row >= 0)).any()
-    absent_mine, absent_theirs = mine.background == State.ABSENT, theirs.background == State.ABSENT
-    if only_mine:
-        holds &= absent_mine
-    if only_theirs:
-        holds &= absent_theirs
-    if both:
-        holds &= absent_mine | absent_theirs
-    if not (only_mine or only_theirs or both):
-        holds &= absent_mine | absent_theirs
-    return np.where(holds, np.int8(State.ABSENT), np.int8(State.UNKNOWN))
 
 
 def _unique_names(names: Iterable[str], kind: str) -> tuple[str, ...]:

@@ -154,7 +154,7 @@ def test_test_labels_choose_nothing(out: Path, write_grid: Write, tmp_path: Path
 
 def test_ctrl_c_leaves_what_the_same_call_goes_on_from(out: Path, write_grid: Write, tmp_path: Path) -> None:
     grid, again = write_grid(), tmp_path / "again"
-    for where in ("cell 1 of 4", "learning rate 0.01", "is best on the held-out cells", "cell 2 of 3", "epoch 1/1"):
+    for where in ("cell 1 of 4", "learning rate 0.01", "is best on the held-out cells", "cell 2 of 4", "epoch 1/1"):
         with pytest.raises(Interrupted, match=r"stopped; go on with: partlabel bench .*grid.toml --out .*again"):
             bench(grid, out=again, reporter=Lines(where))
     bench(grid, out=again)
@@ -200,6 +200,19 @@ def test_a_trained_cell_that_could_not_be_judged_is_not_trained_again(write_grid
     lines = Lines()
     assert bench(grid, out=tmp_path / "out", reporter=lines).done == 2
     assert not [line for line in lines.said if line.startswith("epoch")]
+
+
+def test_a_run_killed_before_it_noted_its_search_starts_over(write_grid: Write, tmp_path: Path) -> None:
+    grid, out = write_grid(("seeds = [0, 1]", "seeds = [0]")), tmp_path / "out"
+    with pytest.raises(Interrupted):
+        bench(grid, out=out, reporter=Lines("learning rate 0.001"))
+    run = out / "runs" / BCE_0
+    shutil.rmtree(run / "find_lr")
+    facts = json.loads((run / "run.json").read_text())
+    del facts["find_lr"]
+    (run / "run.json").write_text(json.dumps(facts))
+    bench(grid, out=out)
+    assert list(record(out, BCE_0)["found_lr"]) == ["0.001", "0.01"]
 
 
 def test_weights_are_kept_on_request(write_grid: Write, tmp_path: Path) -> None:

@@ -33,9 +33,11 @@ def table(images: list[str], classes: int = 2) -> LabelTable:
     return LabelTable.from_dense(images, [f"c{column}" for column in range(classes)], states)
 
 
-def write_png_header(path: Path, width: int, height: int) -> None:
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)))
+def write_empty_png(path: Path, width: int, height: int) -> None:
+    """A header, and no pixels: enough to refuse a picture by its size."""
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", b""))
+    packed = (struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
 
 
 @pytest.fixture
@@ -115,7 +117,7 @@ def test_every_broken_picture_by_name(images: Path):
     (images / "1.jpg").write_bytes((images / "1.jpg").read_bytes()[:3000])
     (images / "text.jpg").write_text("cat\n")
     (images / "4.jpg").unlink()
-    write_png_header(images / "huge.png", 30_000, 30_000)
+    write_empty_png(images / "huge.png", 30_000, 30_000)
     shutil.copy(images / "0.jpg", images / "twin.jpg")
     names = [*TRAIN, "text.jpg", "../images/0.jpg", "huge.png", "twin.jpg"]
     found = look(table(names), images=images)
@@ -146,7 +148,8 @@ def test_a_table_that_no_picture_matches(images: Path):
     assert sentence == (
         f"none of the 3 pictures of the table is in {str(images)!r}: the first name is 'images/0', and the folder holds 10 "
         "picture files, the first '0.jpg'; the names begin with 'images/', which the folder does not hold "
-        f"(give {str(images.parent)!r} as the image folder), and the names lack the ending '.jpg' ('images/0' is probably '0.jpg'); that explains 2 of 3"
+        f"(give {str(images.parent)!r} as the image folder), "
+        "and the names lack the ending '.jpg' ('images/0' is probably '0.jpg'); that explains 2 of 3"
     )
     assert sentence in found.to_text()
 

@@ -62,46 +62,40 @@ def suggestions(root: Path, files: Sequence[str], names: Sequence[str]) -> tuple
 
 
 def _meant_files(files: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    left, meant = list(names), {}
+    left, meant = [(name, _folded(name)) for name in names], {}
+    folded_files = [(file, _folded(file)) for file in files]
     for likeness in _LIKENESSES:
-        wanted = {likeness(name) for name in left}
+        wanted = {likeness(folded) for _, folded in left}
         alike: dict[str, str | None] = {}
-        for file in files:
-            key = likeness(file)
+        for file, folded in folded_files:
+            key = likeness(folded)
             if key in wanted:
                 alike[key] = None if key in alike else file
-        for name in left:
-            file_or_several = alike.get(likeness(name))
-            if file_or_several is not None and file_or_several != _plain(name):
-                meant[name] = file_or_several
-        left = [name for name in left if likeness(name) not in alike]
+        for name, folded in left:
+            only = alike.get(likeness(folded))
+            if only is not None and only != _plain(name):  # a link to nowhere has the very name
+                meant[name] = only
+        left = [(name, folded) for name, folded in left if likeness(folded) not in alike]
     return meant
 
 
-def _path(name: str) -> str:
-    return normalize("NFC", _plain(name)).casefold()
+def _folded(path: str) -> str:
+    return normalize("NFC", _plain(path)).casefold()
 
 
-def _path_without_suffix(name: str) -> str:
-    return _without_suffix(_path(name))
+def _same(path: str) -> str:
+    return path
 
 
-def _base(name: str) -> str:
-    return posixpath.basename(_path(name))
-
-
-def _stem(name: str) -> str:
-    return _without_suffix(_base(name))
-
-
-_LIKENESSES: tuple[Callable[[str], str], ...] = (_path, _path_without_suffix, _base, _stem)
+def _stem(path: str) -> str:
+    return _without_suffix(posixpath.basename(path))
 
 
 def _change(root: Path, name: str, file: str) -> str:
     """What to change in a name so that it is the file."""
     plain = _plain(name)
     (name_folders, name_base), (file_folders, file_base) = _split(plain), _split(file)
-    while name_folders and file_folders and _path(name_folders[-1]) == _path(file_folders[-1]):
+    while name_folders and file_folders and _folded(name_folders[-1]) == _folded(file_folders[-1]):
         name_folders, file_folders = name_folders[:-1], file_folders[:-1]
     changes = []
     if name_folders:
@@ -142,3 +136,7 @@ def _suffix(name: str) -> str:
 
 def _without_suffix(name: str) -> str:
     return name[: len(name) - len(_suffix(name))]
+
+
+# From strict to loose.
+_LIKENESSES: tuple[Callable[[str], str], ...] = (_same, _without_suffix, posixpath.basename, _stem)

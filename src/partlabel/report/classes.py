@@ -1,6 +1,7 @@
 """How good each class is, by held-out cells or by a test, and which classes are worst."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,7 +91,7 @@ def judge_held_out(cells: HeldOutCells, classes: int) -> Judged:
     order = np.argsort(cells.class_index, kind="stable")
     bounds = np.searchsorted(cells.class_index[order], np.arange(classes + 1))
     values = np.full(classes, np.nan)
-    for column, (start, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+    for column, (start, end) in enumerate(pairwise(bounds)):
         chosen = order[start:end, None]
         values[column] = average_precision(cells.logits[chosen], cells.states[chosen])[0]
     present, absent = (np.bincount(cells.class_index[cells.states == state], minlength=classes) for state in (1, -1))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from partlabel.labels import LabelTable
 from partlabel.methods.catalogue import entry
 from partlabel.models.bundle import BundleInfo
-from partlabel.recovery import SuggestionScore, Suggestions
+from partlabel.recovery import Suggestions, SuggestionScore
 from partlabel.report.classes import Judged
 from partlabel.report.parts import percent, plural
 from partlabel.training.run_folder import RunFolder

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -26,6 +25,7 @@ _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "#e4e4e4",
     "legend.frameon": False,
 }
@@ -88,6 +88,7 @@ def reliability_plot(lines: Sequence[Bins]) -> Plot:
         above.legend(loc="upper left")
         below.set(xlabel="predicted probability", ylabel="cells", yscale="log")
         below.set_ylim(bottom=0.5)
+        below.yaxis.set_major_formatter("{x:,.0f}")
 
     words = "; ".join(f"{name}: {_reliability_words(bins)}" for name, bins in lines)
     return Plot(_svg((4.8, 4.6), draw), f"Calibration on held-out cells. {words}.")
@@ -151,5 +152,5 @@ def _svg(inches: tuple[float, float], draw: Callable[[Figure], None]) -> str:
         figure = Figure(figsize=inches, layout="constrained")
         draw(figure)
         stream = io.BytesIO()
-        FigureCanvasSVG(figure).print_svg(stream, metadata=_NO_METADATA)
+        figure.savefig(stream, format="svg", metadata=_NO_METADATA)
     return data_uri("image/svg+xml", stream.getvalue())
