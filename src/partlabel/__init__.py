@@ -1,3 +1,74 @@
-"""Multi-label image recognition from incomplete labels."""
+"""Multi-label image recognition from incomplete labels: present, absent, unknown.
+
+The verbs of the command line as functions, and the tables they take; imported when first used, so that `import partlabel` is
+quick and needs no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from partlabel.api.bench import bench
+    from partlabel.api.demo import demo
+    from partlabel.api.evaluate import evaluate, evaluate_scores
+    from partlabel.api.hide import hide
+    from partlabel.api.look import look
+    from partlabel.api.predict import predict
+    from partlabel.api.recover import recover
+    from partlabel.api.train import resume, train
+    from partlabel.errors import PartlabelError
+    from partlabel.formats import read_table, write_table
+    from partlabel.labels import LabelTable, Source, State
+    from partlabel.training.run_folder import RunFolder
+
+_HOMES = {
+    "bench": "api.bench",
+    "demo": "api.demo",
+    "evaluate": "api.evaluate",
+    "evaluate_scores": "api.evaluate",
+    "hide": "api.hide",
+    "look": "api.look",
+    "predict": "api.predict",
+    "recover": "api.recover",
+    "resume": "api.train",
+    "train": "api.train",
+    "PartlabelError": "errors",
+    "read_table": "formats",
+    "write_table": "formats",
+    "LabelTable": "labels",
+    "Source": "labels",
+    "State": "labels",
+    "RunFolder": "training.run_folder",
+}
+
+__all__ = [
+    "LabelTable",
+    "PartlabelError",
+    "RunFolder",
+    "Source",
+    "State",
+    "bench",
+    "demo",
+    "evaluate",
+    "evaluate_scores",
+    "hide",
+    "look",
+    "predict",
+    "read_table",
+    "recover",
+    "resume",
+    "train",
+    "write_table",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'partlabel' has no attribute {name!r}")
+    return getattr(import_module(f"partlabel.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -22,13 +22,13 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
         StorageError: the folder cannot be written or the disk is full.
     """
     target = Path(target)
-    with _storage_errors(target):
+    with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=f".part{target.suffix}")
         os.close(handle)
     temporary = Path(name)
     try:
-        with _storage_errors(target):
+        with storage_errors(target):
             yield temporary
             _sync(temporary)
             temporary.chmod(0o666 & ~_umask())
@@ -60,7 +60,8 @@ def write_json(target: Path | str, value: Any) -> None:
 
 
 @contextmanager
-def _storage_errors(target: Path) -> Iterator[None]:
+def storage_errors(target: Path) -> Iterator[None]:
+    """Turn what the system says about a full disk or a forbidden place into a `StorageError` that names the target."""
     try:
         yield
     except OSError as error:
@@ -68,7 +69,7 @@ def _storage_errors(target: Path) -> Iterator[None]:
             raise
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             raise StorageError(f"no space left on the disk while writing {target}; free some space and run again") from error
-        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR}:
+        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}:
             raise StorageError(f"cannot write {target}: {error.strerror}") from error
         raise
 

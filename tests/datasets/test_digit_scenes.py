@@ -14,7 +14,7 @@ from partlabel.errors import StorageError, UsageError
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Scenes:
-    return write_scenes(tmp_path_factory.mktemp("scenes"), train=400, test=200, seed=3)
+    return write_scenes(tmp_path_factory.mktemp("scenes"), train=300, test=100, seed=3)
 
 
 def pixels(scenes: Scenes) -> dict[str, str]:
@@ -24,9 +24,9 @@ def pixels(scenes: Scenes) -> dict[str, str]:
 
 def test_every_image_of_the_tables_is_a_readable_picture_and_no_other_file_is_there(scenes: Scenes):
     names = [*scenes.train.images, *scenes.test.images]
-    assert len(names) == 600
+    assert len(names) == 400
     assert names[0] == "train/00001.png"
-    assert names[-1] == "test/00200.png"
+    assert names[-1] == "test/00100.png"
     assert sorted(names) == sorted(path.relative_to(scenes.images).as_posix() for path in scenes.images.rglob("*.*"))
     for name in names:
         with Image.open(scenes.images / name) as picture:
@@ -63,7 +63,7 @@ def test_the_same_arguments_give_the_same_pictures_and_labels(scenes: Scenes, tm
 
 
 def test_train_and_test_share_no_scene_and_no_writer(scenes: Scenes):
-    assert len(set(pixels(scenes).values())) == 600
+    assert len(set(pixels(scenes).values())) == 400
     train, test = _DIGIT_BLOCKS["train"], _DIGIT_BLOCKS["test"]
     assert test.stop <= len(load_digits().target)
     assert test.start - train.stop > 1797 / 13

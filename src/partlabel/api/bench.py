@@ -5,7 +5,7 @@ from pathlib import Path
 from partlabel.api.evaluate import evaluate
 from partlabel.api.hide import hide
 from partlabel.api.train import resume, train
-from partlabel.bench.runner import Outcome, Verbs, run_grid
+from partlabel.grids.runner import Outcome, Verbs, run_grid
 from partlabel.progress import SILENT, Reporter
 
 
@@ -17,8 +17,8 @@ def bench(grid: Path | str, *, out: Path | str, reporter: Reporter = SILENT) -> 
     next call. Test labels decide nothing: learning rates, thresholds and models are chosen on held-out training cells.
 
     Args:
-        grid: a TOML file; `partlabel.bench.grid` shows one.
-        out: where tables, results and run folders go; `partlabel.bench` describes it.
+        grid: a TOML file; `partlabel.grids.grid` shows one.
+        out: where tables, results and run folders go; `partlabel.grids` describes it.
         reporter: where progress goes.
 
     Returns:

@@ -50,10 +50,9 @@ def recover(
     logits, _ = run_logits(folder, labels.images, Path(images).resolve(), reporter)
     found = suggest(labels, [(range(len(labels)), logits)], calibration, thresholds)
     reached = sum(entry.reached for entry in thresholds.classes)
-    reporter.say(
-        f"{len(found)} suggestions for {reached} of {len(labels.classes)} classes; for the others precision {min_precision:g} "
-        "is not shown by the held-out cells"
-    )
+    silent = sum(not entry.reached for entry in thresholds.classes)
+    without = f"; {silent} classes get none, because precision {min_precision:g} is not shown for them" if silent else ""
+    reporter.say(f"{len(found)} suggestions{without}")
     if out is not None:
         found.write(out)
     return found

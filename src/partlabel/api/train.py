@@ -27,7 +27,7 @@ from partlabel.training.fit import Phase, fit, held_out_logits, held_out_map
 from partlabel.training.holdout import hold_out
 from partlabel.training.processes import process_rank
 from partlabel.training.run_folder import RunFolder
-from partlabel.training.settings import make_settings
+from partlabel.training.settings import TrainSettings, make_settings
 
 LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 """What `find_lr` tries on frozen maps; a tenth of each otherwise."""
@@ -80,9 +80,8 @@ def train(
         "table": str(table) if not isinstance(table, LabelTable) else "in memory", "images": str(root),
         "labels_hash": labels.hash, "init": str(init) if init else None,
     }  # fmt: skip
-    run = RunFolder.create(out, checked, inputs, labels)
-    if find_lr:
-        _search_learning_rate(run, LEARNING_RATES if find_lr is True else find_lr, labels, root, reporter)
+    rates = _candidates(find_lr, checked)
+    run = RunFolder.create(out, checked, inputs, labels, **({"find_lr": rates} if rates else {}))
     return _train_phases(run, labels, root, reporter)
 
 
@@ -100,12 +99,23 @@ def resume(out: Path | str, *, reporter: Reporter = SILENT) -> RunFolder:
     if labels.hash != run.info["inputs"]["labels_hash"]:
         raise RunError(f"{run.labels_path} is not what this run started with; restore the file or train anew")
     root = Path(run.info["inputs"]["images"])
-    if run.info.get("find_lr") and "found_lr" not in run.info:
-        _search_learning_rate(run, run.info["find_lr"], labels, root, reporter)
     return _train_phases(run, labels, root, reporter)
 
 
+def _candidates(find_lr: bool | Sequence[float], settings: TrainSettings) -> list[float]:
+    """Learning rates to try; none without a search."""
+    if find_lr is False:
+        return []
+    if not settings.holdout:
+        raise UsageError("the learning rate is searched on held-out cells; set holdout above 0")
+    if find_lr is True:
+        return [rate if settings.freeze else rate / 10 for rate in LEARNING_RATES]
+    return [float(rate) for rate in find_lr]
+
+
 def _train_phases(run: RunFolder, labels: LabelTable, root: Path, reporter: Reporter) -> RunFolder:
+    if "find_lr" in run.info and "found_lr" not in run.info:
+        _search_learning_rate(run, labels, root, reporter)
     settings = run.settings
     tagger = _selection_phase(run, labels, root, reporter)
     if process_rank():
@@ -175,15 +185,9 @@ def _spread(
     return scores, dense
 
 
-def _search_learning_rate(
-    run: RunFolder, candidates: Sequence[float], labels: LabelTable, root: Path, reporter: Reporter
-) -> None:
+def _search_learning_rate(run: RunFolder, labels: LabelTable, root: Path, reporter: Reporter) -> None:
     """Train with each candidate, keep the one whose held-out mAP is best, and adopt its training as this run's."""
-    settings = run.settings
-    run.update(find_lr=list(candidates))
-    rates = (
-        [rate if settings.freeze else rate / 10 for rate in candidates] if candidates is LEARNING_RATES else list(candidates)
-    )
+    settings, rates = run.settings, run.info["find_lr"]
     found: dict[float, float | None] = {}
     for rate in rates:
         trial = RunFolder(run.path / "find_lr" / f"{rate:g}")

@@ -16,5 +16,9 @@ def bench(
     """Run a grid of trainings one after the other, and make its table."""
     from partlabel.api.bench import bench as run
 
-    run(grid, out=out, reporter=o.reporter(quiet))
-    typer.echo((out / "table.md").read_text(encoding="utf-8"))
+    outcome = run(grid, out=out, reporter=o.reporter(quiet))
+    typer.echo(outcome.table.read_text(encoding="utf-8"))
+    for cell, why in outcome.failed.items():
+        typer.echo(f"no result for {cell}: {why}", err=True)
+    if outcome.failed:
+        raise typer.Exit(1)

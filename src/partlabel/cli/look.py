@@ -1,7 +1,7 @@
 """`partlabel look`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,16 +20,34 @@ def look(
     classes: o.Classes = None,
     where: o.Where = None,
     ignore: o.Ignore = None,
-    conflicts: o.Conflicts = "fail",
+    against_where: Annotated[
+        list[str] | None, typer.Option(help="Rows of the second file, where --where does not suit it: COLUMN=VALUE.")
+    ] = None,
+    max_distance: Annotated[int, typer.Option(help="Bits, of 64, in which near-duplicates may differ (0 to 16).")] = 4,
+    conflicts: o.Conflicts = "unknown",
     format: o.Format = None,
     quiet: o.Quiet = False,
 ) -> None:
-    """What is known: labels by class, gaps, conflicts, missing or broken pictures, duplicates, methods that fit."""
+    """What is known: labels by class, gaps, conflicts, missing or broken pictures, duplicates, methods that fit.
+
+    Exits with 1 where something is wrong with labels or pictures.
+    """
     from partlabel.api.look import look as run
     from partlabel.files import write_json
 
     read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format)
-    found = run(table, images=images, against=against, reporter=o.reporter(quiet), read=read)
+    other: Any = {**read, "where": o.where_pairs(against_where)} if against_where else None
+    found = run(
+        table,
+        images=images,
+        against=against,
+        max_distance=max_distance,
+        reporter=o.reporter(quiet),
+        read=read,
+        against_read=other,
+    )
     if json is not None:
         write_json(json, found.to_json())
     typer.echo(found.to_text())
+    if found.problems:
+        raise typer.Exit(1)

@@ -40,9 +40,14 @@ def reading(
 ) -> Any:
     """Arguments of `partlabel.formats.read_table`."""
     return {
-        "codes": codes, "unlisted": unlisted, "classes": class_names(classes), "where": dict(map(_pair, where or [])),
+        "codes": codes, "unlisted": unlisted, "classes": class_names(classes), "where": where_pairs(where),
         "ignore": tuple(ignore or ()), "conflicts": conflicts, "format": format, "separator": separator,
     }  # fmt: skip
+
+
+def where_pairs(assignments: list[str] | None) -> dict[str, str]:
+    """`--where COLUMN=VALUE` as a dictionary."""
+    return dict(map(_pair, assignments or []))
 
 
 def class_names(text: str | None) -> list[str] | None:

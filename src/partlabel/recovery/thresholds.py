@@ -1,4 +1,28 @@
-"""Thresholds above which suggested labels reach a stated precision, chosen on held-out known cells."""
+"""Thresholds above which suggested labels reach a stated precision, chosen on held-out known cells.
+
+Which rule comes near the target on *unknown* cells was measured on simulated scores with known truth: 74 classes, target 0.95,
+100 draws of 3,000 held-out cells (4 % present, so about 120 presents), and 40 draws of 33,000. "Below" is how often the true
+precision of the suggestions fell below 0.95 and below 0.90, "none" how often nothing was suggested (such draws count in no
+precision); columns of 33,000 cells are marked *.
+
+| rule, on cross-fitted probabilities | mean | below | none | recall | mean* | below* | recall* |
+|---|---|---|---|---|---|---|---|
+| counted precision | 0.930 | 0.70, 0.17 | 0.13 | 0.19 | 0.948 | 0.53, 0 | 0.19 |
+| counted, with one more error | 0.941 | 0.49, 0.14 | 0.51 | 0.10 | 0.952 | 0.35, 0 | 0.18 |
+| lower bound of the counted, at 50 % | 0.945 | 0.43, 0.10 | 0.33 | 0.13 | 0.951 | 0.38, 0 | 0.19 |
+| lower bound of the counted, at 90 % | 0.859 | (2 draws) | 0.98 | 0.01 | 0.967 | 0.08, 0 | 0.14 |
+| expected precision | 0.954 | 0.34, 0.01 | 0.03 | 0.17 | 0.951 | 0.53, 0 | 0.19 |
+| **counted and expected: the default** | 0.959 | 0.24, 0 | 0.17 | 0.14 | 0.954 | 0.42, 0 | 0.18 |
+| counted, not cross-fitted | 0.913 | 0.81, 0.35 | 0.02 | 0.23 | 0.935 | 0.93, 0 | 0.22 |
+
+Expected precision alone fails where scores are not logistic: 0.63 with heavy-tailed scores (there the default suggests nothing
+in 98 of 100 draws), and 0.91 on Corel5k at 50 % known. With scores that saturate, or with absents that look present, the
+default has a mean of 0.94 to 0.95 and falls below 0.90 in at most 2 % of draws. On Corel5k itself (frozen MobileNetV2, linear
+layer), whose zeros are no proof of absence, it has 0.948 at 50 % known; at 10 %, where even the hundred highest scores are no
+better than 0.95, it suggests nothing in two draws of three and otherwise has 0.923. A target of 0.90 becomes 0.900 and 0.893.
+Folds stratified by class and state cost 0.007 of the counted precision at 33,000 cells. One pool for all classes has the most
+recall at the same overall precision; classes with 50 presents still have their own threshold, so that theirs is not borrowed.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -150,7 +174,8 @@ def fit_thresholds(
     A threshold is the smallest probability at which *two* readings of the held-out cells at or above it reach the target:
     the precision that was counted and the one that the calibration expects (mean probability). Counting alone is optimistic
     where few cells are accepted, because the threshold is picked where luck was good; expecting alone is wrong where the
-    calibration's shape is. Both together land near the target without a promise; see docs of `recover` for the numbers.
+    calibration's shape is. Both together come near the target, without a promise; the module has
+    the numbers.
 
     Args:
         logits: floating `[K]`, of a model that never saw these cells.

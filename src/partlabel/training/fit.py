@@ -175,7 +175,7 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
 
     def handle(number: int, frame: Any) -> None:
         if flag.is_set():
-            raise KeyboardInterrupt
+            raise Interrupted("stopped at once; `partlabel train --resume` goes on from the last checkpoint")
         flag.set()
 
     before = signal.signal(signal.SIGINT, handle)

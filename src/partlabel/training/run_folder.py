@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 import partlabel
 from partlabel.errors import RunError
-from partlabel.files import atomic_path, write_json, write_text
+from partlabel.files import atomic_path, storage_errors, write_json, write_text
 from partlabel.formats import read_table, write_table
 from partlabel.labels import Cells, LabelTable
 from partlabel.training.processes import process_rank, wait_for
@@ -41,7 +41,9 @@ class RunFolder:
         self.path = Path(path)
 
     @classmethod
-    def create(cls, path: Path | str, settings: TrainSettings, inputs: Mapping[str, Any], table: LabelTable) -> "RunFolder":
+    def create(
+        cls, path: Path | str, settings: TrainSettings, inputs: Mapping[str, Any], table: LabelTable, **facts: Any
+    ) -> "RunFolder":
         """Start a run in a new or empty folder; the other processes of a training open the one that the first started.
 
         Raises:
@@ -54,10 +56,11 @@ class RunFolder:
         if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
             resumable = " or go on with --resume" if (run.path / "config.json").is_file() else ""
             raise RunError(f"{run.path} exists and is not empty; choose another --out{resumable}")
-        run.path.mkdir(parents=True, exist_ok=True)
+        with storage_errors(run.path):
+            run.path.mkdir(parents=True, exist_ok=True)
         write_table(table, run.labels_path)
         write_json(run.path / "config.json", settings.model_dump(mode="json"))
-        run.update(status="training", versions=versions(), inputs=dict(inputs))
+        run.update(status="training", versions=versions(), inputs=dict(inputs), **facts)
         return run
 
     @classmethod

@@ -15,8 +15,8 @@ from partlabel.api.bench import bench
 from partlabel.api.evaluate import evaluate
 from partlabel.api.hide import hide
 from partlabel.api.train import resume, train
-from partlabel.bench.runner import Verbs, run_grid
 from partlabel.errors import Interrupted, LabelError, RunError, StorageError, UsageError
+from partlabel.grids.runner import Verbs, run_grid
 from partlabel.progress import Tick
 from partlabel.training.run_folder import RunFolder
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from partlabel.api.hide import hide
-from partlabel.bench.grid import Masking
-from partlabel.bench.masked import masked_table
 from partlabel.errors import RunError
 from partlabel.formats import read_table, write_table
+from partlabel.grids.grid import Masking
+from partlabel.grids.masked import masked_table
 from partlabel.labels import LabelTable
 from partlabel.masking import hide as mask
 from partlabel.progress import SILENT

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from partlabel.bench.cell import Cell, Record, digest, read_record
-from partlabel.bench.data import Loaded, load
-from partlabel.bench.grid import Grid, read_grid, slug
-from partlabel.bench.masked import masked_table
-from partlabel.bench.table import write_tables
 from partlabel.errors import Interrupted, LabelError, PartlabelError, RunError, StorageError, UsageError
 from partlabel.evaluation import Evaluation
 from partlabel.files import write_json, write_text
+from partlabel.grids.cell import Cell, Record, digest, read_record
+from partlabel.grids.data import Loaded, load
+from partlabel.grids.grid import Grid, read_grid, slug
+from partlabel.grids.masked import masked_table
+from partlabel.grids.table import write_tables
 from partlabel.labels import LabelTable
 from partlabel.progress import Reporter
 from partlabel.training.run_folder import RunFolder
@@ -87,7 +87,8 @@ class _Runner:
         started = time.monotonic()
         for number, cell in enumerate(waiting):
             minutes = (time.monotonic() - started) / 60 / max(number, 1) * (len(waiting) - number)
-            self.reporter.say(f"cell {number + 1} of {len(waiting)}{f', about {minutes:.0f} min left' * bool(number)}: {cell}")
+            left = f", about {minutes:.0f} min left" if number else ""
+            self.reporter.say(f"cell {number + 1} of {len(waiting)}{left}: {cell}")
             self._run(cell)
             self._write_tables()
         self._write_tables()

@@ -4,9 +4,9 @@ import statistics
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from partlabel.bench.cell import Cell, Record
-from partlabel.bench.grid import Grid
-from partlabel.bench.measures import MEASURES
+from partlabel.grids.cell import Cell, Record
+from partlabel.grids.grid import Grid
+from partlabel.grids.measures import MEASURES
 
 
 class Entry(NamedTuple):

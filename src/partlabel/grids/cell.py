@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from partlabel.bench.grid import slug
+from partlabel.grids.grid import slug
 
 Record = dict[str, Any]
 """Content of cell.json. `status` is "started", "failed" (`error` says why) or "done"; `key` says what was asked for."""

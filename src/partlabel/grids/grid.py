@@ -2,7 +2,7 @@
 
 title = "Corel5k, frozen backbone"
 seeds = [0, 1, 2]             # each seeds the masking, the held-out cells and the training
-measures = ["mAP", "OF1"]     # of partlabel.bench.measures; these and CF1 if left out
+measures = ["mAP", "OF1"]     # of partlabel.grids.measures; these and CF1 if left out
 keep_runs = false             # true keeps the weights of every run
 
 [data.corel5k]                # one or more; paths are relative to this file, ${NAME} is an environment variable
@@ -37,8 +37,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator
 
-from partlabel.bench.measures import MEASURES
 from partlabel.errors import UsageError
+from partlabel.grids.measures import MEASURES
 from partlabel.methods.build import method_class, method_config
 from partlabel.training.settings import make_settings
 

@@ -4,10 +4,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from partlabel.bench.cell import digest
-from partlabel.bench.grid import Masking
 from partlabel.errors import RunError
 from partlabel.formats import read_table
+from partlabel.grids.cell import digest
+from partlabel.grids.grid import Masking
 from partlabel.labels import LabelTable
 from partlabel.progress import Reporter
 

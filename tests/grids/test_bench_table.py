@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from partlabel.bench.cell import Cell, Record
-from partlabel.bench.data import Loaded
-from partlabel.bench.grid import Grid, read_grid
-from partlabel.bench.measures import MEASURES
-from partlabel.bench.summary import Rate, Results
-from partlabel.bench.table import to_csv, to_markdown
 from partlabel.evaluation import evaluate
+from partlabel.grids.cell import Cell, Record
+from partlabel.grids.data import Loaded
+from partlabel.grids.grid import Grid, read_grid
+from partlabel.grids.measures import MEASURES
+from partlabel.grids.summary import Rate, Results
+from partlabel.grids.table import to_csv, to_markdown
 from partlabel.labels import LabelTable
 
 SALIENCY = "saliency, no CR"

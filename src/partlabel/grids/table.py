@@ -5,12 +5,12 @@ import io
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from partlabel.bench.cell import Cell, Record
-from partlabel.bench.data import Loaded
-from partlabel.bench.grid import Grid
-from partlabel.bench.measures import MEASURES
-from partlabel.bench.summary import Entry, Rate, Results
 from partlabel.files import write_text
+from partlabel.grids.cell import Cell, Record
+from partlabel.grids.data import Loaded
+from partlabel.grids.grid import Grid
+from partlabel.grids.measures import MEASURES
+from partlabel.grids.summary import Entry, Rate, Results
 
 _COLUMNS = ("data", "masking", "method", "measure", "mean", "sd", "n", "seeds", "lr", "lr_candidates", "lr_at_edge")
 

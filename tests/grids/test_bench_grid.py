@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from partlabel.bench.grid import read_grid, slug
 from partlabel.errors import UsageError
+from partlabel.grids.grid import read_grid, slug
 
 Write = Callable[..., Path]
 

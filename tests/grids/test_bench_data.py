@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from partlabel.bench.data import load
-from partlabel.bench.grid import DigitScenes, LabelFiles
 from partlabel.errors import LabelError
+from partlabel.grids.data import load
+from partlabel.grids.grid import DigitScenes, LabelFiles
 from partlabel.progress import SILENT
 
 Write = Callable[..., Path]

@@ -1,0 +1,28 @@
+"""True precision on unknown cells, over draws of held-out cells; the table in `thresholds` came from more draws of the same."""
+
+import numpy as np
+from scipy.special import expit
+
+from partlabel.recovery.calibrate import fit_calibration
+from partlabel.recovery.thresholds import fit_thresholds
+
+from .conftest import World
+
+DRAWS = 25
+
+
+def test_suggestions_come_near_the_target() -> None:
+    precisions = []
+    for seed in range(DRAWS):
+        world = World(np.random.default_rng(10_000 + seed))
+        held_out, unknown = world.draw(3000), world.draw(100_000)
+        calibration = fit_calibration(*held_out, world.classes)
+        thresholds = fit_thresholds(*held_out, world.classes, target_precision=0.95)
+        columns = unknown.class_index
+        probability = expit(calibration.intercept[columns] + calibration.slope[columns] * unknown.logits)
+        suggested = probability >= thresholds.values[columns]
+        if suggested.any():
+            precisions.append((unknown.states[suggested] == 1).mean())
+    assert len(precisions) >= 0.6 * DRAWS
+    assert 0.94 < np.mean(precisions) < 0.98
+    assert np.mean(np.array(precisions) < 0.9) <= 0.08

@@ -1,0 +1,59 @@
+"""A small run with names that HTML must not believe, made by training once."""
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from partlabel.api.train import train
+from partlabel.labels import LabelTable
+from partlabel.recovery import Calibration, Suggestions, fit_thresholds, suggest
+from partlabel.training.run_folder import RunFolder
+
+CLASSES = ("<script>alert('red')</script>", 'green & "<b>', "blue")
+AWKWARD_NAME = 'a "quoted" & <i>.png'
+
+
+class Case(NamedTuple):
+    """A finished run with all that a report can show."""
+
+    run: RunFolder
+    images: Path
+    truth: LabelTable
+    suggestions: Suggestions
+
+
+@pytest.fixture(scope="session")
+def trained(color_pictures: tuple[Path, LabelTable], tmp_path_factory: pytest.TempPathFactory) -> Case:
+    source, complete = color_pictures
+    folder = tmp_path_factory.mktemp("report")
+    shutil.copytree(source, folder / "images")
+    names = [AWKWARD_NAME if number == 4 else name for number, name in enumerate(complete.images)]
+    (folder / "images" / complete.images[4]).rename(folder / "images" / AWKWARD_NAME)
+    truth = LabelTable.from_dense(names, CLASSES, complete.dense())
+    hidden = np.random.default_rng(1).random(truth.shape) > 0.6
+    table = LabelTable.from_dense(names, CLASSES, np.where(hidden, 0, truth.dense()))
+    run = train(
+        table, images=folder / "images", out=folder / "run", backbone="test_resnet", pretrained=False, size=32, epochs=2,
+        batch_size=16, lr=1e-2, holdout=0.4, refit=True, accelerator="cpu",
+    )  # fmt: skip
+    return Case(run, folder / "images", truth, _some_suggestions(run, table))
+
+
+def _some_suggestions(run: RunFolder, table: LabelTable) -> Suggestions:
+    """From made-up logits and a calibration that leaves them alone, so that every class gets some."""
+    logits, states, columns = run.held_out(CLASSES)
+    calibration = Calibration(CLASSES, np.zeros(3), np.ones(3))
+    thresholds = fit_thresholds(logits, states, columns, CLASSES, 0.05, min_accepted=1)
+    scores = np.random.default_rng(2).normal(2, 1, table.shape)
+    return suggest(table, [(np.arange(len(table)), scores)], calibration, thresholds)
+
+
+@pytest.fixture
+def case(trained: Case, tmp_path: Path) -> Case:
+    """A copy of the trained run that a test may damage."""
+    shutil.copytree(trained.run.path, tmp_path / "run")
+    shutil.copytree(trained.images, tmp_path / "images")
+    return trained._replace(run=RunFolder.open(tmp_path / "run"), images=tmp_path / "images")

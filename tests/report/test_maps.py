@@ -1,0 +1,71 @@
+"""Class maps over pictures: the right place, the right classes."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from partlabel.images.decode import decode
+from partlabel.images.views import build_view
+from partlabel.labels import LabelTable
+from partlabel.models.bundle import load_bundle
+from partlabel.report.maps import PICTURES, chosen_images, mapped_pictures, overlay
+from partlabel.training.data import view_settings
+
+
+def test_the_highest_place_of_the_map_is_the_brightest_of_the_picture() -> None:
+    class_map = np.full((4, 4), -2.0, np.float32)
+    class_map[3, 0] = 5.0
+    drawn = overlay(Image.new("RGB", (80, 40), (90, 90, 90)), class_map)
+    assert drawn.size == (80, 40)
+    brightness = np.asarray(drawn).astype(int).sum(axis=2)
+    row, column = np.unravel_index(brightness.argmax(), brightness.shape)
+    assert row >= 30
+    assert column < 20
+    assert brightness[:20, 40:].max() < brightness.max() / 2
+
+
+def test_a_flat_map_is_drawn_dark() -> None:
+    drawn = np.asarray(overlay(Image.new("RGB", (6, 6), "white"), np.ones((2, 2), np.float32)))
+    assert drawn.max() - drawn.min() < 5
+
+
+def test_images_with_a_known_present_at_even_spaces() -> None:
+    states = np.full((100, 2), -1)
+    states[::2, 1] = 1
+    table = LabelTable.from_dense([f"{number:03d}" for number in range(100)], ["a", "b"], states)
+    assert chosen_images(table) == ["000", "018", "038", "058", "078", "098"]
+    assert chosen_images(table.select_images([0, 1, 2])) == ["000", "002"]
+    assert chosen_images(table.select_images([1, 3])) == []
+    assert len(chosen_images(table)) == PICTURES
+
+
+def test_maps_of_the_highest_classes_with_their_labels(trained: Any) -> None:
+    tagger, info = load_bundle(trained.run.model)
+    labels = trained.run.labels()
+    names = [labels.images[4], labels.images[9]]
+    found = mapped_pictures(tagger, info, trained.images, labels, names, lambda logit, column: f"{logit:.4f} {column}")
+    assert [one.image for one in found] == names
+    view = build_view("plain", view_settings(info.backbone))
+    for one in found:
+        pictures = view(decode(trained.images / one.image))[None]
+        with torch.no_grad():
+            logits, maps = tagger(pictures).logits[0], tagger.class_maps(pictures)[0]
+        order = logits.argsort(descending=True).tolist()
+        assert [drawn.class_name for drawn in one.overlays] == [labels.classes[column] for column in order]
+        for drawn, column in zip(one.overlays, order, strict=True):
+            state = {1: "present", 0: "unknown", -1: "absent"}[
+                int(labels.states_at([labels.image_positions[one.image]], [column])[0])
+            ]
+            low, high = (f"{float(value):.2f}".replace("-", "−") for value in (maps[column].min(), maps[column].max()))
+            assert drawn.caption == f"{logits[column]:.4f} {column}, label {state}; map {low} to {high}"
+
+
+def test_a_picture_that_cannot_be_read_has_no_maps(case: Any) -> None:
+    tagger, info = load_bundle(case.run.model)
+    name = case.truth.images[0]
+    (case.images / name).write_text("gone")
+    found = mapped_pictures(tagger, info, case.images, case.run.labels(), [name], lambda logit, column: "")
+    assert found[0].picture is None
+    assert found[0].overlays == []

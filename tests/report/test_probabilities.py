@@ -1,0 +1,39 @@
+"""Probabilities as the calibration means them, and its numbers."""
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from partlabel.evaluation import expected_calibration_error
+from partlabel.recovery import Calibration, fit_calibration
+from partlabel.report.classes import HeldOutCells
+from partlabel.report.probabilities import calibration_section, probability_text
+
+CLASSES = ("a", "b", "c")
+
+
+def test_text_is_the_probability_of_the_calibration() -> None:
+    calibration = Calibration(CLASSES, np.array([0.5, -1.0, 0.0]), np.array([1.0, 2.0, 0.3]))
+    for logit in (-3.0, 0.0, 1.7):
+        expected = calibration.probability([[logit] * 3])[0]
+        for column in range(3):
+            assert probability_text(calibration)(logit, column) == f"{100 * expected[column]:.1f}\xa0%"
+            assert probability_text(None)(logit, column) == f"{100 / (1 + np.exp(-logit)):.1f}\xa0%"
+
+
+def test_three_lines_before_after_and_without_favour() -> None:
+    random = np.random.default_rng(4)
+    columns = random.integers(0, 3, 600)
+    logits = random.normal(0, 3, 600)
+    states = np.where(random.random(600) < expit(0.4 * logits - 1.5), 1, -1).astype(np.int8)
+    calibration = fit_calibration(logits, states, columns, CLASSES)
+    section = calibration_section(calibration, HeldOutCells(["x"] * 600, logits, states, columns))
+    before, after, crossed = section.lines
+    matrix = calibration.probability(np.repeat(logits[:, None], 3, axis=1))
+    fitted = matrix[np.arange(600), columns]
+    assert section.cells == 600
+    assert before.error == pytest.approx(expected_calibration_error(expit(logits)[:, None], states[:, None], 10))
+    assert after.error == pytest.approx(expected_calibration_error(fitted[:, None], states[:, None], 10))
+    assert after.brier == pytest.approx(np.mean((fitted - (states > 0)) ** 2))
+    assert after.brier < crossed.brier < before.brier
+    assert after.error < before.error / 2
