@@ -20,7 +20,7 @@ def by_loops(cells: list[tuple[float, bool]], target: float, min_accepted: int) 
         correct = sum(present for _, present in accepted)
         expected = sum(probability for probability, _ in accepted)
         enough = target * len(accepted) - 1e-6
-        if len(accepted) >= min_accepted and correct >= enough and expected >= enough:
+        if threshold >= min(0.5, target) and len(accepted) >= min_accepted and correct >= enough and expected >= enough:
             return threshold, len(accepted), correct
     return None, 0, 0
 
@@ -112,11 +112,18 @@ def test_a_class_is_pooled_left_alone_or_left_out_with_the_reason() -> None:
 
 def test_a_pool_that_is_too_small_or_too_weak_says_so_with_numbers() -> None:
     few = fit_thresholds([3.0, -3.0, 2.0, -2.0], [1, -1, 1, -1], [0, 0, 1, 1], ("a", "b"))
-    assert few.why_not(0) == "fewer than 10 held-out cells of the 2 pooled classes"
-    states = np.tile([1, -1], 30)
+    assert few.why_not(0) == "fewer than 10 held-out cells of the 2 pooled classes are probably present"
+    states = np.tile([1, -1, 1], 20)
     weak = fit_thresholds(np.zeros(60), states, np.zeros(60, int), ("a",))
-    assert "on the held-out cells of the 1 pooled class: at best 30 of 60 are present, and 0.5" in str(weak.why_not(0))
+    assert "of the 1 pooled class: at best 40 of 60 are present, where the calibration expects a share of 0.6" in str(
+        weak.why_not(0)
+    )
     assert np.isinf(weak.values).all()
+
+
+def test_sure_cells_do_not_pay_for_improbable_ones() -> None:
+    probability, present = np.repeat([0.999, 0.01], [40, 1]), np.arange(41) < 40
+    assert choose_threshold(probability, present, 0.95, 10).threshold == 0.999
 
 
 def test_a_single_class_with_perfect_logits() -> None:

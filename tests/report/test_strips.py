@@ -1,5 +1,6 @@
 """Strips: the right cells in the right order, few of them, whatever the pictures are."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from PIL import Image
 
 from partlabel.labels import LabelTable
-from partlabel.recovery import Calibration, Suggestions, fit_thresholds, suggest
+from partlabel.recovery import Suggestions
 from partlabel.report.classes import HeldOutCells
 from partlabel.report.pictures import Thumbnails
 from partlabel.report.strips import MOST_CLASSES, Strip, error_strips, recovered_strips
@@ -20,25 +21,25 @@ def thumbnail(tmp_path: Path) -> Thumbnails:
     return Thumbnails(tmp_path)
 
 
-def suggestions(images: int, classes: int, background: int = 0) -> Suggestions:
-    random = np.random.default_rng(3)
-    names = tuple(f"class {number}" for number in range(classes))
-    table = LabelTable.from_dense([f"{number}.png" for number in range(images)], names, np.full((images, classes), background))
-    columns = np.repeat(np.arange(classes), 4)
-    thresholds = fit_thresholds(
-        np.tile([3.0, 2.5, 2.0, -3.0], classes), np.tile([1, 1, 1, -1], classes), columns, names, 0.5, min_accepted=1
-    )
-    logits = random.normal(4, 1, table.shape)
-    logits[:, 0] -= 3.5
-    calibration = Calibration(names, np.zeros(classes), np.ones(classes))
-    return suggest(table, [(np.arange(images), logits)], calibration, thresholds)
+@pytest.fixture
+def suggestions(make_suggestions: Callable[..., Suggestions]) -> Callable[..., Suggestions]:
+    def make(images: int, classes: int, state: int = 0) -> Suggestions:
+        names = tuple(f"class {number}" for number in range(classes))
+        table = LabelTable.from_dense([f"{number}.png" for number in range(images)], names, np.full((images, classes), state))
+        logits = np.random.default_rng(3).normal(4, 1, table.shape)
+        logits[:, 0] -= 3.5
+        return make_suggestions(table, logits)
+
+    return make
 
 
 def shown(strips: list[Strip]) -> list[list[float]]:
     return [[float(tile.caption.split("\xa0")[0]) for tile in strip.tiles] for strip in strips]
 
 
-def test_recovered_most_and_least_confident_of_each_class(thumbnail: Thumbnails) -> None:
+def test_recovered_most_and_least_confident_of_each_class(
+    thumbnail: Thumbnails, suggestions: Callable[..., Suggestions]
+) -> None:
     found = suggestions(40, 3)
     strips = recovered_strips(found, None, thumbnail)
     assert sorted(one.name for one in strips) == ["class 0", "class 1", "class 2"]
@@ -54,7 +55,7 @@ def test_recovered_most_and_least_confident_of_each_class(thumbnail: Thumbnails)
         assert (found.class_index == column).sum() == len(mine)
 
 
-def test_few_suggestions_fill_one_strip_without_repeats(thumbnail: Thumbnails) -> None:
+def test_few_suggestions_fill_one_strip_without_repeats(thumbnail: Thumbnails, suggestions: Callable[..., Suggestions]) -> None:
     for one in recovered_strips(suggestions(5, 2), None, thumbnail):
         assert [strip.title for strip in one.strips] == ["all, the most confident first"]
     for one in recovered_strips(suggestions(8, 2), None, thumbnail):
@@ -62,13 +63,15 @@ def test_few_suggestions_fill_one_strip_without_repeats(thumbnail: Thumbnails) -
         assert len(images) == len(set(images))
 
 
-def test_number_of_tiles_does_not_grow_with_the_classes(thumbnail: Thumbnails) -> None:
+def test_number_of_tiles_does_not_grow_with_the_classes(thumbnail: Thumbnails, suggestions: Callable[..., Suggestions]) -> None:
     strips = recovered_strips(suggestions(40, 60), None, thumbnail)
     assert len(strips) == MOST_CLASSES
     assert sum(len(strip.tiles) for one in strips for strip in one.strips) <= 10 * MOST_CLASSES
 
 
-def test_marks_match_images_and_classes_of_the_truth_by_name(thumbnail: Thumbnails) -> None:
+def test_marks_match_images_and_classes_of_the_truth_by_name(
+    thumbnail: Thumbnails, suggestions: Callable[..., Suggestions]
+) -> None:
     found = suggestions(12, 2)
     truth = LabelTable.from_dense(["7.png", "3.png", "1.png"], ["other", "class 1"], [[0, 1], [0, -1], [1, 0]])
     expected = {"7.png": ("right", "right"), "3.png": ("wrong", "wrong")}
@@ -81,8 +84,8 @@ def test_marks_match_images_and_classes_of_the_truth_by_name(thumbnail: Thumbnai
     assert seen
 
 
-def test_nothing_suggested_no_strips(thumbnail: Thumbnails) -> None:
-    assert recovered_strips(suggestions(4, 2, background=1), None, thumbnail) == []
+def test_nothing_suggested_no_strips(thumbnail: Thumbnails, suggestions: Callable[..., Suggestions]) -> None:
+    assert recovered_strips(suggestions(4, 2, state=1), None, thumbnail) == []
 
 
 def test_errors_are_the_worst_ranked_cells(thumbnail: Thumbnails) -> None:

@@ -16,6 +16,7 @@ from partlabel.evaluation import evaluate as judge
 from partlabel.files import write_json
 from partlabel.labels import LabelTable
 from partlabel.progress import SILENT, Reporter
+from partlabel.report import write_report
 from partlabel.training.run_folder import RunFolder
 
 
@@ -26,10 +27,11 @@ def evaluate(
     images: Path | str,
     thresholds: Literal["held_out"] | float = "held_out",
     json: Path | str | None = None,
+    report: bool = True,
     reporter: Reporter = SILENT,
     read: ReadArguments | None = None,
 ) -> Evaluation:
-    """Judge a run by labels that it was not trained on.
+    """Judge a run by labels that it was not trained on. The result stays in the run folder too, as evaluation.json.
 
     Args:
         run: a finished run.
@@ -37,6 +39,7 @@ def evaluate(
         images: folder that the image names are relative to.
         thresholds: "held_out": those that were set on the run's held-out training cells; or one probability for all classes.
         json: where to write the result as well.
+        report: show the result in the run's report.html.
         reporter: where progress goes.
         read: how to read the label file.
 
@@ -57,8 +60,12 @@ def evaluate(
         values = _logit(float(thresholds))
     counts = folder.labels().counts_by_class()
     result = judge(logits, labels.dense(), info.classes, thresholds=values, training_annotations=counts.present + counts.absent)
+    folder.write_evaluation(result.to_json())
     if json is not None:
         write_json(json, result.to_json())
+    if report:
+        pictures = Path(folder.info["inputs"]["images"])
+        write_report(folder, images=pictures if pictures.is_dir() else None, evaluation=folder.evaluation())
     return result
 
 

@@ -1,6 +1,10 @@
 """`recover`: suggestions for the unknown cells of a table, chosen by cells that training never saw."""
 
+from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from partlabel.api.evaluate import same_classes
 from partlabel.api.scores import run_logits
@@ -9,6 +13,7 @@ from partlabel.progress import SILENT, Reporter
 from partlabel.recovery.calibrate import fit_calibration
 from partlabel.recovery.suggest import Suggestions, suggest
 from partlabel.recovery.thresholds import fit_thresholds
+from partlabel.report import write_report
 from partlabel.training.run_folder import RunFolder
 
 
@@ -31,7 +36,8 @@ def recover(
         run: a finished run.
         table: label table, or the path of a label file, with the classes of the run; it is not changed.
         images: folder that the image names are relative to.
-        out: CSV file to write; `out` + ".json" says what each class's threshold rests on.
+        out: CSV file to write; `out` + ".json" says what each class's threshold rests on, and the run's report.html shows
+            examples.
         min_precision: precision that the suggestions should reach.
         reporter: where progress goes.
         read: how to read the label file.
@@ -48,11 +54,19 @@ def recover(
     calibration = fit_calibration(*held_out, labels.classes)
     thresholds = fit_thresholds(*held_out, labels.classes, min_precision)
     logits, _ = run_logits(folder, labels.images, Path(images).resolve(), reporter)
-    found = suggest(labels, [(range(len(labels)), logits)], calibration, thresholds)
-    reached = sum(entry.reached for entry in thresholds.classes)
+    found = suggest(labels, _blocks(logits), calibration, thresholds)
     silent = sum(not entry.reached for entry in thresholds.classes)
     without = f"; {silent} classes get none, because precision {min_precision:g} is not shown for them" if silent else ""
     reporter.say(f"{len(found)} suggestions{without}")
     if out is not None:
         found.write(out)
+        write_report(folder, images=Path(images), evaluation=folder.evaluation(), suggestions=found)
     return found
+
+
+def _blocks(logits: NDArray[np.float32]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Rows and their logits in blocks, so that memory beyond the logits stays small."""
+    step = max(1, 2**22 // logits.shape[1])
+    for start in range(0, len(logits), step):
+        block = logits[start : start + step]
+        yield np.arange(start, start + len(block)), block

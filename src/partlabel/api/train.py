@@ -22,6 +22,7 @@ from partlabel.models.bundle import BundleInfo, load_bundle, save_bundle
 from partlabel.models.tagger import Tagger
 from partlabel.progress import SILENT, Reporter
 from partlabel.recovery.calibrate import fit_calibration
+from partlabel.report import write_report
 from partlabel.training.build import build, compute_device, sources
 from partlabel.training.fit import Phase, fit, held_out_logits, held_out_map
 from partlabel.training.holdout import hold_out
@@ -42,6 +43,7 @@ def train(
     drop_empty_classes: bool = False,
     find_lr: bool | Sequence[float] = False,
     init: Path | str | None = None,
+    report: bool = True,
     reporter: Reporter = SILENT,
     read: ReadArguments | None = None,
     **settings: Any,
@@ -56,6 +58,7 @@ def train(
         drop_empty_classes: leave out classes without a known cell instead of refusing.
         find_lr: search the learning rate first, by the mAP of the held-out known cells; True for the built-in candidates.
         init: a run to start from: its weights, where names and shapes agree.
+        report: write report.html in the end.
         reporter: where progress goes.
         read: how to read the label file.
         **settings: settings of the training (`TrainSettings`) and of the method.
@@ -82,11 +85,16 @@ def train(
     }  # fmt: skip
     rates = _candidates(find_lr, checked)
     run = RunFolder.create(out, checked, inputs, labels, **({"find_lr": rates} if rates else {}))
-    return _train_phases(run, labels, root, reporter)
+    return _train_phases(run, labels, root, report, reporter)
 
 
-def resume(out: Path | str, *, reporter: Reporter = SILENT) -> RunFolder:
+def resume(out: Path | str, *, report: bool = True, reporter: Reporter = SILENT) -> RunFolder:
     """Go on with a run that was interrupted, from its last checkpoint.
+
+    Args:
+        out: the run folder.
+        report: write report.html in the end.
+        reporter: where progress goes.
 
     Raises:
         RunError: no run there, or its labels are not those it started with.
@@ -99,7 +107,7 @@ def resume(out: Path | str, *, reporter: Reporter = SILENT) -> RunFolder:
     if labels.hash != run.info["inputs"]["labels_hash"]:
         raise RunError(f"{run.labels_path} is not what this run started with; restore the file or train anew")
     root = Path(run.info["inputs"]["images"])
-    return _train_phases(run, labels, root, reporter)
+    return _train_phases(run, labels, root, report, reporter)
 
 
 def _candidates(find_lr: bool | Sequence[float], settings: TrainSettings) -> list[float]:
@@ -113,7 +121,7 @@ def _candidates(find_lr: bool | Sequence[float], settings: TrainSettings) -> lis
     return [float(rate) for rate in find_lr]
 
 
-def _train_phases(run: RunFolder, labels: LabelTable, root: Path, reporter: Reporter) -> RunFolder:
+def _train_phases(run: RunFolder, labels: LabelTable, root: Path, report: bool, reporter: Reporter) -> RunFolder:
     if "find_lr" in run.info and "found_lr" not in run.info:
         _search_learning_rate(run, labels, root, reporter)
     settings = run.settings
@@ -127,6 +135,8 @@ def _train_phases(run: RunFolder, labels: LabelTable, root: Path, reporter: Repo
         tagger = fit(run, phase, method, settings, reporter)
     save_bundle(run.model, tagger, _bundle_info(run, tagger))
     run.update(status="done")
+    if report:
+        reporter.say(f"{write_report(run, images=root)} shows how it went")
     return run
 
 

@@ -173,12 +173,18 @@ class _Runner:
     def _train_and_judge(self, cell: Cell, plan: _Plan, resumes: bool) -> Record:
         data, masking, path = self.data[cell.data], self.grid.maskings[cell.masking], self._run_path(cell)
         if resumes:
-            run = self.verbs.resume(path, reporter=self.reporter)
+            run = self.verbs.resume(path, report=False, reporter=self.reporter)
         else:
             run = self.verbs.train(
-                self._masked(cell), images=data.images, out=path, find_lr=plan.rates, reporter=self.reporter, **plan.settings
+                self._masked(cell),
+                images=data.images,
+                out=path,
+                find_lr=plan.rates,
+                report=False,
+                reporter=self.reporter,
+                **plan.settings,
             )
-        evaluation = self.verbs.evaluate(run, data.test, images=data.images, reporter=self.reporter)
+        evaluation = self.verbs.evaluate(run, data.test, images=data.images, report=False, reporter=self.reporter)
         info, signs = run.info, run.info.get("held_out", {})
         return {
             "data": cell.data, "masking": {"label": cell.masking, "name": masking.name, "settings": masking.settings},

@@ -78,7 +78,7 @@ class Method(nn.Module, Generic[_Config]):
         return {"logits": self.tagger(views["weak"]).logits}
 
     def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
-        """Named scalar losses, among them `total`, which is minimised.
+        """Named scalar losses, among them `total`, which is minimised; a name that ends in `_share` is for the log only.
 
         Args:
             outputs: what `forward` returned.

@@ -39,7 +39,7 @@ def save_bundle(folder: Path, tagger: Tagger, info: BundleInfo) -> None:
     """Write the weights, then `model.json` with their digest, so that the two cannot be mixed up unnoticed."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in tagger.state_dict().items()}
     digest = tensors_digest(weights)
-    write_bytes(folder / "model.safetensors", save(weights, metadata={"format": "pt", "sha256": digest}))
+    write_bytes(folder / "model.safetensors", save(weights, metadata={"sha256": digest}))
     write_json(folder / "model.json", info.model_copy(update={"weights_sha256": digest}).model_dump(mode="json"))
 
 

@@ -38,6 +38,7 @@ from partlabel.recovery.calibrate import cross_fit
 from partlabel.recovery.held_out import BoolArray, FloatArray, check_held_out
 
 CONFIDENCE = 0.9
+_LOWEST_THRESHOLD = 0.5
 _ROUNDING = 1e-9
 
 Rule = Literal["own", "pooled", "unmeasured"]
@@ -48,7 +49,7 @@ class Choice(NamedTuple):
 
     Args:
         threshold: smallest accepted probability; None if the target is not reached. Then the numbers are those of the
-            threshold that came closest: the highest precision over enough cells (all zero if there are not enough).
+            threshold that came closest (all zero if no threshold accepts enough cells).
         accepted: number of held-out cells at or above the threshold.
         correct: how many of them are present.
         expected: their mean calibrated probability.
@@ -135,10 +136,10 @@ class PrecisionThresholds:
         pool = sum(other.rule == "pooled" for other in self.classes)
         whose = "of the class" if entry.rule == "own" else f"of the {pool} pooled class{'es' if pool > 1 else ''}"
         if not entry.accepted:
-            return f"fewer than {self.min_accepted} held-out cells {whose}"
+            return f"fewer than {self.min_accepted} held-out cells {whose} are probably present"
         return (
             f"the target of {self.target_precision:g} is not reached on the held-out cells {whose}: at best {entry.correct} of "
-            f"{entry.accepted} are present, and {entry.expected:.3f} of them are expected to be"
+            f"{entry.accepted} are present, where the calibration expects a share of {entry.expected:.3f}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -174,8 +175,8 @@ def fit_thresholds(
     A threshold is the smallest probability at which *two* readings of the held-out cells at or above it reach the target:
     the precision that was counted and the one that the calibration expects (mean probability). Counting alone is optimistic
     where few cells are accepted, because the threshold is picked where luck was good; expecting alone is wrong where the
-    calibration's shape is. Both together come near the target, without a promise; the module has
-    the numbers.
+    calibration's shape is. Both together come near the target, without a promise; the numbers
+    stand at the head of this module.
 
     Args:
         logits: floating `[K]`, of a model that never saw these cells.
@@ -202,7 +203,6 @@ def fit_thresholds(
     absent = np.bincount(cells.class_index[~cells.present], minlength=len(classes))
     own = cells.measurable & (present >= min_present)
     pool = cells.measurable & ~own
-
     by_class = np.split(np.argsort(cells.class_index, kind="stable"), np.cumsum(present + absent)[:-1])
 
     def choose(chosen: IntArray) -> Choice:
@@ -222,12 +222,14 @@ def fit_thresholds(
 def choose_threshold(probability: FloatArray, present: BoolArray, target: float, min_accepted: int) -> Choice:
     """The smallest threshold that reaches the target by count and by expectation; see `fit_thresholds`.
 
-    Cells of equal probability are accepted or refused together.
+    Cells of equal probability are accepted or refused together. A threshold is never below 0.5 (or a target below that): many
+    sure cells would otherwise pay for improbable ones.
     """
     order = np.argsort(-probability, kind="stable")
     descending = probability[order]
     last_of_equals = np.append(descending[1:] != descending[:-1], True)[: order.size]
-    ends = np.flatnonzero(last_of_equals & (np.arange(1, order.size + 1) >= min_accepted))
+    enough = np.arange(1, order.size + 1) >= min_accepted
+    ends = np.flatnonzero(last_of_equals & enough & (descending >= min(_LOWEST_THRESHOLD, target)))
     if not ends.size:
         return Choice(None, 0, 0, 0.0)
     accepted, correct = ends + 1, np.cumsum(present[order])[ends]

@@ -81,7 +81,7 @@ def mapped_pictures(
         shown = fitted(picture, _SIDE)
         states = labels.rows([labels.image_positions[image]])[0]
         overlays = []
-        for column in np.argsort(logits, kind="stable")[:_CLASSES].tolist():
+        for column in np.argsort(-logits, kind="stable")[:_CLASSES].tolist():
             text = f"{probability(float(logits[column]), column)}, label {State(states[column]).name.lower()}"
             low, high = float(maps[column].min()), float(maps[column].max())
             drawn = jpeg(overlay(shown, maps[column]))

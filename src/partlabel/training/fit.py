@@ -132,7 +132,7 @@ class _Watch:
         self.adapter.sums.clear()
         batches = sums.pop("batches")
         row: dict[str, Any] = {"phase": self.phase.name, "epoch": epoch}
-        row.update({f"loss_{name}" if name != "total" else "loss": value / batches for name, value in sums.items()})
+        row.update({_column(name): value / batches for name, value in sums.items()})
         row["lr"] = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         row["seconds"] = round(time.monotonic() - self.started, 2)
         self.started = time.monotonic()
@@ -163,6 +163,13 @@ class _Watch:
             if not earlier or value > max(earlier):
                 save_state({"tagger": tagger.state_dict(), "epoch": epoch, "held_out_mAP": value}, best)
         return value, classes
+
+
+def _column(name: str) -> str:
+    """Column of log.csv for what an objective returned under a name."""
+    if name == "total":
+        return "loss"
+    return name if name.endswith("_share") else f"loss_{name}"
 
 
 @contextmanager

@@ -140,6 +140,15 @@ class RunFolder:
         numbers = np.asarray([position[name] for name in table["class"].to_pylist()], np.int64)
         return table["logit"].to_numpy().astype(np.float64), table["state"].to_numpy().astype(np.int8), numbers
 
+    def write_evaluation(self, result: Mapping[str, Any]) -> None:
+        """Keep the last evaluation of the run."""
+        write_json(self.path / "evaluation.json", result)
+
+    def evaluation(self) -> dict[str, Any] | None:
+        """The last evaluation of the run, if there was one."""
+        path = self.path / "evaluation.json"
+        return _read_json(path) if path.is_file() else None
+
     def append_log(self, row: Mapping[str, Any]) -> None:
         """Add an epoch to log.csv, or replace it if it is there (training went on from before it)."""
         rows = [old for old in self.log() if old["phase"] != row["phase"] or int(old["epoch"]) < row["epoch"]]

@@ -1,0 +1,175 @@
+"""The verbs as a user of the library or the command line meets them."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.csv
+import pytest
+
+import partlabel
+from partlabel.cli import main
+from partlabel.errors import LabelError, UsageError
+from partlabel.labels import LabelTable
+
+TINY: dict[str, Any] = {
+    "backbone": "test_resnet", "pretrained": False, "size": 32, "epochs": 8, "batch_size": 8, "accelerator": "cpu", "lr": 0.01,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(
+    tmp_path_factory: pytest.TempPathFactory, color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable
+) -> partlabel.RunFolder:
+    out = tmp_path_factory.mktemp("verbs") / "run"
+    return partlabel.train(partial_labels, images=color_pictures[0], out=out, method="bce", pool="max", holdout=0.3, **TINY)
+
+
+def test_every_verb_is_public_and_the_package_imports_no_torch() -> None:
+    code = "import sys, partlabel; partlabel.LabelTable; partlabel.look; partlabel.hide; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+    for name in partlabel.__all__:
+        assert getattr(partlabel, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = partlabel.nothing
+
+
+def test_help_is_quick() -> None:
+    seconds = []
+    for _ in range(3):
+        before = time.monotonic()
+        subprocess.run([sys.executable, "-m", "partlabel", "--help"], capture_output=True, check=True)
+        seconds.append(time.monotonic() - before)
+    modules = subprocess.run(
+        [sys.executable, "-c", "import sys, partlabel.cli.app; print([m for m in ('torch', 'numpy') if m in sys.modules])"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert modules.stdout == "[]\n"
+    assert min(seconds) < 2
+
+
+def test_a_run_holds_everything(run: partlabel.RunFolder) -> None:
+    files = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
+    assert {
+        "config.json", "run.json", "log.csv", "labels.parquet", "held_out.parquet", "model/model.json",
+        "model/model.safetensors", "report.html", "checkpoints/selection-last.ckpt",
+    } <= files  # fmt: skip
+    assert run.info["versions"]["partlabel"] == partlabel.__version__
+    assert run.info["held_out"]["present"] > 0
+    assert len(run.log()) == 8
+
+
+def test_evaluate_learns_and_agrees_with_scores_from_a_file(
+    run: partlabel.RunFolder, color_pictures: tuple[Path, LabelTable], tmp_path: Path
+) -> None:
+    root, truth = color_pictures
+    found = partlabel.evaluate(run, truth, images=root, json=tmp_path / "result.json")
+    assert found.mean_average_precision["raw"] > 0.9
+    written = json.loads((tmp_path / "result.json").read_text())
+    assert set(written) >= {"mAP", "OF1", "CF1", "classes", "known", "per_class"}
+    assert set(written["mAP"]) == {"raw", "voc12", "voc07"}
+    assert set(written["CF1"]) == {"harmonic", "mean"}
+
+    table = partlabel.predict(run.path, [root], out=tmp_path / "tags.csv")
+    rows = table.to_pylist()
+    names = truth.images
+    columns: dict[str, Any] = {"image": list(names)}
+    for name in truth.classes:
+        by_image = {Path(row["image"]).name: row["logit"] for row in rows if row["class"] == name}
+        columns[name] = [by_image[image] for image in names]
+    pyarrow.csv.write_csv(pyarrow.table(columns), tmp_path / "scores.csv")
+    again = partlabel.evaluate_scores(tmp_path / "scores.csv", truth, threshold=0.0)
+    assert again.mean_average_precision == pytest.approx(found.mean_average_precision)
+    more = LabelTable.from_dense([*names, "x.png"], truth.classes, np.ones((33, 3)))
+    with pytest.raises(LabelError, match=r"no scores for 1 of 33 images, first: 'x\.png'"):
+        partlabel.evaluate_scores(tmp_path / "scores.csv", more, threshold=0.0)
+
+
+def test_a_copied_bundle_predicts_the_same(
+    run: partlabel.RunFolder, color_pictures: tuple[Path, LabelTable], tmp_path: Path
+) -> None:
+    import shutil
+
+    shutil.copytree(run.model, tmp_path / "shipped")
+    picture = color_pictures[0] / "00.png"
+    one, two = partlabel.predict(run.path, [picture]), partlabel.predict(tmp_path / "shipped", [picture])
+    assert one.equals(two)
+    assert set(one.column_names) == {"image", "class", "probability", "logit", "predicted"}
+
+
+def test_recover_suggests_unknown_cells_only(
+    run: partlabel.RunFolder, color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path
+) -> None:
+    root, _ = color_pictures
+    found = partlabel.recover(run, partial_labels, images=root, out=tmp_path / "found.csv", min_precision=0.5)
+    for one in found:
+        assert (
+            partial_labels.rows([partial_labels.image_positions[one.image]])[0, partial_labels.class_positions[one.class_name]]
+            == 0
+        )
+    merged, conflicts = partial_labels.merge(found.to_table())
+    assert not conflicts
+    again = partlabel.read_table(tmp_path / "found.csv").table if len(found) else None
+    assert again is None or int(again.counts_by_class().present.sum()) == len(found)
+    assert json.loads((tmp_path / "found.csv.json").read_text())["suggested"] == len(found)
+    assert (merged.dense() >= partial_labels.dense()).all()
+
+
+def test_frozen_find_lr_refit_and_init(
+    color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path
+) -> None:
+    root, truth = color_pictures
+    settings = {**TINY, "epochs": 2, "freeze": True, "refit": True}
+    del settings["lr"]
+    run = partlabel.train(partial_labels, images=root, out=tmp_path / "run", holdout=0.3, find_lr=[1e-3, 1e-1], **settings)
+    assert run.settings.lr in {1e-3, 1e-1}
+    assert set(run.info["found_lr"]) == {"0.001", "0.1"}
+    best = max(run.info["found_lr"], key=lambda rate: run.info["found_lr"][rate])
+    assert run.settings.lr == float(best)
+    assert [row["phase"] for row in run.log()] == ["selection"] * 2 + ["refit"] * 2
+    one = partlabel.evaluate(run, truth, images=root).mean_average_precision["raw"]
+    more = partlabel.train(
+        partial_labels, images=root, out=tmp_path / "more", init=run.path, holdout=0.3, lr=1e-9, **{**settings, "epochs": 1}
+    )
+    two = partlabel.evaluate(more, truth, images=root).mean_average_precision["raw"]
+    assert two == pytest.approx(one, abs=1e-3)
+    with pytest.raises(UsageError, match="set holdout above 0"):
+        partlabel.train(partial_labels, images=root, out=tmp_path / "none", holdout=0, find_lr=True, **settings)
+
+
+def test_config_file_and_command_line_say_the_same(
+    color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "labels.csv"
+    partlabel.write_table(partial_labels, table)
+    (tmp_path / "one.toml").write_text(
+        'method = "saliency"\nalpha = 0.25\npseudo = "none"\nbackbone = "test_resnet"\npretrained = false\nsize = 32\n'
+        'epochs = 1\naccelerator = "cpu"\n'
+    )
+    base = ["partlabel", "train", str(table), "--images", str(color_pictures[0]), "--quiet"]
+    calls = {
+        "one": [*base, "--out", str(tmp_path / "one"), "--config", str(tmp_path / "one.toml")],
+        "two": [*base, "--out", str(tmp_path / "two"), "--method", "saliency", "--set", "alpha=0.25", "--set", "pseudo=none",
+                "--backbone", "test_resnet", "--from-scratch", "--set", "size=32", "--epochs", "1", "--set", "accelerator=cpu"],
+    }  # fmt: skip
+    for arguments in calls.values():
+        monkeypatch.setattr(sys, "argv", arguments)
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert not end.value.code
+    one, two = (json.loads((tmp_path / name / "config.json").read_text()) for name in calls)
+    assert one == two
+    weights = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in calls]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("verb", ["demo", "look", "hide", "train", "evaluate", "recover", "predict", "methods", "bench"])
+def test_every_verb_explains_itself(verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["partlabel", verb, "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "Usage: partlabel" in capsys.readouterr().out
