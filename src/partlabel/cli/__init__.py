@@ -10,7 +10,7 @@ def main() -> None:
     from partlabel.cli.app import app
 
     try:
-        app(standalone_mode=True)
+        app(prog_name="partlabel")
     except PartlabelError as error:
         print(f"partlabel: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -169,14 +169,19 @@ def _architecture(name: str) -> tuple[str, dict[str, Any]]:
         if not path.is_file():
             raise UsageError(f"backbone folder {path.parent} has no config.json; it must be a folder saved by timm")
         config = json.loads(path.read_text(encoding="utf-8"))
-        return config["architecture"], dict(config.get("model_args") or {})
+        return config["architecture"], _arguments(config.get("model_args"))
     if name.startswith(("hf-hub:", "hf_hub:")):
         try:
             _, architecture, model_args = timm.models.load_model_config_from_hf(name.split(":", 1)[1])
         except Exception as error:
             raise UsageError(_why_not(name, True, error)) from error
-        return architecture, dict(model_args or {})
+        return architecture, _arguments(model_args)
     return name, {}
+
+
+def _arguments(given: dict[str, Any] | None) -> dict[str, Any]:
+    """Arguments of an architecture without those of its classifier, which is left out."""
+    return {name: value for name, value in (given or {}).items() if name not in {"num_classes", "global_pool"}}
 
 
 def _why_not(name: str, pretrained: bool, error: Exception) -> str:
