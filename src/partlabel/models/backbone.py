@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -124,7 +124,13 @@ class Backbone(nn.Module):
 
 
 def create_backbone(
-    name: str, *, pretrained: bool = True, size: int | None = None, freeze: bool = False, train_last: int = 0
+    name: str,
+    *,
+    pretrained: bool = True,
+    size: int | None = None,
+    freeze: bool = False,
+    train_last: int = 0,
+    model_args: Mapping[str, Any] | None = None,
 ) -> Backbone:
     """Build a backbone by timm name, `hf-hub:` name or `local-dir:` folder.
 
@@ -134,11 +140,13 @@ def create_backbone(
         size: side of the square input picture in pixels; the network's own by default.
         freeze: see `Backbone`.
         train_last: see `Backbone`.
+        model_args: further arguments of the architecture, such as output_stride.
 
     Raises:
         UsageError: no such backbone, or its weights cannot be had.
     """
-    architecture, model_args = _architecture(name)
+    architecture, given_args = _architecture(name)
+    model_args = given_args | dict(model_args or {})
     config: dict[str, Any]
     try:
         config = vars(timm.create_model(architecture, pretrained=False, num_classes=0, **model_args))["pretrained_cfg"]

@@ -27,7 +27,7 @@ def build(settings: TrainSettings, classes: tuple[str, ...]) -> Method[Any]:
     torch.manual_seed(settings.seed)
     backbone = create_backbone(
         settings.backbone, pretrained=settings.pretrained, size=settings.size, freeze=settings.freeze,
-        train_last=settings.train_last,
+        train_last=settings.train_last, model_args=settings.backbone_args,
     )  # fmt: skip
     method = build_method(settings.method, settings.method_settings, backbone, classes)
     if settings.freeze:
@@ -39,7 +39,7 @@ def sources(
     settings: TrainSettings, backbone: Backbone, views: tuple[str, ...], names: Sequence[str], root: Path, reporter: Reporter
 ) -> tuple[Source, Source]:
     """Where training gets its views and scoring its plain view."""
-    looks = view_settings(backbone.spec, flip=settings.flip)
+    looks = view_settings(backbone.spec, flip=settings.flip, crop_scale=settings.crop_scale)
     if not settings.freeze:
         return (
             picture_source(root, names, views, looks, settings.seed),

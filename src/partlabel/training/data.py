@@ -27,10 +27,10 @@ class Source(NamedTuple):
         return Source(MapDataset({view: self.dataset.stores[view] for view in views}), self.collate)
 
 
-def view_settings(spec: BackboneSpec, *, flip: bool = True) -> ViewSettings:
+def view_settings(spec: BackboneSpec, *, flip: bool = True, crop_scale: float = 0.6) -> ViewSettings:
     """Views as a backbone wants its pictures."""
     return ViewSettings(
-        size=spec.size, mean=spec.mean, std=spec.std, flip=flip,
+        size=spec.size, mean=spec.mean, std=spec.std, flip=flip, crop_scale=crop_scale,
         interpolation="bilinear" if spec.interpolation == "bilinear" else "bicubic",
     )  # fmt: skip
 

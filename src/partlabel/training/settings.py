@@ -23,6 +23,8 @@ class TrainSettings(BaseModel):
     """timm name, `hf-hub:NAME` or `local-dir:FOLDER`."""
     pretrained: bool = True
     """Load the backbone's pretrained weights; the word on the command line is --from-scratch."""
+    backbone_args: dict[str, Any] = {}
+    """Further arguments of the timm architecture, such as output_stride."""
     size: int | None = Field(default=None, ge=8)
     """Side of the square input in pixels; None: the backbone's own."""
     freeze: bool = False
@@ -62,6 +64,8 @@ class TrainSettings(BaseModel):
 
     flip: bool = True
     """Random views may mirror the picture."""
+    crop_scale: float = Field(default=0.6, gt=0, le=1)
+    """Smallest share of the picture that a random view keeps; 1: no cropping."""
     seed: int = Field(default=0, ge=0)
     workers: int = Field(default=0, ge=0)
     """Processes that decode pictures."""
