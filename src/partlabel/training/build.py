@@ -32,6 +32,8 @@ def build(settings: TrainSettings, classes: tuple[str, ...]) -> Method[Any]:
     method = build_method(settings.method, settings.method_settings, backbone, classes)
     if settings.freeze:
         method.tagger.use_trunk_output()
+    else:
+        method.to(memory_format=torch.channels_last)  # a quarter less time for a step of a small CNN on a CPU
     return method
 
 
