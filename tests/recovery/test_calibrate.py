@@ -5,11 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from partlabel.datasets.simulated_scores import SimulatedScores
 from partlabel.errors import LabelError, NotFiniteError, RunError
 from partlabel.recovery.calibrate import Calibration, cross_fit, fit_calibration
 from partlabel.recovery.held_out import check_held_out
-
-from .conftest import World
 
 CELL = st.tuples(st.floats(-60, 60, allow_subnormal=False), st.sampled_from([-1, 1]), st.integers(0, 2))
 
@@ -30,7 +29,7 @@ def test_probability_never_falls_where_the_logit_rises(cells: list[tuple[float, 
     assert (np.diff(probability, axis=0) >= 0).all()
 
 
-def test_probability_is_the_frequency(world: World) -> None:
+def test_probability_is_the_frequency(world: SimulatedScores) -> None:
     held_out = world.draw(40_000)
     calibration = fit_calibration(*held_out, world.classes)
     fresh = world.draw(400_000)
@@ -54,7 +53,7 @@ def test_a_biased_class_gets_its_own_line_and_one_without_cells_the_shared_one()
     assert calibration.slope[2] == calibration.slope[3]
 
 
-def test_few_cells_leave_a_class_near_the_shared_line(world: World) -> None:
+def test_few_cells_leave_a_class_near_the_shared_line(world: SimulatedScores) -> None:
     logits, states, columns = world.draw(3000)
     few = columns == 0
     keep = ~few | (np.cumsum(few) <= 3)
@@ -63,7 +62,7 @@ def test_few_cells_leave_a_class_near_the_shared_line(world: World) -> None:
     assert 0 < abs(difference) < 0.05
 
 
-def test_cells_of_a_class_without_known_absent_count_nowhere(world: World) -> None:
+def test_cells_of_a_class_without_known_absent_count_nowhere(world: SimulatedScores) -> None:
     logits, states, columns = world.draw(2000)
     extra = (np.append(logits, [9.0] * 50), np.append(states, [1] * 50), np.append(columns, [74] * 50))
     with_it, without = (
@@ -74,7 +73,7 @@ def test_cells_of_a_class_without_known_absent_count_nowhere(world: World) -> No
     np.testing.assert_array_equal(with_it.slope, without.slope)
 
 
-def test_the_unit_of_the_logits_does_not_matter(world: World) -> None:
+def test_the_unit_of_the_logits_does_not_matter(world: SimulatedScores) -> None:
     logits, states, columns = world.draw(3000)
     probes = np.linspace(-6, 6, 7)[:, None].repeat(74, axis=1)
     plain = fit_calibration(logits, states, columns, world.classes).probability(probes)
@@ -90,7 +89,7 @@ def test_equal_logits_give_the_share_of_present_cells(classes: int) -> None:
     assert (calibration.slope < 10).all()
 
 
-def test_permuting_classes_and_cells_permutes_the_lines(world: World) -> None:
+def test_permuting_classes_and_cells_permutes_the_lines(world: SimulatedScores) -> None:
     logits, states, columns = world.draw(2000)
     random = np.random.default_rng(5)
     place, order = random.permutation(74), random.permutation(2000)
@@ -100,7 +99,7 @@ def test_permuting_classes_and_cells_permutes_the_lines(world: World) -> None:
     np.testing.assert_allclose(mixed.slope[place], plain.slope, atol=1e-5)
 
 
-def test_cross_fitted_probability_does_not_know_its_own_cell(world: World) -> None:
+def test_cross_fitted_probability_does_not_know_its_own_cell(world: SimulatedScores) -> None:
     logits, states, columns = world.draw(3000)
     before = cross_fit(check_held_out(logits, states, columns, world.classes))
     for cell in (0, 17, int(np.flatnonzero(states == 1)[0])):
@@ -117,7 +116,7 @@ def test_cross_fit_manages_with_a_single_present_cell() -> None:
     assert ((probability > 0) & (probability < 1)).all()
 
 
-def test_json_gives_back_the_same_bits(world: World) -> None:
+def test_json_gives_back_the_same_bits(world: SimulatedScores) -> None:
     calibration = fit_calibration(*world.draw(1000), world.classes)
     again = Calibration.from_json(json.loads(json.dumps(calibration.to_json(), allow_nan=False)))
     assert again.classes == calibration.classes

@@ -1,12 +1,11 @@
-"""True precision on unknown cells, over draws of held-out cells; the table in `thresholds` came from more draws of the same."""
+"""True precision on unknown cells, over draws of held-out cells; `benchmarks/precision_rules.py` compares more rules."""
 
 import numpy as np
 from scipy.special import expit
 
+from partlabel.datasets.simulated_scores import SimulatedScores
 from partlabel.recovery.calibrate import fit_calibration
 from partlabel.recovery.thresholds import fit_thresholds
-
-from .conftest import World
 
 DRAWS = 25
 
@@ -14,7 +13,7 @@ DRAWS = 25
 def test_suggestions_come_near_the_target() -> None:
     precisions = []
     for seed in range(DRAWS):
-        world = World(np.random.default_rng(10_000 + seed))
+        world = SimulatedScores(np.random.default_rng(10_000 + seed))
         held_out, unknown = world.draw(3000), world.draw(100_000)
         calibration = fit_calibration(*held_out, world.classes)
         thresholds = fit_thresholds(*held_out, world.classes, target_precision=0.95)

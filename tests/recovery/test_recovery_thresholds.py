@@ -6,12 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
+from partlabel.datasets.simulated_scores import SimulatedScores
 from partlabel.errors import LabelError, RunError, UsageError
 from partlabel.recovery.calibrate import cross_fit
 from partlabel.recovery.held_out import check_held_out
 from partlabel.recovery.thresholds import Choice, PrecisionThresholds, choose_threshold, fit_thresholds, precision_lower_bound
-
-from .conftest import World
 
 
 def by_loops(cells: list[tuple[float, bool]], target: float, min_accepted: int) -> tuple[float | None, int, int]:
@@ -66,7 +65,7 @@ def test_the_lower_bound_needs_45_cells_without_an_error_for_95_percent() -> Non
     assert precision_lower_bound(0, 0) == precision_lower_bound(0, 9) == 0.0
 
 
-def test_thresholds_hold_on_the_cells_that_set_them(world: World) -> None:
+def test_thresholds_hold_on_the_cells_that_set_them(world: SimulatedScores) -> None:
     cells = world.draw(30_000)
     thresholds = fit_thresholds(*cells, world.classes, min_present=40)
     probability = cross_fit(check_held_out(*cells, world.classes))
@@ -132,7 +131,7 @@ def test_a_single_class_with_perfect_logits() -> None:
     assert thresholds.classes[0].correct == thresholds.classes[0].accepted == 30
 
 
-def test_json_gives_back_the_same_thresholds(world: World) -> None:
+def test_json_gives_back_the_same_thresholds(world: SimulatedScores) -> None:
     thresholds = fit_thresholds(*world.draw(5000), (*world.classes, "none held out"))
     again = PrecisionThresholds.from_json(json.loads(json.dumps(thresholds.to_json(), allow_nan=False)))
     assert again == thresholds

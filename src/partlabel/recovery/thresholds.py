@@ -1,27 +1,19 @@
 """Thresholds above which suggested labels reach a stated precision, chosen on held-out known cells.
 
 Which rule comes near the target on *unknown* cells was measured on simulated scores with known truth: 74 classes, target 0.95,
-100 draws of 3,000 held-out cells (4 % present, so about 120 presents), and 40 draws of 33,000. "Below" is how often the true
-precision of the suggestions fell below 0.95 and below 0.90, "none" how often nothing was suggested (such draws count in no
-precision); columns of 33,000 cells are marked *.
+100 draws of 3,000 held-out cells, 4 % of them present (`python benchmarks/precision_rules.py` prints this table). Draws in which
+nothing is suggested count in no precision.
 
-| rule, on cross-fitted probabilities | mean | below | none | recall | mean* | below* | recall* |
-|---|---|---|---|---|---|---|---|
-| counted precision | 0.930 | 0.70, 0.17 | 0.13 | 0.19 | 0.948 | 0.53, 0 | 0.19 |
-| counted, with one more error | 0.941 | 0.49, 0.14 | 0.51 | 0.10 | 0.952 | 0.35, 0 | 0.18 |
-| lower bound of the counted, at 50 % | 0.945 | 0.43, 0.10 | 0.33 | 0.13 | 0.951 | 0.38, 0 | 0.19 |
-| lower bound of the counted, at 90 % | 0.859 | (2 draws) | 0.98 | 0.01 | 0.967 | 0.08, 0 | 0.14 |
-| expected precision | 0.954 | 0.34, 0.01 | 0.03 | 0.17 | 0.951 | 0.53, 0 | 0.19 |
-| **counted and expected: the default** | 0.959 | 0.24, 0 | 0.17 | 0.14 | 0.954 | 0.42, 0 | 0.18 |
-| counted, not cross-fitted | 0.913 | 0.81, 0.35 | 0.02 | 0.23 | 0.935 | 0.93, 0 | 0.22 |
+| rule | true precision, mean | below 0.95 | below 0.90 | nothing suggested | recall |
+|---|---:|---:|---:|---:|---:|
+| counted, not cross-fitted | 0.924 | 0.80 | 0.22 | 0.06 | 0.21 |
+| counted | 0.939 | 0.59 | 0.06 | 0.20 | 0.16 |
+| lower bound of the counted, at 90 % | 0.888 | 1.00 | 1.00 | 0.99 | 0.00 |
+| expected | 0.955 | 0.35 | 0.00 | 0.04 | 0.16 |
+| **counted and expected: the default** | 0.960 | 0.23 | 0.00 | 0.22 | 0.13 |
 
-Expected precision alone fails where scores are not logistic: 0.63 with heavy-tailed scores (there the default suggests nothing
-in 98 of 100 draws), and 0.91 on Corel5k at 50 % known. With scores that saturate, or with absents that look present, the
-default has a mean of 0.94 to 0.95 and falls below 0.90 in at most 2 % of draws. On Corel5k itself (frozen MobileNetV2, linear
-layer), whose zeros are no proof of absence, it has 0.948 at 50 % known; at 10 %, where even the hundred highest scores are no
-better than 0.95, it suggests nothing in two draws of three and otherwise has 0.923. A target of 0.90 becomes 0.900 and 0.893.
-Folds stratified by class and state cost 0.007 of the counted precision at 33,000 cells. One pool for all classes has the most
-recall at the same overall precision; classes with 50 presents still have their own threshold, so that theirs is not borrowed.
+Counting alone is optimistic, because the threshold is picked where luck was good. The expected precision alone is only as good as
+the calibration's shape, which the counted one checks. Neither is a promise.
 """
 
 from collections.abc import Sequence
