@@ -1,8 +1,8 @@
 """Thresholds above which suggested labels reach a stated precision, chosen on held-out known cells.
 
 Which rule comes near the target on *unknown* cells was measured on simulated scores with known truth: 74 classes, target 0.95,
-100 draws of 3,000 held-out cells, 4 % of them present (`python benchmarks/precision_rules.py` prints this table). Draws in which
-nothing is suggested count in no precision.
+100 draws of 3,000 held-out cells, 4 % of them present (`python benchmarks/precision_rules.py` prints this table). Draws in
+which nothing is suggested count in no precision.
 
 | rule | true precision, mean | below 0.95 | below 0.90 | nothing suggested | recall |
 |---|---:|---:|---:|---:|---:|
@@ -12,8 +12,8 @@ nothing is suggested count in no precision.
 | expected | 0.955 | 0.35 | 0.00 | 0.04 | 0.16 |
 | **counted and expected: the default** | 0.960 | 0.23 | 0.00 | 0.22 | 0.13 |
 
-Counting alone is optimistic, because the threshold is picked where luck was good. The expected precision alone is only as good as
-the calibration's shape, which the counted one checks. Neither is a promise.
+Counting alone is optimistic, because the threshold is picked where luck was good. The expected precision alone is only as good
+as the calibration's shape, which the counted one checks. Neither is a promise.
 """
 
 from collections.abc import Sequence
