@@ -8,7 +8,7 @@ from torch import Tensor
 def confident_pseudo_labels(
     logits: Float[Tensor, "batch classes"], labels: Int8[Tensor, "batch classes"], tau: float
 ) -> Int8[Tensor, "batch classes"]:
-    """+1 where p >= tau, -1 where 1 - p >= tau, else 0; always 0 where the label is known (saliency regularization, 3.3).
+    """+1 where p >= tau, -1 where 1 - p >= tau, else 0; always 0 where the label is known (saliency regularization).
 
     No gradient flows back.
     """

@@ -1,6 +1,6 @@
 """Saliency regularization for self-training with partial annotations (SR).
 
-Wang, Wan, Xu, Zhang, Yuan: Saliency Regularization for Self-Training with Partial Annotations, ICCV 2023.
+Wang, Wan, Xiang, Zeng: Saliency Regularization for Self-Training with Partial Annotations, ICCV 2023.
 
 Class maps A_c by a 1 × 1 convolution; a_c = mean of A_c, s_c = mean of its k largest values, p̂_c = σ(a_c + α·s_c).
 L = L_s + L_u: L_s is BCE of known cells, L_u is BCE of the strong view's p̂ against pseudo-labels of the unknown cells, made

@@ -14,7 +14,7 @@ class TrainSettings(BaseModel):
     Defaults are ours unless they name a source; docs/corel5k.md holds their evidence.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     method: str = "bce"
     method_settings: dict[str, Any] = {}
