@@ -25,12 +25,13 @@ def evaluate(
     ignore: o.Ignore = None,
     conflicts: o.Conflicts = "fail",
     format: o.Format = None,
+    separator: o.Separator = None,
     quiet: o.Quiet = False,
 ) -> None:
     """Judge a run, or scores from any tool, by known labels. Thresholds come from held-out training cells, never from TRUTH."""
     from partlabel.api import evaluate as api
 
-    read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format)
+    read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format, separator)
     if scores is not None:
         if len(paths) != 1 or threshold is None:
             raise UsageError("evaluate --scores FILE TRUTH needs --threshold (0.5 for probabilities, 0 for logits) and no run")

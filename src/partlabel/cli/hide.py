@@ -25,11 +25,12 @@ def hide(
     ignore: o.Ignore = None,
     conflicts: o.Conflicts = "fail",
     format: o.Format = None,
+    separator: o.Separator = None,
     quiet: o.Quiet = False,
 ) -> None:
     """Make an incomplete table from a complete one, the same on any machine."""
     from partlabel.api.hide import hide as run
 
-    read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format)
+    read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format, separator)
     chosen = o.settings(set_) | ({} if ratio is None else {"ratio": ratio})
     run(table, masking=masking, out=out, seed=seed, reporter=o.reporter(quiet), read=read, **chosen)

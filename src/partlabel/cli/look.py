@@ -26,6 +26,7 @@ def look(
     max_distance: Annotated[int, typer.Option(help="Bits, of 64, in which near-duplicates may differ (0 to 16).")] = 4,
     conflicts: o.Conflicts = "unknown",
     format: o.Format = None,
+    separator: o.Separator = None,
     quiet: o.Quiet = False,
 ) -> None:
     """What is known: labels by class, gaps, conflicts, missing or broken pictures, duplicates, methods that fit.
@@ -35,7 +36,7 @@ def look(
     from partlabel.api.look import look as run
     from partlabel.files import write_json
 
-    read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format)
+    read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format, separator)
     other: Any = {**read, "where": o.where_pairs(against_where)} if against_where else None
     found = run(
         table,

@@ -21,11 +21,12 @@ def recover(
     ignore: o.Ignore = None,
     conflicts: o.Conflicts = "fail",
     format: o.Format = None,
+    separator: o.Separator = None,
     quiet: o.Quiet = False,
 ) -> None:
     """Suggest labels for unknown cells, each with a calibrated probability."""
     from partlabel.api.recover import recover as api
 
-    read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format)
+    read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format, separator)
     suggestions = api(run, table, images=images, out=out, min_precision=min_precision, reporter=o.reporter(quiet), read=read)
     typer.echo(f"{out}: {len(suggestions)} suggestions")

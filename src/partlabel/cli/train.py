@@ -39,6 +39,7 @@ def train(
     ignore: o.Ignore = None,
     conflicts: o.Conflicts = "fail",
     format: o.Format = None,
+    separator: o.Separator = None,
     quiet: o.Quiet = False,
 ) -> None:
     """Train a tagger on what is known, or go on with one (--resume RUN)."""
@@ -56,7 +57,7 @@ def train(
         "pretrained": False if from_scratch else None,
     }  # fmt: skip
     merged = o.config_file(config) | o.settings(set_) | {name: value for name, value in given.items() if value is not None}
-    read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format)
+    read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format, separator)
     api.train(
         table, images=images, out=out, broken=broken, drop_empty_classes=drop_empty_classes, find_lr=find_lr, init=init,
         reporter=o.reporter(quiet), read=read, **merged,
