@@ -84,6 +84,9 @@ def test_evaluate_learns_and_agrees_with_scores_from_a_file(
     pyarrow.csv.write_csv(pyarrow.table(columns), tmp_path / "scores.csv")
     again = partlabel.evaluate_scores(tmp_path / "scores.csv", truth, threshold=0.0)
     assert again.mean_average_precision == pytest.approx(found.mean_average_precision)
+    numbers = LabelTable.from_dense(["007", "010"], ["red"], [[1], [-1]])
+    (tmp_path / "numbers.csv").write_text("image,red\n007,0.9\n010,0.1\n")
+    assert partlabel.evaluate_scores(tmp_path / "numbers.csv", numbers, threshold=0.5).mean_average_precision["raw"] == 1
     more = LabelTable.from_dense([*names, "x.png"], truth.classes, np.ones((33, 3)))
     with pytest.raises(LabelError, match=r"no scores for 1 of 33 images, first: 'x\.png'"):
         partlabel.evaluate_scores(tmp_path / "scores.csv", more, threshold=0.0)

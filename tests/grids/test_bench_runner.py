@@ -97,7 +97,7 @@ def test_learning_rate_is_the_best_of_the_first_seed_and_serves_all(out: Path) -
 
 def test_weights_are_shed_and_small_files_stay(out: Path) -> None:
     kept = {path.name for path in (out / "runs").rglob("*") if path.is_file()}
-    assert kept == {"config.json", "run.json", "log.csv", "held_out.parquet"}
+    assert kept == {"config.json", "run.json", "log.csv", "held_out.parquet", "evaluation.json"}
 
 
 def test_table_averages_the_cells(out: Path) -> None:

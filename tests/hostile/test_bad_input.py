@@ -209,6 +209,25 @@ def test_wrong_words(run: Run, folder: Path) -> None:
     _one_sentence(_train(run, folder, "labels.csv", "--set", "epochs"), 2, "'epochs' is not NAME=VALUE")
     _one_sentence(run("train", folder / "labels.csv"), 2, "--images DIR")
     _one_sentence(run("train", "--resume", folder), 5, "is no run folder")
+    _one_sentence(run("train", "--resume", folder, "--epochs", 3), 2, "leave epochs out")
+    _one_sentence(_train(run, folder, "labels.csv", "--set", "images=x"), 2, "'images' is no setting", "--images")
+    hide = run("hide", folder / "labels.csv", "--out", folder / "hidden.csv", "--set", "seed=3", *CODES)
+    _one_sentence(hide, 2, "'seed' is no setting")
+    (folder / "settings.toml").write_bytes("lr = 1".encode("utf-16"))
+    _one_sentence(_train(run, folder, "labels.csv", "--config", folder / "settings.toml"), 2, "no UTF-8 text")
+    _one_sentence(
+        _train(run, folder, "labels.csv", "--classes", ",".join(f"name {n}" for n in range(50))), 3, "no class 'name 0'"
+    )
+
+
+def test_ctrl_c_while_maps_are_computed(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def press(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("partlabel.training.map_cache._append", press)
+    _one_sentence(_train(run, folder, "labels.csv", "--freeze"), 130, "go on with: partlabel train --resume")
+    monkeypatch.setattr("partlabel.cli.options.reading", press)
+    _one_sentence(run("look", folder / "labels.csv"), 130, "partlabel: stopped")
 
 
 @pytest.fixture

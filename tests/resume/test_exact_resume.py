@@ -99,15 +99,16 @@ def test_kill_9(whole: Path, color_pictures: tuple[Path, LabelTable], partial_la
         _same(run, whole)
 
 
-def test_ctrl_c_leaves_a_resumable_run(
-    whole: Path, color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_or_sigterm_leaves_a_resumable_run(
+    number: signal.Signals, whole: Path, color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     original = fit_module._Watch.after_step
 
     def press(watch: Any, done: int) -> None:
         if done == 3:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
         original(watch, done)
 
     fit_module._Watch.after_step = press  # type: ignore[method-assign]

@@ -17,7 +17,6 @@ from partlabel.methods.build import build_method, method_class
 from partlabel.methods.catalogue import CATALOGUE
 from partlabel.models.backbone import create_backbone
 from partlabel.progress import SILENT
-from partlabel.training.adapter import Adapter
 from partlabel.training.data import map_source, picture_source, view_settings
 from partlabel.training.ema import MovingAverage
 from partlabel.training.holdout import hold_out
@@ -213,10 +212,3 @@ def test_a_nan_stops_before_the_step_and_names_the_pictures(
             table, images=root, out=tmp_path / "run", backbone="test_resnet", pretrained=False, size=32, epochs=1,
             batch_size=32, accelerator="cpu",
         )  # fmt: skip
-
-
-def test_accumulation_is_refused_where_statistics_are_of_the_batch(color_pictures: tuple[Path, LabelTable]) -> None:
-    _, table = color_pictures
-    method = build_method("bce", {}, create_backbone("test_resnet", pretrained=False, size=32), table.classes)
-    with pytest.raises(UsageError, match="number of known cells over the whole batch"):
-        Adapter(method, table, _Poisoned([], 0), TrainSettings(accumulate=2))

@@ -50,14 +50,15 @@ def evaluate(
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
     labels, _ = open_table(truth, reporter, read or {})
     labels = same_classes(labels, folder)
+    fixed = None if thresholds == "held_out" else _logit(float(thresholds))
     logits, info = run_logits(folder, labels.images, Path(images).resolve(), reporter)
     values: NDArray[np.float64] | float
-    if thresholds == "held_out":
+    if fixed is None:
         if info.thresholds is None:
             reporter.say("the run has no held-out cells of both signs; F1 measures use probability 0.5")
         values = np.asarray(info.thresholds) if info.thresholds is not None else 0.0
     else:
-        values = _logit(float(thresholds))
+        values = fixed
     counts = folder.labels().counts_by_class()
     result = judge(logits, labels.dense(), info.classes, thresholds=values, training_annotations=counts.present + counts.absent)
     folder.write_evaluation(result.to_json())
@@ -121,11 +122,18 @@ def _logit(probability: float) -> float:
     return float(np.log(probability / (1 - probability)))
 
 
+def _read_csv(path: Path) -> pyarrow.Table:
+    """Image names stay text: a picture called 007 is not number 7."""
+    return pyarrow.csv.read_csv(
+        path, convert_options=pyarrow.csv.ConvertOptions(column_types={"image": pyarrow.string()})
+    )  # fmt: skip
+
+
 def _read_scores(path: Path, labels: LabelTable) -> NDArray[np.float64]:
     if not path.is_file():
         raise UsageError(f"{path} does not exist")
     try:
-        table = pyarrow.parquet.read_table(path) if path.suffix == ".parquet" else pyarrow.csv.read_csv(path)
+        table = pyarrow.parquet.read_table(path) if path.suffix == ".parquet" else _read_csv(path)
     except pyarrow.ArrowInvalid as error:
         raise LabelError(f"{path} cannot be read as a table of scores: {error}") from error
     missing = [name for name in ("image", *labels.classes) if name not in table.column_names]

@@ -39,6 +39,9 @@ def predict(
     Raises:
         PictureError: no such picture, or one cannot be read.
     """
+    out = None if out is None else Path(out)
+    if out is not None and out.suffix not in {".csv", ".parquet"}:
+        raise UsageError(f"{out}: the name must end in .csv or .parquet")
     folder = Path(run)
     tagger, info = load_bundle(folder / "model" if (folder / "model").is_dir() else folder)
     files = _expand(pictures)
@@ -61,7 +64,7 @@ def predict(
         }
     )
     if out is not None:
-        _write(table, Path(out))
+        _write(table, out)
     return table
 
 
@@ -81,8 +84,6 @@ def _expand(pictures: Sequence[Path | str]) -> list[Path]:
 
 
 def _write(table: pyarrow.Table, out: Path) -> None:
-    if out.suffix not in {".csv", ".parquet"}:
-        raise UsageError(f"{out}: the name must end in .csv or .parquet")
     with atomic_path(out) as temporary:
         if out.suffix == ".parquet":
             pyarrow.parquet.write_table(table, temporary)

@@ -1,13 +1,9 @@
 """`recover`: suggestions for the unknown cells of a table, chosen by cells that training never saw."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from partlabel.api.evaluate import same_classes
-from partlabel.api.scores import run_logits
+from partlabel.api.scores import run_blocks
 from partlabel.api.tables import ReadArguments, Table, open_table
 from partlabel.progress import SILENT, Reporter
 from partlabel.recovery.calibrate import fit_calibration
@@ -53,8 +49,8 @@ def recover(
     held_out = folder.held_out(labels.classes)
     calibration = fit_calibration(*held_out, labels.classes)
     thresholds = fit_thresholds(*held_out, labels.classes, min_precision)
-    logits, _ = run_logits(folder, labels.images, Path(images).resolve(), reporter)
-    found = suggest(labels, _blocks(logits), calibration, thresholds)
+    blocks, _ = run_blocks(folder, labels.images, Path(images).resolve(), reporter)
+    found = suggest(labels, blocks, calibration, thresholds)
     silent = sum(not entry.reached for entry in thresholds.classes)
     without = f"; {silent} classes get none, because precision {min_precision:g} is not shown for them" if silent else ""
     reporter.say(f"{len(found)} suggestions{without}")
@@ -62,11 +58,3 @@ def recover(
         found.write(out)
         write_report(folder, images=Path(images), evaluation=folder.evaluation(), suggestions=found)
     return found
-
-
-def _blocks(logits: NDArray[np.float32]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """Rows and their logits in blocks, so that memory beyond the logits stays small."""
-    step = max(1, 2**22 // logits.shape[1])
-    for start in range(0, len(logits), step):
-        block = logits[start : start + step]
-        yield np.arange(start, start + len(block)), block

@@ -1,6 +1,6 @@
 """Scores of pictures by a run, for all verbs that ask a trained model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,11 @@ from partlabel.progress import Reporter
 from partlabel.training.build import compute_device, sources
 from partlabel.training.data import picture_source, view_settings
 from partlabel.training.run_folder import RunFolder
-from partlabel.training.scoring import score
+from partlabel.training.scoring import Block, score_blocks
 
 
-def run_logits(run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter) -> tuple[NDArray[np.float32], BundleInfo]:
-    """Logits, float32 `[N, C]`, of pictures by a finished run; a frozen run reads and fills the cache of maps."""
+def run_blocks(run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter) -> tuple[Iterator[Block], BundleInfo]:
+    """Logits of pictures by a finished run, in blocks of pictures; a frozen run reads and fills the cache of maps."""
     settings = run.settings
     tagger, info = load_bundle(run.model, freeze=settings.freeze, train_last=settings.train_last)
     device = compute_device(settings)
@@ -24,6 +24,20 @@ def run_logits(run: RunFolder, names: Sequence[str], root: Path, reporter: Repor
         _, source = sources(settings, tagger.backbone, (), names, root, reporter)
     else:
         source = picture_source(root, names, ("plain",), view_settings(info.backbone), settings.seed)
-    with reporter.track("scoring pictures") as tick:
-        logits = score(tagger.to(device), source, len(names), device=device, workers=settings.workers, tick=tick)
+
+    def blocks() -> Iterator[Block]:
+        with reporter.track("scoring pictures") as tick:
+            yield from score_blocks(
+                tagger.to(device), source, len(names), device=device, workers=settings.workers, tick=tick
+            )  # fmt: skip
+
+    return blocks(), info
+
+
+def run_logits(run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter) -> tuple[NDArray[np.float32], BundleInfo]:
+    """Logits, float32 `[N, C]`, of pictures by a finished run."""
+    blocks, info = run_blocks(run, names, root, reporter)
+    logits = np.empty((len(names), len(info.classes)), np.float32)
+    for rows, block in blocks:
+        logits[rows] = block
     return logits, info

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partlabel.api.tables import ReadArguments, Table, open_table
-from partlabel.errors import LabelError, PictureError, RunError, UsageError
+from partlabel.errors import Interrupted, LabelError, NotFiniteError, PictureError, RunError, UsageError
 from partlabel.evaluation.thresholds import best_f1_thresholds
 from partlabel.files import write_json
 from partlabel.images.check import check_pictures
+from partlabel.images.paths import image_root
 from partlabel.labels import Cells, LabelTable
 from partlabel.methods.base import Method
 from partlabel.methods.build import method_class
@@ -57,7 +58,7 @@ def train(
         broken: what to do about missing or unreadable pictures: "fail" names them, "skip" trains without them.
         drop_empty_classes: leave out classes without a known cell instead of refusing.
         find_lr: search the learning rate first, by the mAP of the held-out known cells; True for the built-in candidates.
-        init: a run to start from: its weights, where names and shapes agree.
+        init: a run to start from: its weights, where names and shapes agree; class weights go to the class of that name.
         report: write report.html in the end.
         reporter: where progress goes.
         read: how to read the label file.
@@ -74,30 +75,35 @@ def train(
     checked = make_settings(settings, method_class(str(settings.get("method", "bce"))).Config.model_fields)
     if (find_lr or checked.refit) and checked.devices not in {"auto", "1", 1}:
         raise UsageError("find_lr and refit train several times, which one group of processes cannot; use one device")
+    if not process_rank():
+        RunFolder(out).check_new()
     labels, _ = open_table(table, reporter, read or {})
     labels = _usable_classes(labels, drop_empty_classes)
     check_fit(checked.method, labels)
+    rates = _candidates(find_lr, checked)
+    _start(checked, labels.classes, init, SILENT)  # what cannot be built must not leave a run folder behind
     root = Path(images).resolve()
     labels = _usable_pictures(labels, root, broken, reporter)
     inputs = {
         "table": str(table) if not isinstance(table, LabelTable) else "in memory", "images": str(root),
-        "labels_hash": labels.hash, "init": str(init) if init else None,
+        "labels_hash": labels.hash, "init": str(Path(init).resolve()) if init else None,
     }  # fmt: skip
-    rates = _candidates(find_lr, checked)
     run = RunFolder.create(out, checked, inputs, labels, **({"find_lr": rates} if rates else {}))
     return _train_phases(run, labels, root, report, reporter)
 
 
-def resume(out: Path | str, *, report: bool = True, reporter: Reporter = SILENT) -> RunFolder:
+def resume(out: Path | str, *, images: Path | str | None = None, report: bool = True, reporter: Reporter = SILENT) -> RunFolder:
     """Go on with a run that was interrupted, from its last checkpoint.
 
     Args:
         out: the run folder.
+        images: where the image folder is now, if it was moved.
         report: write report.html in the end.
         reporter: where progress goes.
 
     Raises:
         RunError: no run there, or its labels are not those it started with.
+        PictureError: the image folder is not where it was.
     """
     run = RunFolder.open(out)
     if run.info["status"] == "done":
@@ -106,7 +112,9 @@ def resume(out: Path | str, *, report: bool = True, reporter: Reporter = SILENT)
     labels = run.labels()
     if labels.hash != run.info["inputs"]["labels_hash"]:
         raise RunError(f"{run.labels_path} is not what this run started with; restore the file or train anew")
-    root = Path(run.info["inputs"]["images"])
+    root = image_root(images or run.info["inputs"]["images"]).resolve()
+    if images is not None and not process_rank():
+        run.update(inputs={**run.info["inputs"], "images": str(root)})
     return _train_phases(run, labels, root, report, reporter)
 
 
@@ -122,6 +130,13 @@ def _candidates(find_lr: bool | Sequence[float], settings: TrainSettings) -> lis
 
 
 def _train_phases(run: RunFolder, labels: LabelTable, root: Path, report: bool, reporter: Reporter) -> RunFolder:
+    try:
+        return _all_phases(run, labels, root, report, reporter)
+    except KeyboardInterrupt as error:  # outside the steps: computing maps, scoring
+        raise Interrupted(f"stopped; go on with: partlabel train --resume {run.path}") from error
+
+
+def _all_phases(run: RunFolder, labels: LabelTable, root: Path, report: bool, reporter: Reporter) -> RunFolder:
     if "find_lr" in run.info and "found_lr" not in run.info:
         _search_learning_rate(run, labels, root, reporter)
     settings = run.settings
@@ -161,12 +176,17 @@ def _prepare(
     run: RunFolder, name: str, table: LabelTable, held_out: Cells, root: Path, reporter: Reporter
 ) -> tuple[Method[Any], Phase]:
     settings = run.settings
-    method = build(settings, table.classes)
-    init = run.info["inputs"].get("init")
-    if init:
-        _take_weights(method.tagger, Path(init), reporter)
+    method = _start(settings, table.classes, run.info["inputs"].get("init"), reporter)
     training, scoring = sources(settings, method.tagger.backbone, method.views, table.images, root, reporter)
     return method, Phase(name, table, held_out, training, scoring)
+
+
+def _start(settings: TrainSettings, classes: tuple[str, ...], init: Path | str | None, reporter: Reporter) -> Method[Any]:
+    """The method before its first step."""
+    method = build(settings, classes)
+    if init:
+        _take_weights(method, Path(init), reporter)
+    return method
 
 
 def _bundle_info(run: RunFolder, tagger: Tagger) -> BundleInfo:
@@ -207,11 +227,18 @@ def _search_learning_rate(run: RunFolder, labels: LabelTable, root: Path, report
             trial = RunFolder.create(trial.path, trial_settings, run.info["inputs"], labels)
         if "held_out" not in trial.info:
             reporter.say(f"learning rate {rate:g}")
-            _selection_phase(trial, labels, root, reporter)
-        found[rate] = trial.info["held_out"]["mAP"]
+            try:
+                _selection_phase(trial, labels, root, reporter)
+            except NotFiniteError as error:
+                reporter.say(f"learning rate {rate:g} is out: {error}")
+                trial.update(held_out={"mAP": None})
+        found[rate] = trial.info.get("held_out", {}).get("mAP")
     scored = {rate: value for rate, value in found.items() if value is not None}
     if not scored:
-        raise LabelError("the held-out cells have no class with both signs, so no learning rate can be chosen; set --lr")
+        raise LabelError(
+            "no learning rate can be chosen, because every training diverged or the held-out cells have no class with both "
+            "signs; set --lr"
+        )
     best = max(scored, key=lambda rate: scored[rate])
     reporter.say(
         f"learning rate {best:g} is best on the held-out cells: " + json.dumps({f"{k:g}": v for k, v in found.items()})
@@ -258,16 +285,24 @@ def _usable_pictures(labels: LabelTable, root: Path, broken: str, reporter: Repo
     return labels.select_images(np.asarray([row for row, name in enumerate(labels.images) if name not in bad]))
 
 
-def _take_weights(tagger: Tagger, run: Path, reporter: Reporter) -> None:
+def _take_weights(method: Method[Any], run: Path, reporter: Reporter) -> None:
     """Weights of an earlier run wherever name and shape agree; class rows follow the class names."""
     other, info = load_bundle(RunFolder.open(run).model)
-    theirs, mine = other.state_dict(), tagger.state_dict()
-    taken = {name: value for name, value in theirs.items() if name in mine and mine[name].shape == value.shape}
-    if info.classes != tagger.classes:
-        taken = {name: value for name, value in taken.items() if not name.startswith("head.")}
+    theirs, mine = other.state_dict(), method.tagger.state_dict()
+    by_class = {name.removeprefix("tagger.") for name in method.class_axis}
+    column = {name: number for number, name in enumerate(info.classes)}
+    shared = [(row, column[name]) for row, name in enumerate(method.tagger.classes) if name in column]
+    taken = {}
+    for name, value in theirs.items():
+        if name in by_class and name in mine and mine[name].shape[1:] == value.shape[1:] and shared:
+            rows, their_rows = zip(*shared, strict=True)
+            taken[name] = mine[name].clone()
+            taken[name][list(rows)] = value[list(their_rows)]
+        elif name not in by_class and name in mine and mine[name].shape == value.shape:
+            taken[name] = value
     if not taken:
         raise RunError(f"no weight of {run} fits this backbone and head")
-    tagger.load_state_dict({**mine, **taken})
+    method.tagger.load_state_dict({**mine, **taken})
     reporter.say(f"{len(taken)} of {len(mine)} tensors start from {run}")
 
 

@@ -14,6 +14,3 @@ def main() -> None:
     except PartlabelError as error:
         print(f"partlabel: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("partlabel: stopped", file=sys.stderr)
-        sys.exit(130)

@@ -1,10 +1,25 @@
 """The Typer application: its verbs, one import each. Nothing heavy is imported before a verb runs."""
 
+from typing import Any
+
 import typer
+from typer.core import TyperGroup
 
 from partlabel.cli import bench, demo, evaluate, hide, look, methods, predict, recover, train
+from partlabel.errors import Interrupted
+
+
+class _Verbs(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb; Ctrl-C gets its sentence here, because Typer ends the program without one."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Interrupted("stopped") from error
+
 
 app = typer.Typer(
+    cls=_Verbs,
     name="partlabel",
     help="Train image taggers from labels with gaps, fill the gaps with a stated precision. "
     "A label is present, absent or unknown; unknown never becomes absent unless you say so.",

@@ -33,8 +33,10 @@ def evaluate(
 
     read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format, separator)
     if scores is not None:
-        if len(paths) != 1 or threshold is None:
-            raise UsageError("evaluate --scores FILE TRUTH needs --threshold (0.5 for probabilities, 0 for logits) and no run")
+        if len(paths) != 1 or threshold is None or images is not None:
+            raise UsageError(
+                "evaluate --scores FILE TRUTH needs --threshold (0.5 for probabilities, 0 for logits), no run and no --images"
+            )
         result = api.evaluate_scores(scores, paths[0], threshold=threshold, json=json, reporter=o.reporter(quiet), read=read)
     else:
         if len(paths) != 2 or images is None:

@@ -33,4 +33,5 @@ def hide(
 
     read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format, separator)
     chosen = o.settings(set_) | ({} if ratio is None else {"ratio": ratio})
+    o.refuse_arguments(chosen, run)
     run(table, masking=masking, out=out, seed=seed, reporter=o.reporter(quiet), read=read, **chosen)

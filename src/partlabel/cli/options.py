@@ -1,6 +1,9 @@
 """Options that several verbs share, and how their text becomes arguments of the api."""
 
+import inspect
 import json
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -55,8 +58,8 @@ def class_names(text: str | None) -> list[str] | None:
     if text is None:
         return None
     path = Path(text)
-    if path.is_file():
-        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    if os.path.isfile(path):  # unlike Path.is_file it takes a list that is too long for a name
+        return [line.strip() for line in _text(path).splitlines() if line.strip()]
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
@@ -75,7 +78,7 @@ def config_file(path: Path | None) -> dict[str, Any]:
         return {}
     if not path.is_file():
         raise UsageError(f"config file {path} does not exist")
-    text = path.read_text(encoding="utf-8")
+    text = _text(path)
     try:
         if path.suffix == ".toml":
             import tomllib
@@ -94,11 +97,29 @@ def config_file(path: Path | None) -> dict[str, Any]:
     return cast(dict[str, Any], values)
 
 
+def refuse_arguments(values: Mapping[str, Any], verb: Callable[..., Any]) -> None:
+    """Refuse settings that have the name of an argument of the verb itself.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for name in values:
+        if name in inspect.signature(verb).parameters:
+            raise UsageError(f"{name!r} is no setting; leave it out of --set and --config and give --{name.replace('_', '-')}")
+
+
 def reporter(quiet: bool) -> Any:
     """Progress on standard error, or none."""
     from partlabel.progress import SILENT, Terminal
 
     return SILENT if quiet else Terminal()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is no UTF-8 text; save it as UTF-8") from error
 
 
 def _pair(assignment: str) -> tuple[str, str]:

@@ -10,10 +10,13 @@ from partlabel.errors import UsageError
 
 
 def train(
+    context: typer.Context,
     table: Annotated[Path | None, typer.Argument(help="Label file.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder that the image names are relative to.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to make.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with this run; nothing else is needed.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with this run; nothing else is needed (--images DIR if the folder was moved).")
+    ] = None,
     method: Annotated[str | None, typer.Option(help="See `partlabel methods`. Default: bce.")] = None,
     backbone: Annotated[str | None, typer.Option(help="timm name, hf-hub:NAME or local-dir:FOLDER. Default: resnet50.")] = None,
     from_scratch: Annotated[bool, typer.Option(help="Start the backbone from random weights.")] = False,
@@ -46,11 +49,12 @@ def train(
     from partlabel.api import train as api
 
     if resume is not None:
-        api.resume(resume, reporter=o.reporter(quiet))
+        _refuse_beside_resume(context)
+        api.resume(resume, images=images, reporter=o.reporter(quiet))
         typer.echo(resume)
         return
     if table is None or images is None or out is None:
-        raise UsageError("train needs TABLE, --images DIR and --out RUN (or --resume RUN alone)")
+        raise UsageError("train needs TABLE, --images DIR and --out RUN (or --resume RUN)")
     given: dict[str, Any] = {
         "method": method, "backbone": backbone, "epochs": epochs, "batch_size": batch_size, "lr": lr, "holdout": holdout,
         "amp": amp, "seed": seed, "workers": workers, "freeze": freeze or None, "refit": refit or None,
@@ -58,8 +62,17 @@ def train(
     }  # fmt: skip
     merged = o.config_file(config) | o.settings(set_) | {name: value for name, value in given.items() if value is not None}
     read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format, separator)
+    o.refuse_arguments(merged, api.train)
     api.train(
         table, images=images, out=out, broken=broken, drop_empty_classes=drop_empty_classes, find_lr=find_lr, init=init,
         reporter=o.reporter(quiet), read=read, **merged,
     )  # fmt: skip
     typer.echo(out)
+
+
+def _refuse_beside_resume(context: typer.Context) -> None:
+    """A run goes on as it began; an option that would be ignored is refused."""
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE" and name not in {"resume", "images", "quiet"}:
+            raise UsageError(f"--resume goes on with the run's own settings; leave {name.strip('_')} out or train anew")

@@ -7,6 +7,7 @@ changes nothing but the scale ("sum" is an option).
 """
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from partlabel.losses.asymmetric import asymmetric_cells
@@ -20,11 +21,11 @@ from partlabel.models.heads import HeadSpec
 class AsymmetricConfig(MethodConfig):
     """Settings of `asl`."""
 
-    gamma_positive: float = 0.0
+    gamma_positive: float = Field(default=0.0, ge=0)
     """Focusing of present cells. Official training script: 0 (the class default there is 1)."""
-    gamma_negative: float = 4.0
+    gamma_negative: float = Field(default=4.0, ge=0)
     """Focusing of absent cells. Paper and official script: 4."""
-    clip: float = 0.05
+    clip: float = Field(default=0.05, ge=0, lt=1)
     """Probability margin of absent cells. Paper: 0.05."""
     detach_weight: bool = True
     """No gradient through the focusing weight. Official training script."""
@@ -58,9 +59,9 @@ class Asymmetric(Method[AsymmetricConfig]):
 class FocalConfig(AsymmetricConfig):
     """Settings of `focal`: gamma 2 on both sides and no clip (paper: gamma 2)."""
 
-    gamma_positive: float = 2.0
-    gamma_negative: float = 2.0
-    clip: float = 0.0
+    gamma_positive: float = Field(default=2.0, ge=0)
+    gamma_negative: float = Field(default=2.0, ge=0)
+    clip: float = Field(default=0.0, ge=0, lt=1)
     detach_weight: bool = False
     """The focal loss differentiates its weight (paper)."""
 

@@ -32,7 +32,7 @@ class Clock(NamedTuple):
 class MethodConfig(BaseModel):
     """Settings of a method. Every default says where it comes from."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 _Config = TypeVar("_Config", bound=MethodConfig)

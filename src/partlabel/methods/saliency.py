@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from partlabel.losses.bce import bce_cells
@@ -36,13 +37,13 @@ class SaliencyConfig(MethodConfig):
     """Add the saliency term to the logit (SR)."""
     alpha: float = 0.5
     """Weight of the saliency term. Paper: 0.5."""
-    k: float = 5
+    k: float = Field(default=5, gt=0)
     """Places (or, below 1, fraction of the places) that the saliency averages. Paper: 5 of 14 × 14 places."""
     pseudo: Literal["none", "weak", "strong"] = "strong"
     """Which view learns from pseudo-labels: none, the weak one itself (PL) or the strong one (consistency, CR)."""
     pseudo_from: Literal["saliency", "plain"] = "saliency"
     """Logit that makes the pseudo-labels: with the saliency term (paper's best) or without."""
-    tau: float = 0.6
+    tau: float = Field(default=0.6, ge=0.5, le=1)
     """Confidence from which a pseudo-label is made. Paper: 0.6."""
     pseudo_weight: float = 1.0
     """Weight of L_u. Paper: 1."""

@@ -150,7 +150,6 @@ def create_backbone(
     config: dict[str, Any]
     try:
         config = vars(timm.create_model(architecture, pretrained=False, num_classes=0, **model_args))["pretrained_cfg"]
-        side = size or int(config["input_size"][-1])
         if size and config.get("fixed_input_size"):
             model_args = {**model_args, "img_size": size}
         network = timm.create_model(name, pretrained=pretrained, num_classes=0, **model_args)
@@ -158,7 +157,8 @@ def create_backbone(
         raise UsageError(_why_not(name, pretrained, error)) from error
     config = vars(network)["pretrained_cfg"]
     spec = BackboneSpec(
-        architecture=architecture, model_args=model_args, size=side, mean=tuple(config["mean"]), std=tuple(config["std"]),
+        architecture=architecture, model_args=model_args, size=size or int(config["input_size"][-1]),
+        mean=tuple(config["mean"]), std=tuple(config["std"]),
         interpolation=config.get("interpolation") or "bicubic",
     )  # fmt: skip
     return Backbone(spec, network, freeze=freeze, train_last=train_last)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from partlabel.errors import NotFiniteError, UsageError
+from partlabel.errors import NotFiniteError
 from partlabel.labels import LabelTable
 from partlabel.methods.base import Clock, Method
 from partlabel.models.tagger import Tagger
@@ -44,11 +44,6 @@ class Adapter(lightning.LightningModule):
         collate: Collate | None = None,
     ) -> None:
         super().__init__()
-        if settings.accumulate > 1 and method.batch_global:
-            raise UsageError(
-                f"method {settings.method} takes its {' and '.join(method.batch_global)} over the whole batch, which "
-                "accumulate would split; use a larger batch_size or more devices instead"
-            )
         self.method = method
         self.average = MovingAverage(method.tagger, settings.ema) if settings.ema else None
         self.labels, self.dataset, self.settings, self.collate = labels, dataset, settings, collate

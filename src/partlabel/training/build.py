@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from partlabel.errors import UsageError
 from partlabel.methods.base import Method
 from partlabel.methods.build import build_method
 from partlabel.models.backbone import Backbone, create_backbone
@@ -23,13 +24,22 @@ def compute_device(settings: TrainSettings) -> torch.device:
 
 
 def build(settings: TrainSettings, classes: tuple[str, ...]) -> Method[Any]:
-    """A method on its backbone, its new weights drawn from the seed alone."""
+    """A method on its backbone, its new weights drawn from the seed alone.
+
+    Raises:
+        UsageError: unknown names, weights that cannot be had, or settings that exclude each other.
+    """
     torch.manual_seed(settings.seed)
     backbone = create_backbone(
         settings.backbone, pretrained=settings.pretrained, size=settings.size, freeze=settings.freeze,
         train_last=settings.train_last, model_args=settings.backbone_args,
     )  # fmt: skip
     method = build_method(settings.method, settings.method_settings, backbone, classes)
+    if settings.accumulate > 1 and method.batch_global:
+        raise UsageError(
+            f"method {settings.method} takes its {' and '.join(method.batch_global)} over the whole batch, which "
+            "accumulate would split; use a larger batch_size or more devices instead"
+        )
     if settings.freeze:
         method.tagger.use_trunk_output()
     else:

@@ -12,7 +12,15 @@ from partlabel.images.paths import image_root
 from partlabel.images.views import ViewSettings
 from partlabel.models.backbone import Backbone, BackboneSpec
 from partlabel.progress import Reporter
-from partlabel.training.map_cache import MapDataset, cached_maps, check_room, collated, content_hashes, estimate_bytes
+from partlabel.training.map_cache import (
+    MapDataset,
+    cached_maps,
+    check_room,
+    collated,
+    content_hashes,
+    estimate_bytes,
+    missing_maps,
+)
 
 
 class Source(NamedTuple):
@@ -61,17 +69,18 @@ def map_source(
     root = image_root(root)
     wanted = {view: _draws(view, draws) for view in views}
     distinct = sorted({draw for parts in wanted.values() for draw in parts})
-    needed = estimate_bytes(backbone, len(names), len(distinct))
-    check_room(cache, needed)
     with reporter.track("reading pictures") as tick:
         hashes = content_hashes(root, names, tick)
-    reporter.say(f"maps of {len(names)} pictures × {len(distinct)} view(s): at most {needed / 1e9:.2f} GB in {cache}")
+    pictures = {view: PictureDataset(root, names, (view,), settings, seed) for view in wanted}
+    missing = sum(missing_maps(backbone, pictures[kind], hashes, kind, draw, cache) for kind, draw in distinct)
+    needed = estimate_bytes(backbone, missing)
+    check_room(cache, needed)
+    reporter.say(f"maps of {len(names)} pictures × {len(distinct)} view(s): {needed / 1e9:.2f} GB to compute in {cache}")
     stores = {}
     for view, draw in distinct:
         with reporter.track(f"maps of the {view} view, draw {draw}") as tick:
-            pictures = PictureDataset(root, names, (view,), settings, seed)
             stores[view, draw] = cached_maps(
-                backbone, pictures, hashes, view, draw, cache, device=device, workers=workers, tick=tick
+                backbone, pictures[view], hashes, view, draw, cache, device=device, workers=workers, tick=tick
             )
     return Source(MapDataset({view: [stores[draw] for draw in parts] for view, parts in wanted.items()}), collated)
 

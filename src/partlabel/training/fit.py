@@ -1,5 +1,6 @@
 """One phase of training: from a label table and a source of views to a trained tagger, resumable at any step."""
 
+import os
 import signal
 import threading
 import time
@@ -12,10 +13,12 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from numpy.typing import NDArray
 
-from partlabel.errors import Interrupted, MissingDependencyError
+from partlabel.errors import Interrupted, MissingDependencyError, UsageError
 from partlabel.evaluation.average_precision import average_precision
 from partlabel.evaluation.cells import mean_over
 from partlabel.labels import Cells, LabelTable
@@ -26,7 +29,7 @@ from partlabel.training.adapter import Adapter
 from partlabel.training.checkpoint import AtomicCheckpointIO, save_state
 from partlabel.training.data import Source
 from partlabel.training.run_folder import RunFolder
-from partlabel.training.scoring import score
+from partlabel.training.scoring import score_blocks
 from partlabel.training.settings import TrainSettings
 
 _PRECISION: dict[str, Any] = {"none": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
@@ -58,24 +61,21 @@ def fit(run: RunFolder, phase: Phase, method: Method[Any], settings: TrainSettin
         The tagger that `settings.select` names, on the CPU, in eval mode.
 
     Raises:
-        Interrupted: Ctrl-C; the run can be resumed.
+        Interrupted: Ctrl-C or SIGTERM; the run can be resumed.
         NotFiniteError: a loss or gradient is not finite.
     """
     adapter = Adapter(method, phase.table, phase.training.dataset, settings, phase.training.collate)
     last = run.checkpoint(phase.name)
     with warnings.catch_warnings(), _interruptible() as interrupted, reporter.track(f"training {settings.method}") as tick:
         _quiet_lightning()
-        trainer = lightning.Trainer(
-            accelerator=settings.accelerator, devices=settings.devices, strategy=settings.strategy,
-            precision=_PRECISION[settings.amp],
-            max_epochs=1, gradient_clip_val=settings.clip_norm or None, accumulate_grad_batches=settings.accumulate,
-            plugins=[AtomicCheckpointIO()], logger=_loggers(run, settings), default_root_dir=run.path,
-            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-            use_distributed_sampler=False, limit_val_batches=0, num_sanity_val_steps=0,
-        )  # fmt: skip
+        trainer = _trainer(run, settings)
+        method.train()  # computing maps leaves a backbone in eval mode, and the loop changes no mode
         watch = _Watch(run, phase, settings, adapter, trainer, reporter, tick, interrupted)
         adapter.after_step = watch.after_step
-        trainer.fit(adapter, ckpt_path=last if last.is_file() else None, weights_only=True)
+        try:
+            trainer.fit(adapter, ckpt_path=last if last.is_file() else None, weights_only=True)
+        except SIGTERMException as error:  # the signal came after the last look at the flag; the exception means exit code 0
+            raise Interrupted(f"stopped; `partlabel train --resume {run.path}` goes on from the last checkpoint") from error
     tagger = adapter.tagger.cpu()
     best = run.checkpoint(phase.name, "best")
     if settings.select == "best" and phase.held_out.states.size and best.is_file():
@@ -85,18 +85,39 @@ def fit(run: RunFolder, phase: Phase, method: Method[Any], settings: TrainSettin
 
 def held_out_logits(tagger: Tagger, phase: Phase, **scoring: Any) -> NDArray[np.float32]:
     """Logits of the phase's held-out cells, float32 `[K]`."""
-    logits = score(tagger, phase.scoring, len(phase.table), **scoring)
-    return logits[phase.held_out.image_index, phase.held_out.class_index]
+    cells = phase.held_out
+    logits = np.empty(cells.states.size, np.float32)
+    for rows, block in score_blocks(tagger, phase.scoring, len(phase.table), **scoring):
+        first, end = np.searchsorted(cells.image_index, (rows[0], rows[-1] + 1))
+        logits[first:end] = block[cells.image_index[first:end] - rows[0], cells.class_index[first:end]]
+    return logits
 
 
 def held_out_map(logits: NDArray[np.float32], cells: Cells, classes: int) -> tuple[float, int]:
     """MAP (raw) over the classes that have a held-out cell of each sign, and how many they are; NaN if none has."""
-    images, row = np.unique(cells.image_index, return_inverse=True)
-    states, scores = np.zeros((images.size, classes), np.int8), np.zeros((images.size, classes), np.float32)
-    states[row, cells.class_index], scores[row, cells.class_index] = cells.states, logits
-    values = average_precision(scores, states, "raw")
+    ends = np.cumsum(np.bincount(cells.class_index, minlength=classes))
+    of_class = np.split(np.argsort(cells.class_index, kind="stable"), ends[:-1])
+    values = np.asarray([average_precision(logits[mine, None], cells.states[mine, None], "raw")[0] for mine in of_class])
     scored = ~np.isnan(values)
     return (mean_over(values, scored), int(scored.sum())) if scored.any() else (float("nan"), 0)
+
+
+def _trainer(run: RunFolder, settings: TrainSettings) -> lightning.Trainer:
+    loggers = _loggers(run, settings)
+    try:
+        return lightning.Trainer(
+            accelerator=settings.accelerator, devices=settings.devices, strategy=settings.strategy,
+            precision=_PRECISION[settings.amp],
+            max_epochs=1, gradient_clip_val=settings.clip_norm or None, accumulate_grad_batches=settings.accumulate,
+            plugins=[AtomicCheckpointIO()], logger=loggers, default_root_dir=run.path,
+            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+            use_distributed_sampler=False, limit_val_batches=0, num_sanity_val_steps=0,
+        )  # fmt: skip
+    except (MisconfigurationException, ModuleNotFoundError, ValueError) as error:
+        raise UsageError(
+            f"cannot train with accelerator {settings.accelerator!r}, devices {settings.devices!r}, strategy "
+            f"{settings.strategy!r} and amp {settings.amp!r}: {str(error).splitlines()[0]}"
+        ) from error
 
 
 class _Watch:
@@ -174,22 +195,27 @@ def _column(name: str) -> str:
 
 @contextmanager
 def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C sets a flag that is looked at between steps; a second one interrupts at once."""
-    flag = threading.Event()
+    """Ctrl-C or SIGTERM sets a flag that is looked at between steps; a second one interrupts at once."""
+    flag, process = threading.Event(), os.getpid()
     if threading.current_thread() is not threading.main_thread():
         yield flag.is_set
         return
 
     def handle(number: int, frame: Any) -> None:
+        if os.getpid() != process:  # a worker: it outlives Ctrl-C until the step is done, but not its loader's terminate()
+            if number == signal.SIGTERM:
+                os._exit(128 + number)
+            return
         if flag.is_set():
             raise Interrupted("stopped at once; `partlabel train --resume` goes on from the last checkpoint")
         flag.set()
 
-    before = signal.signal(signal.SIGINT, handle)
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield flag.is_set
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _loggers(run: RunFolder, settings: TrainSettings) -> list[Logger] | bool:

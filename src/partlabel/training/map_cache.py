@@ -117,14 +117,9 @@ def cached_maps(
     Raises:
         StorageError: a value does not fit float16, or the disk is full.
     """
-    description = _description(backbone, pictures, view, draw)
-    folder = cache / hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:32]
+    description, folder = _place(backbone, pictures, view, draw, cache)
     folder.mkdir(parents=True, exist_ok=True)
-    random = view != "plain"
-    keys = [
-        hashlib.sha256(f"{digest} {name if random else ''}".encode()).hexdigest()
-        for digest, name in zip(hashes, pictures.names, strict=True)
-    ]
+    keys = _keys(pictures, hashes, view)
     with _locked(folder):
         stored = _listed(folder)
         missing = list(dict.fromkeys(key for key in keys if key not in stored))
@@ -138,6 +133,12 @@ def cached_maps(
     shape = tuple(json.loads((folder / "description.json").read_text())["shape"])
     maps = np.memmap(folder / "maps.f16", np.float16, "r", shape=(len(stored), *shape))
     return MapStore(maps, np.asarray([stored[key] for key in keys], np.int64))
+
+
+def missing_maps(backbone: Backbone, pictures: PictureDataset, hashes: Sequence[str], view: str, draw: int, cache: Path) -> int:
+    """How many pictures the cache lacks; arguments as in `cached_maps`."""
+    stored = _listed(_place(backbone, pictures, view, draw, cache)[1])
+    return len({key for key in _keys(pictures, hashes, view) if key not in stored})
 
 
 class MapDataset(Dataset[Any]):
@@ -173,6 +174,21 @@ class MapDataset(Dataset[Any]):
 def collated(batch: Any) -> Any:
     """Collation of what is a batch already."""
     return batch
+
+
+def _place(backbone: Backbone, pictures: PictureDataset, view: str, draw: int, cache: Path) -> tuple[dict[str, Any], Path]:
+    """What the maps of a view depend on besides the picture, and the folder named after it."""
+    description = _description(backbone, pictures, view, draw)
+    return description, cache / hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _keys(pictures: PictureDataset, hashes: Sequence[str], view: str) -> list[str]:
+    """A key a picture: its content, and its name where the draw of the view follows from the name."""
+    random = view != "plain"
+    return [
+        hashlib.sha256(f"{digest} {name if random else ''}".encode()).hexdigest()
+        for digest, name in zip(hashes, pictures.names, strict=True)
+    ]
 
 
 def _description(backbone: Backbone, pictures: PictureDataset, view: str, draw: int) -> dict[str, Any]:

@@ -53,9 +53,7 @@ class RunFolder:
         if process_rank():
             wait_for(run.path / "run.json")
             return run
-        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
-            resumable = " or go on with --resume" if (run.path / "config.json").is_file() else ""
-            raise RunError(f"{run.path} exists and is not empty; choose another --out{resumable}")
+        run.check_new()
         with storage_errors(run.path):
             run.path.mkdir(parents=True, exist_ok=True)
         write_table(table, run.labels_path)
@@ -74,6 +72,16 @@ class RunFolder:
         if not (run.path / "config.json").is_file() or not (run.path / "run.json").is_file():
             raise RunError(f"{run.path} is no run folder (config.json or run.json is missing)")
         return run
+
+    def check_new(self) -> None:
+        """Refuse to start in a folder that holds something.
+
+        Raises:
+            RunError: it does.
+        """
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            resumable = " or go on with --resume" if (self.path / "config.json").is_file() else ""
+            raise RunError(f"{self.path} exists and is not empty; choose another --out{resumable}")
 
     @property
     def labels_path(self) -> Path:
@@ -134,6 +142,10 @@ class RunFolder:
         """
         path = self.path / "held_out.parquet"
         if not path.is_file():
+            if self.info["status"] != "done":
+                raise RunError(
+                    f"the training of {self.path} has not finished; go on with: partlabel train --resume {self.path}"
+                )
             raise RunError(f"{self.path} holds no held-out cells; train with --holdout above 0")
         table = pyarrow.parquet.read_table(path)
         position = {name: number for number, name in enumerate(classes)}

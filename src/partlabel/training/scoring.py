@@ -1,5 +1,7 @@
 """Logits of many pictures."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,9 +11,12 @@ from partlabel.models.tagger import Tagger
 from partlabel.progress import Tick
 from partlabel.training.data import Source
 
+Block = tuple[NDArray[np.int64], NDArray[np.float32]]
+"""Numbers of some pictures, ascending, and their logits `[n, C]`."""
+
 
 @torch.no_grad()
-def score(
+def score_blocks(
     tagger: Tagger,
     source: Source,
     pictures: int,
@@ -20,17 +25,25 @@ def score(
     batch_size: int = 64,
     workers: int = 0,
     tick: Tick = lambda done, total: None,
-) -> NDArray[np.float32]:
-    """Logits, float32 `[pictures, C]`, of the plain view of each picture, in order. The tagger's mode is restored."""
+) -> Iterator[Block]:
+    """Logits of the plain view of each picture, in order, a batch at a time. The tagger's mode is restored in the end."""
     batches = [[(0, i) for i in range(start, min(start + batch_size, pictures))] for start in range(0, pictures, batch_size)]
     loader = DataLoader(source.dataset, batch_sampler=batches, num_workers=workers, collate_fn=source.collate)
-    logits = np.empty((pictures, len(tagger.classes)), np.float32)
     was_training, done = tagger.training, 0
     tagger.eval()
-    for batch in loader:
-        part = tagger(batch["views"]["plain"].to(device)).logits.float().cpu().numpy()
-        logits[done : done + len(part)] = part
-        done += len(part)
-        tick(done, pictures)
-    tagger.train(was_training)
+    try:
+        for batch in loader:
+            part = tagger(batch["views"]["plain"].to(device)).logits.float().cpu().numpy()
+            yield np.arange(done, done + len(part)), part
+            done += len(part)
+            tick(done, pictures)
+    finally:
+        tagger.train(was_training)
+
+
+def score(tagger: Tagger, source: Source, pictures: int, **how: object) -> NDArray[np.float32]:
+    """Logits, float32 `[pictures, C]`, of the plain view of each picture, in order; arguments as in `score_blocks`."""
+    logits = np.empty((pictures, len(tagger.classes)), np.float32)
+    for rows, block in score_blocks(tagger, source, pictures, **how):  # type: ignore[arg-type]
+        logits[rows] = block
     return logits

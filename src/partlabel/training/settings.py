@@ -14,7 +14,7 @@ class TrainSettings(BaseModel):
     Defaults are ours unless they name a source; docs/corel5k.md holds their evidence.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     method: str = "bce"
     method_settings: dict[str, Any] = {}
@@ -58,7 +58,7 @@ class TrainSettings(BaseModel):
     select: Literal["last", "best"] = "last"
     """Which epoch's model to keep: the last, or the best on the held-out cells."""
     refit: bool = False
-    """Afterwards train once more on all known cells; thresholds and calibration stay those of the held-out cells."""
+    """Afterwards train once more on all known cells, to the last epoch; thresholds and calibration stay as they were."""
     validate_every: int = Field(default=1, ge=1)
     """Epochs between looks at the held-out cells; the last epoch always looks."""
 
@@ -66,7 +66,7 @@ class TrainSettings(BaseModel):
     """Random views may mirror the picture."""
     crop_scale: float = Field(default=0.6, gt=0, le=1)
     """Smallest share of the picture that a random view keeps; 1: no cropping."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=2**32 - 1)
     workers: int = Field(default=0, ge=0)
     """Processes that decode pictures."""
     accelerator: str = "auto"
@@ -95,8 +95,11 @@ def make_settings(values: Mapping[str, Any], method_fields: Mapping[str, Any]) -
     """
     own = {name: value for name, value in values.items() if name not in method_fields}
     nested = {name: value for name, value in values.items() if name in method_fields}
+    given = own.get("method_settings", {})
+    if not isinstance(given, Mapping):
+        raise UsageError(f"setting method_settings: a table of the method's settings is needed, got {given!r}")
     try:
-        return TrainSettings(**{**own, "method_settings": {**own.get("method_settings", {}), **nested}})
+        return TrainSettings(**{**own, "method_settings": {**given, **nested}})
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])

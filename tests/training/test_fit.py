@@ -1,0 +1,144 @@
+"""Training phases: what they must not depend on, and what they must survive."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import partlabel
+from partlabel.errors import PictureError, RunError, UsageError
+from partlabel.evaluation.average_precision import average_precision
+from partlabel.labels import LabelTable
+from partlabel.models.bundle import load_bundle
+from partlabel.progress import SILENT
+from partlabel.training import data
+from partlabel.training.build import build, sources
+from partlabel.training.fit import Phase, held_out_logits, held_out_map
+from partlabel.training.holdout import hold_out
+from partlabel.training.scoring import score
+from partlabel.training.settings import TrainSettings
+
+TINY: dict[str, Any] = {
+    "backbone": "test_resnet", "pretrained": False, "size": 32, "epochs": 1, "batch_size": 8, "accelerator": "cpu",
+    "report": False,
+}  # fmt: skip
+
+
+def _weights(run: partlabel.RunFolder) -> dict[str, torch.Tensor]:
+    return load_file(run.model / "model.safetensors")
+
+
+def test_a_warm_cache_of_maps_trains_the_same_as_a_cold_one(
+    color_pictures: tuple[Path, LabelTable], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARTLABEL_CACHE", str(tmp_path / "cache"))
+    root, table = color_pictures
+    cold, warm = (
+        _weights(partlabel.train(table, images=root, out=tmp_path / name, freeze=True, train_last=1, **TINY))
+        for name in ("cold", "warm")
+    )
+    assert all(torch.equal(cold[name], warm[name]) for name in cold)
+
+
+def test_room_is_needed_only_for_maps_that_are_not_there(
+    color_pictures: tuple[Path, LabelTable], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARTLABEL_CACHE", str(tmp_path / "cache"))
+    needed: list[int] = []
+    monkeypatch.setattr(data, "check_room", lambda cache, size: needed.append(size))
+    settings = TrainSettings(backbone="test_resnet", pretrained=False, size=32, freeze=True, accelerator="cpu")
+    backbone = build(settings, ("red",)).tagger.backbone
+    root, table = color_pictures
+    for names in (table.images[:8], table.images[:8], table.images[:10]):
+        sources(settings, backbone, ("weak",), names, root, SILENT)
+    assert needed[0] == 4 * needed[2] > 0
+    assert needed[1] == 0
+
+
+def test_held_out_cells_are_scored_and_judged_as_the_whole_table_would_be(
+    color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable
+) -> None:
+    settings = TrainSettings(backbone="test_resnet", pretrained=False, size=32, accelerator="cpu")
+    method = build(settings, partial_labels.classes)
+    training, scoring = sources(settings, method.tagger.backbone, ("weak",), partial_labels.images, color_pictures[0], SILENT)
+    split = hold_out(partial_labels, 0.4, 0)
+    cells = split.held_out
+    logits = held_out_logits(method.tagger, Phase("selection", split.training, cells, training, scoring), batch_size=5)
+    every = score(method.tagger, scoring, len(partial_labels), batch_size=5)
+    np.testing.assert_array_equal(logits, every[cells.image_index, cells.class_index])
+
+    states = np.zeros((len(partial_labels), 4), np.int8)  # the last class has no cell
+    states[cells.image_index, cells.class_index] = cells.states
+    values = average_precision(np.pad(every, ((0, 0), (0, 1))), states, "raw")
+    assert held_out_map(logits, cells, 4) == (pytest.approx(np.nanmean(values)), int((~np.isnan(values)).sum()))
+    nothing = hold_out(partial_labels, 0, 0).held_out
+    assert np.isnan(held_out_map(np.zeros(0, np.float32), nothing, 4)[0])
+
+
+def test_a_learning_rate_that_diverges_is_out(color_pictures: tuple[Path, LabelTable], tmp_path: Path) -> None:
+    root, table = color_pictures
+    run = partlabel.train(table, images=root, out=tmp_path / "run", find_lr=(1e-3, 1e30), **{**TINY, "epochs": 2})
+    assert run.settings.lr == 1e-3
+    assert run.info["found_lr"]["1e+30"] is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"backbone": "nothing"}, "no backbone 'nothing'"), ({"method": "saliency", "tau": "high"}, "tau"),
+        ({"method": "saliency", "k": 0}, "k: input should be greater than 0"),
+        ({"accumulate": 2}, "number of known cells over the whole batch"),
+        ({"train_last": 1}, "it needs freeze"), ({"method_settings": 5}, "a table of the method's settings"),
+        ({"seed": 2**64}, "seed"), ({"clip_norm": float("inf")}, "clip_norm"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_built_leaves_no_run_folder(
+    wrong: dict[str, Any], said: str, color_pictures: tuple[Path, LabelTable], tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        partlabel.train(color_pictures[1], images=color_pictures[0], out=tmp_path / "run", **{**TINY, **wrong})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_device_that_is_not_there(color_pictures: tuple[Path, LabelTable], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="accelerator 'tpu'"):
+        partlabel.train(color_pictures[1], images=color_pictures[0], out=tmp_path / "run", **{**TINY, "accelerator": "tpu"})
+
+
+def test_class_weights_start_from_the_class_of_the_same_name(
+    color_pictures: tuple[Path, LabelTable], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, table = color_pictures
+    first = partlabel.train(table, images=root, out=tmp_path / "first", **TINY)
+    fewer = table.select_classes(["blue", "red"])
+    monkeypatch.chdir(tmp_path)
+    second = partlabel.train(fewer, images=root, out="second", init="first", **{**TINY, "lr": 1e-30})
+    theirs, mine = load_bundle(first.model)[0].head.linear.weight, load_bundle(second.model)[0].head.linear.weight
+    torch.testing.assert_close(mine, theirs[[2, 0]])
+    assert Path(second.info["inputs"]["init"]).is_absolute()
+
+
+def test_an_unfinished_run_is_told_from_one_without_held_out_cells(
+    color_pictures: tuple[Path, LabelTable], tmp_path: Path
+) -> None:
+    root, table = color_pictures
+    run = partlabel.train(table, images=root, out=tmp_path / "run", **{**TINY, "holdout": 0})
+    with pytest.raises(RunError, match="train with --holdout"):
+        partlabel.recover(run, table, images=root)
+    run.update(status="training")
+    with pytest.raises(RunError, match="has not finished; go on with"):
+        partlabel.recover(run, table, images=root)
+
+
+def test_a_run_goes_on_with_pictures_that_were_moved(color_pictures: tuple[Path, LabelTable], tmp_path: Path) -> None:
+    root, table = color_pictures
+    run = partlabel.train(table, images=root, out=tmp_path / "run", **TINY)
+    run.update(status="training", inputs={**run.info["inputs"], "images": str(tmp_path / "gone")})
+    with pytest.raises(PictureError, match="gone"):
+        partlabel.resume(run.path)
+    partlabel.resume(run.path, images=root, report=False)
+    assert run.info["inputs"]["images"] == str(root)
+    assert run.info["status"] == "done"
