@@ -3,9 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check bench format clean
+.PHONY: demo test check bench format clean distclean
 
 demo: .venv/installed  ## the whole path on built-in data; opens nothing, writes demo/report.html
+	rm -rf demo
 	OMP_NUM_THREADS=2 $(BIN)/partlabel demo --out demo
 
 test: .venv/installed-dev  ## all tests
@@ -39,5 +40,8 @@ format: .venv/installed-dev
 	$(BIN)/python -m pip install --quiet --editable . --group dev
 	@touch $@
 
-clean:
-	rm -rf .venv demo runs
+clean:  ## what was made, without the environment
+	rm -rf demo runs
+
+distclean: clean
+	rm -rf .venv

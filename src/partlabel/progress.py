@@ -49,7 +49,7 @@ class Terminal:
 
     @contextmanager
     def track(self, what: str) -> Iterator[Tick]:
-        """A bar on a terminal; elsewhere a line at most every ten seconds."""
+        """A bar on a terminal; elsewhere a line at most every thirty seconds."""
         if not sys.stderr.isatty():
             yield _Lines(self, what)
             return
@@ -62,12 +62,12 @@ class Terminal:
 
 
 class _Lines:
-    """A line of progress at most every ten seconds."""
+    """A line of progress at most every thirty seconds."""
 
     def __init__(self, terminal: Terminal, what: str) -> None:
         self.terminal, self.what, self.last = terminal, what, time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
-        if time.monotonic() - self.last >= 10:
+        if time.monotonic() - self.last >= 30:
             self.last = time.monotonic()
             self.terminal.say(f"{self.what}: {done} of {total}")

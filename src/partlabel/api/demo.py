@@ -45,22 +45,27 @@ def demo(out: Path | str, *, reporter: Reporter = SILENT) -> str:
     folder = Path(out)
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty; choose another --out or remove it")
+    reporter.say(
+        f"[1/5] composing {TRAIN_SCENES + TEST_SCENES} scenes of handwritten digits, then hiding 80 % of the train labels"
+    )
     with reporter.track("composing scenes of digits") as tick:
         scenes = write_scenes(folder, train=TRAIN_SCENES, test=TEST_SCENES, progress=tick)
     write_table(scenes.train, folder / "train-complete.csv")
     write_table(scenes.test, folder / "test.csv")
     labels = folder / "train.csv"
     hide(scenes.train, masking="known_ratio", ratio=0.2, seed=0, out=labels, reporter=reporter)
-    reporter.say(look(labels, images=scenes.images, against=folder / "test.csv", reporter=reporter).to_text())
+    reporter.say("[2/5] looking at what is known")
+    reporter.say(look(labels, images=scenes.images, reporter=reporter).to_text())
 
     results, runs = {}, {}
     for name, settings in METHODS.items():
-        reporter.say(f"training {name}")
+        reporter.say(f"[3/5] training {name}, then [4/5] evaluating it on the test scenes")
         runs[name] = train(
             labels, images=scenes.images, out=folder / name, report=False, reporter=reporter, **SETTINGS, **settings
         )
         numbers = evaluate(runs[name], folder / "test.csv", images=scenes.images, report=False, reporter=reporter).to_json()
         results[name] = {"mAP": numbers["mAP"]["raw"], "OF1": numbers["OF1"], "CF1": numbers["CF1"]["harmonic"]}
+    reporter.say("[5/5] recovering hidden labels")
     run = runs["saliency"]
     found = recover(run, labels, images=scenes.images, out=folder / "recovered.csv", reporter=reporter)
     score = score_suggestions(found, scenes.train)

@@ -51,6 +51,10 @@ def evaluate(
     labels, _ = open_table(truth, reporter, read or {})
     labels = same_classes(labels, folder)
     fixed = None if thresholds == "held_out" else _logit(float(thresholds))
+    trained = set(folder.labels().images)
+    seen = sum(name in trained for name in labels.images)
+    if seen:
+        reporter.say(f"{seen} of {len(labels)} pictures were used in training: these are no test numbers")
     logits, info = run_logits(folder, labels.images, Path(images).resolve(), reporter)
     values: NDArray[np.float64] | float
     if fixed is None:
@@ -61,9 +65,10 @@ def evaluate(
         values = fixed
     counts = folder.labels().counts_by_class()
     result = judge(logits, labels.dense(), info.classes, thresholds=values, training_annotations=counts.present + counts.absent)
-    folder.write_evaluation(result.to_json())
+    written = {**result.to_json(), "pictures_used_in_training": seen}
+    folder.write_evaluation(written)
     if json is not None:
-        write_json(json, result.to_json())
+        write_json(json, written)
     if report:
         pictures = Path(folder.info["inputs"]["images"])
         write_report(folder, images=pictures if pictures.is_dir() else None, evaluation=folder.evaluation())
@@ -111,7 +116,8 @@ def same_classes(labels: LabelTable, run: RunFolder) -> LabelTable:
             if names
         ]
         raise RunError(
-            f"{run.path} was trained on another class list: {' and '.join(parts)}; choose --classes so that both agree"
+            f"{run.path} was trained on another class list: {' and '.join(parts)}; give labels with the "
+            "classes of the run, no more and no fewer"
         )
     return labels.select_classes(list(classes))
 

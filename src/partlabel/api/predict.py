@@ -11,24 +11,32 @@ import torch
 
 from partlabel.errors import PictureError, UsageError
 from partlabel.files import atomic_path
+from partlabel.images.check import check_pictures
 from partlabel.models.bundle import load_bundle
 from partlabel.progress import SILENT, Reporter
 from partlabel.recovery.calibrate import Calibration
 from partlabel.training.data import picture_source, view_settings
+from partlabel.training.run_folder import RunFolder
 from partlabel.training.scoring import score
 
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
 
 def predict(
-    run: Path | str, pictures: Sequence[Path | str], *, out: Path | str | None = None, reporter: Reporter = SILENT
+    run: Path | str | RunFolder,
+    pictures: Sequence[Path | str],
+    *,
+    out: Path | str | None = None,
+    broken: str = "fail",
+    reporter: Reporter = SILENT,
 ) -> pyarrow.Table:
     """Tag pictures.
 
     Args:
-        run: a run folder, or a bundle (its `model` folder) copied anywhere.
+        run: a run, or a bundle (its `model` folder) copied anywhere.
         pictures: files, or folders that are searched for pictures.
         out: a .csv or .parquet file to write as well.
+        broken: what to do about pictures that cannot be read: "fail" names them, "skip" leaves them out and says so.
         reporter: where progress goes.
 
     Returns:
@@ -42,11 +50,14 @@ def predict(
     out = None if out is None else Path(out)
     if out is not None and out.suffix not in {".csv", ".parquet"}:
         raise UsageError(f"{out}: the name must end in .csv or .parquet")
-    folder = Path(run)
+    if broken not in {"fail", "skip"}:
+        raise UsageError(f"broken {broken!r} is not 'fail' or 'skip'")
+    folder = run.path if isinstance(run, RunFolder) else Path(run)
     tagger, info = load_bundle(folder / "model" if (folder / "model").is_dir() else folder)
     files = _expand(pictures)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     top = Path.cwd().anchor
+    files = _readable(files, top, broken, reporter)
     names = [str(file.absolute().relative_to(top)) for file in files]
     source = picture_source(Path(top), names, ("plain",), view_settings(info.backbone), 0)
     with reporter.track("tagging pictures") as tick:
@@ -76,11 +87,30 @@ def _expand(pictures: Sequence[Path | str]) -> list[Path]:
             if not found:
                 raise PictureError(f"no picture in folder {given}")
             files += found
-        else:
+        elif given.exists():
             files.append(given)
+        else:
+            raise PictureError(f"folder or picture {str(given)!r} does not exist")
     if not files:
         raise UsageError("no picture given")
     return files
+
+
+def _readable(files: list[Path], top: str, broken: str, reporter: Reporter) -> list[Path]:
+    """The pictures that can be read, if the others are to be skipped."""
+    with reporter.track("checking pictures") as tick:
+        problems = check_pictures(top, [str(file.absolute().relative_to(top)) for file in files], progress=tick)
+    if not problems:
+        return files
+    if broken == "fail" or len(problems) == len(files):
+        shown = ", ".join(f"/{problem.image}" for problem in problems[:5]) + (", ..." if len(problems) > 5 else "")
+        raise PictureError(
+            f"{len(problems)} of {len(files)} pictures cannot be read: {shown}; leave them out with --broken skip"
+        )
+    for problem in problems:
+        reporter.say(f"left out: {problem.reason}")
+    bad = {problem.image for problem in problems}
+    return [file for file in files if str(file.absolute().relative_to(top)) not in bad]
 
 
 def _write(table: pyarrow.Table, out: Path) -> None:

@@ -1,7 +1,7 @@
 """`partlabel predict`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,12 +12,13 @@ def predict(
     run: Annotated[Path, typer.Argument(help="A run folder, or its model folder copied anywhere.")],
     pictures: Annotated[list[Path], typer.Argument(help="Picture files or folders.")],
     out: Annotated[Path | None, typer.Option(help="Write all probabilities to this .csv or .parquet file.")] = None,
+    broken: Annotated[Literal["fail", "skip"], typer.Option(help="What to do about pictures that cannot be read.")] = "fail",
     quiet: o.Quiet = False,
 ) -> None:
-    """Tag pictures; without --out the predicted tags are printed."""
+    """Tag pictures; without --out the tags above their class's threshold are printed, each with its probability."""
     from partlabel.api.predict import predict as run_predict
 
-    table = run_predict(run, pictures, out=out, reporter=o.reporter(quiet))
+    table = run_predict(run, pictures, out=out, broken=broken, reporter=o.reporter(quiet))
     if out is not None:
         typer.echo(out)
         return

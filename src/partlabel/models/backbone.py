@@ -199,7 +199,7 @@ def _why_not(name: str, pretrained: bool, error: Exception) -> str:
         return f"no backbone {name!r} in timm" + (f"; similar names: {', '.join(near)}" if near else "")
     if pretrained:
         return (
-            f"the weights of backbone {name!r} cannot be loaded ({type(error).__name__}: {str(error).splitlines()[0][:200]}); "
-            "give a folder with local-dir:DIR, or start from random weights with --from-scratch"
+            f"the weights of backbone {name!r} cannot be had here ({type(error).__name__}; is there a network, is the "
+            "name right?); give a folder with local-dir:DIR, or start from random weights with --from-scratch"
         )
     return f"backbone {name!r} cannot be built: {error}"

@@ -66,7 +66,11 @@ def fit(run: RunFolder, phase: Phase, method: Method[Any], settings: TrainSettin
     """
     adapter = Adapter(method, phase.table, phase.training.dataset, settings, phase.training.collate)
     last = run.checkpoint(phase.name)
-    with warnings.catch_warnings(), _interruptible() as interrupted, reporter.track(f"training {settings.method}") as tick:
+    with (
+        warnings.catch_warnings(),
+        _interruptible() as interrupted,
+        reporter.track(f"training {settings.method}, step") as tick,
+    ):
         _quiet_lightning()
         trainer = _trainer(run, settings)
         method.train()  # computing maps leaves a backbone in eval mode, and the loop changes no mode
@@ -162,7 +166,8 @@ class _Watch:
         if due and self.phase.held_out.states.size and self.trainer.is_global_zero:
             value, classes = self._judge(epoch)
             row["held_out_mAP"], row["held_out_classes"] = value, classes
-            text += f", held-out mAP {100 * value:.2f} ({classes} classes, {self.phase.held_out.states.size} cells)"
+            if classes:
+                text += f", held-out mAP {100 * value:.2f} ({classes} classes, {self.phase.held_out.states.size} cells)"
         if self.trainer.is_global_zero:
             self.run.append_log(row)
             self.reporter.say(text)
