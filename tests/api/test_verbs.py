@@ -15,6 +15,7 @@ import partlabel
 from partlabel.cli import main
 from partlabel.errors import LabelError, UsageError
 from partlabel.labels import LabelTable
+from partlabel.progress import SILENT
 
 TINY: dict[str, Any] = {
     "backbone": "test_resnet", "pretrained": False, "size": 32, "epochs": 8, "batch_size": 8, "accelerator": "cpu", "lr": 0.01,
@@ -176,3 +177,52 @@ def test_every_verb_explains_itself(verb: str, monkeypatch: pytest.MonkeyPatch, 
     with pytest.raises(SystemExit):
         main()
     assert "Usage: partlabel" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"amp": "bf16", "clip_norm": 1.0, "ema": 0.9, "optimizer": "sgd", "schedule": "cosine"},
+        {"accumulate": 2, "method": "assume_negative", "optimizer": "adam", "schedule": "constant"},
+    ],
+)
+def test_loop_options_train(
+    options: dict[str, Any], color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path
+) -> None:
+    settings = {**TINY, "epochs": 3, **options}
+    run = partlabel.train(partial_labels, images=color_pictures[0], out=tmp_path / "run", report=False, **settings)
+    losses = [float(row["loss"]) for row in run.log()]
+    assert losses[-1] < losses[0]
+    rates = [float(row["lr"]) for row in run.log()]
+    assert (len(set(rates)) == 1) == (options["schedule"] == "constant")
+
+
+def test_pictures_seen_in_training_are_told(
+    run: partlabel.RunFolder, color_pictures: tuple[Path, LabelTable], tmp_path: Path
+) -> None:
+    root, truth = color_pictures
+    said: list[str] = []
+
+    class Listening:
+        def say(self, text: str) -> None:
+            said.append(text)
+
+        track = SILENT.track
+
+    partlabel.evaluate(run, truth, images=root, report=False, json=tmp_path / "e.json", reporter=Listening())
+    assert "32 of 32 pictures were used in training: these are no test numbers" in said
+    assert json.loads((tmp_path / "e.json").read_text())["pictures_used_in_training"] == 32
+
+
+def test_predict_leaves_out_broken_pictures_when_told(
+    run: partlabel.RunFolder, color_pictures: tuple[Path, LabelTable], tmp_path: Path
+) -> None:
+    good, bad = color_pictures[0] / "00.png", tmp_path / "bad.png"
+    bad.write_text("no picture")
+    with pytest.raises(
+        partlabel.PartlabelError, match=r"1 of 2 pictures cannot be read: .*bad\.png; leave them out with --broken skip"
+    ):
+        partlabel.predict(run, [good, bad])
+    assert partlabel.predict(run, [good, bad], broken="skip").num_rows == 3
+    with pytest.raises(partlabel.PartlabelError, match="does not exist"):
+        partlabel.predict(run, [tmp_path / "nothing"])
