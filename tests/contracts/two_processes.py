@@ -3,22 +3,25 @@
 import sys
 from typing import Any
 
+import numpy as np
 import torch
 from torch import distributed
 
+from partlabel.labels import LabelTable
 from partlabel.methods.base import Clock
 from partlabel.methods.build import build_method
 from partlabel.methods.catalogue import CATALOGUE
+from partlabel.methods.prior import Prior
 from partlabel.models.backbone import create_backbone
 
 
 def gradients(rank: int, world: int) -> dict[str, dict[str, torch.Tensor]]:
     found: dict[str, dict[str, torch.Tensor]] = {}
+    states = np.random.default_rng(0).integers(-1, 2, (40, 3)).astype(np.int8)
+    prior = Prior(LabelTable.from_dense([f"{row}.png" for row in range(40)], ("a", "b", "c"), states))
     for name in CATALOGUE:
         torch.manual_seed(0)
-        method: Any = build_method(
-            name, {}, create_backbone("test_resnet", pretrained=False, size=32), ("a", "b", "c")
-        ).double()
+        method: Any = build_method(name, {}, create_backbone("test_resnet", pretrained=False, size=32), prior).double()
         method.eval()  # batch norms frozen, as the promise says
         views = {view: torch.randn(8, 3, 32, 32, dtype=torch.float64) for view in method.views}
         labels = torch.randint(-1, 2, (8, 3), dtype=torch.int8)

@@ -10,7 +10,7 @@ from partlabel.losses.asymmetric import asymmetric_cells
 from partlabel.losses.bce import bce_cells
 from partlabel.losses.normalization import normalize
 from partlabel.losses.pseudo_labels import confident_pseudo_labels
-from partlabel.models.heads import saliency_logits
+from partlabel.models.heads.saliency import saliency_logits
 
 X = torch.tensor([[1.5, -0.5, 0.25], [-2.0, 0.75, -1.25]], dtype=torch.float64)
 T = torch.tensor([[1, -1, -1], [0, 1, 0]], dtype=torch.int8)

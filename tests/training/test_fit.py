@@ -12,6 +12,7 @@ import partlabel
 from partlabel.errors import PictureError, RunError, UsageError
 from partlabel.evaluation.average_precision import average_precision
 from partlabel.labels import LabelTable
+from partlabel.methods.prior import Prior
 from partlabel.models.bundle import load_bundle
 from partlabel.progress import SILENT
 from partlabel.training import data
@@ -44,13 +45,13 @@ def test_a_warm_cache_of_maps_trains_the_same_as_a_cold_one(
 
 
 def test_room_is_needed_only_for_maps_that_are_not_there(
-    color_pictures: tuple[Path, LabelTable], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PARTLABEL_CACHE", str(tmp_path / "cache"))
     needed: list[int] = []
     monkeypatch.setattr(data, "check_room", lambda cache, size: needed.append(size))
     settings = TrainSettings(backbone="test_resnet", pretrained=False, size=32, freeze=True, accelerator="cpu")
-    backbone = build(settings, ("red",)).tagger.backbone
+    backbone = build(settings, Prior(partial_labels.select_classes([0]))).tagger.backbone
     root, table = color_pictures
     for names in (table.images[:8], table.images[:8], table.images[:10]):
         sources(settings, backbone, ("weak",), names, root, SILENT)
@@ -62,7 +63,7 @@ def test_held_out_cells_are_scored_and_judged_as_the_whole_table_would_be(
     color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable
 ) -> None:
     settings = TrainSettings(backbone="test_resnet", pretrained=False, size=32, accelerator="cpu")
-    method = build(settings, partial_labels.classes)
+    method = build(settings, Prior(partial_labels))
     training, scoring = sources(settings, method.tagger.backbone, ("weak",), partial_labels.images, color_pictures[0], SILENT)
     split = hold_out(partial_labels, 0.4, 0)
     cells = split.held_out

@@ -15,6 +15,7 @@ from partlabel.images.dataset import PictureDataset
 from partlabel.labels import LabelTable
 from partlabel.methods.build import build_method, method_class
 from partlabel.methods.catalogue import CATALOGUE
+from partlabel.methods.prior import Prior
 from partlabel.models.backbone import create_backbone
 from partlabel.progress import SILENT
 from partlabel.training.data import map_source, picture_source, view_settings
@@ -112,7 +113,7 @@ def test_cached_maps_give_the_logits_of_the_pictures(
     root, table = color_pictures
     torch.manual_seed(0)
     backbone = create_backbone("test_resnet", pretrained=False, size=32, freeze=True, train_last=train_last)
-    tagger = build_method(method, {}, backbone, table.classes).tagger.eval()
+    tagger = build_method(method, {}, backbone, Prior(table)).tagger.eval()
     looks = view_settings(backbone.spec)
     direct = score(tagger, picture_source(root, table.images, ("plain",), looks, 0), 32)
     tagger.use_trunk_output()

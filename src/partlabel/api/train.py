@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from partlabel.api.tables import ReadArguments, Table, open_table
@@ -17,9 +18,11 @@ from partlabel.images.check import check_pictures
 from partlabel.images.paths import image_root
 from partlabel.labels import Cells, LabelTable
 from partlabel.methods.base import Method
-from partlabel.methods.build import method_class
+from partlabel.methods.build import method_class, method_config
 from partlabel.methods.catalogue import check_fit
+from partlabel.methods.prior import Prior
 from partlabel.models.bundle import BundleInfo, load_bundle, save_bundle
+from partlabel.models.label_text import label_vectors
 from partlabel.models.tagger import Tagger
 from partlabel.progress import SILENT, Reporter
 from partlabel.recovery.calibrate import fit_calibration
@@ -81,14 +84,15 @@ def train(
     labels = _usable_classes(labels, drop_empty_classes)
     check_fit(checked.method, labels)
     rates = _candidates(find_lr, checked)
-    _start(checked, labels.classes, init, SILENT)  # what cannot be built must not leave a run folder behind
+    vectors = _label_vectors(checked, labels.classes, reporter)
+    _start(checked, Prior(labels, vectors), init, SILENT)  # what cannot be built must not leave a run folder behind
     root = Path(images).resolve()
     labels = _usable_pictures(labels, root, broken, reporter)
     inputs = {
         "table": str(table) if not isinstance(table, LabelTable) else "in memory", "images": str(root),
         "labels_hash": labels.hash, "init": str(Path(init).resolve()) if init else None,
     }  # fmt: skip
-    run = RunFolder.create(out, checked, inputs, labels, **({"find_lr": rates} if rates else {}))
+    run = RunFolder.create(out, checked, inputs, labels, _array(vectors), **({"find_lr": rates} if rates else {}))
     return _train_phases(run, labels, root, report, reporter)
 
 
@@ -176,17 +180,33 @@ def _prepare(
     run: RunFolder, name: str, table: LabelTable, held_out: Cells, root: Path, reporter: Reporter
 ) -> tuple[Method[Any], Phase]:
     settings = run.settings
-    method = _start(settings, table.classes, run.info["inputs"].get("init"), reporter)
+    vectors = run.label_vectors()
+    prior = Prior(table, None if vectors is None else torch.from_numpy(vectors))
+    method = _start(settings, prior, run.info["inputs"].get("init"), reporter)
     training, scoring = sources(settings, method.tagger.backbone, method.views, table.images, root, reporter)
     return method, Phase(name, table, held_out, training, scoring)
 
 
-def _start(settings: TrainSettings, classes: tuple[str, ...], init: Path | str | None, reporter: Reporter) -> Method[Any]:
+def _start(settings: TrainSettings, prior: Prior, init: Path | str | None, reporter: Reporter) -> Method[Any]:
     """The method before its first step."""
-    method = build(settings, classes)
+    method = build(settings, prior)
     if init:
         _take_weights(method, Path(init), reporter)
     return method
+
+
+def _label_vectors(settings: TrainSettings, classes: tuple[str, ...], reporter: Reporter) -> torch.Tensor | None:
+    """Vectors of the class names, computed once; where they come from is said."""
+    source = method_class(settings.method).label_vectors(method_config(settings.method, settings.method_settings))
+    if source is None:
+        return None
+    found = label_vectors(source, classes)
+    reporter.say(found.origin)
+    return found.vectors
+
+
+def _array(vectors: torch.Tensor | None) -> NDArray[np.float32] | None:
+    return None if vectors is None else vectors.numpy()
 
 
 def _bundle_info(run: RunFolder, tagger: Tagger) -> BundleInfo:
@@ -224,7 +244,7 @@ def _search_learning_rate(run: RunFolder, labels: LabelTable, root: Path, report
         if not (trial.path / "run.json").is_file():
             shutil.rmtree(trial.path, ignore_errors=True)
             trial_settings = settings.model_copy(update={"lr": rate, "refit": False})
-            trial = RunFolder.create(trial.path, trial_settings, run.info["inputs"], labels)
+            trial = RunFolder.create(trial.path, trial_settings, run.info["inputs"], labels, run.label_vectors())
         if "held_out" not in trial.info:
             reporter.say(f"learning rate {rate:g}")
             try:
@@ -289,7 +309,8 @@ def _take_weights(method: Method[Any], run: Path, reporter: Reporter) -> None:
     """Weights of an earlier run wherever name and shape agree; class rows follow the class names."""
     other, info = load_bundle(RunFolder.open(run).model)
     theirs, mine = other.state_dict(), method.tagger.state_dict()
-    by_class = {name.removeprefix("tagger.") for name in method.class_axis}
+    by_class = {name for name, axes in method.tagger.class_axes.items() if axes == (0,)}
+    graphs = method.tagger.class_axes.keys() - by_class  # counted from the labels at hand
     column = {name: number for number, name in enumerate(info.classes)}
     shared = [(row, column[name]) for row, name in enumerate(method.tagger.classes) if name in column]
     taken = {}
@@ -298,7 +319,7 @@ def _take_weights(method: Method[Any], run: Path, reporter: Reporter) -> None:
             rows, their_rows = zip(*shared, strict=True)
             taken[name] = mine[name].clone()
             taken[name][list(rows)] = value[list(their_rows)]
-        elif name not in by_class and name in mine and mine[name].shape == value.shape:
+        elif name not in by_class | graphs and name in mine and mine[name].shape == value.shape:
             taken[name] = value
     if not taken:
         raise RunError(f"no weight of {run} fits this backbone and head")

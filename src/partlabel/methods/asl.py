@@ -14,6 +14,7 @@ from partlabel.losses.asymmetric import asymmetric_cells
 from partlabel.losses.normalization import Normalization, normalize
 from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
 from partlabel.methods.distributed import per_process_total
+from partlabel.methods.prior import Prior
 from partlabel.models.backbone import Pool
 from partlabel.models.heads import HeadSpec
 
@@ -42,7 +43,7 @@ class Asymmetric(Method[AsymmetricConfig]):
     batch_global = ("number of known cells",)
 
     @classmethod
-    def head(cls, config: AsymmetricConfig) -> HeadSpec:
+    def head(cls, config: AsymmetricConfig, prior: Prior) -> HeadSpec:
         """A pooled head."""
         return HeadSpec(kind="pooled", settings={"pool": config.pool})
 

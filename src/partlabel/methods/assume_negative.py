@@ -10,6 +10,7 @@ from torch import Tensor
 
 from partlabel.losses.bce import bce_cells
 from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
+from partlabel.methods.prior import Prior
 from partlabel.models.backbone import Pool
 from partlabel.models.heads import HeadSpec
 
@@ -28,7 +29,7 @@ class AssumeNegative(Method[AssumeNegativeConfig]):
     learns_from_unknown = True
 
     @classmethod
-    def head(cls, config: AssumeNegativeConfig) -> HeadSpec:
+    def head(cls, config: AssumeNegativeConfig, prior: Prior) -> HeadSpec:
         """A pooled head."""
         return HeadSpec(kind="pooled", settings={"pool": config.pool})
 

@@ -5,13 +5,15 @@ the method asks for; `objective` turns its outputs and the labels into named los
 be fed any logits in a test.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
-from jaxtyping import Int8, Int64
+from jaxtyping import Float, Int8, Int64
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from partlabel.methods.prior import Prior
 from partlabel.models.heads import HeadSpec, Logits
 from partlabel.models.tagger import Tagger
 
@@ -27,6 +29,21 @@ class Clock(NamedTuple):
     step: int
     epochs: int
     steps: int
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Some training images as the network sees their plain view now, in eval mode, without gradient.
+
+    Args:
+        index: int64 `[n]`, ascending numbers in the label table.
+        features: float32 `[n, d]`, spatial means of the maps.
+        logits: float32 `[n, C]`.
+    """
+
+    index: Index
+    features: Float[Tensor, "batch features"]
+    logits: Float[Tensor, "batch classes"]
 
 
 class MethodConfig(BaseModel):
@@ -49,24 +66,32 @@ class Method(nn.Module, Generic[_Config]):
         needs_backbone: whether the method changes or differentiates the whole backbone, so that it cannot train on cached maps.
         batch_global: names of the statistics that are taken over the whole batch, across processes; gradient accumulation is
             refused where there is any, because it would take them over a part.
-        class_axis: parameters with one row a class, so that classes can be permuted, added or dropped.
     """
 
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     learns_from_unknown: ClassVar[bool] = False
     needs_backbone: ClassVar[bool] = False
     batch_global: ClassVar[tuple[str, ...]] = ()
-    class_axis: ClassVar[tuple[str, ...]] = ("tagger.head.linear.weight", "tagger.head.linear.bias")
 
-    def __init__(self, tagger: Tagger, config: _Config) -> None:
+    def __init__(self, tagger: Tagger, config: _Config, prior: Prior) -> None:
         super().__init__()
         self.tagger = tagger
         self.config = config
 
     @classmethod
-    def head(cls, config: _Config) -> HeadSpec:
+    def label_vectors(cls, config: _Config) -> str | None:
+        """Where vectors of the class names are to come from (see `models.label_text`), or None if it needs none."""
+        return None
+
+    @classmethod
+    def head(cls, config: _Config, prior: Prior) -> HeadSpec:
         """The head this method puts on the backbone; plain average pooling unless overridden."""
         return HeadSpec(kind="pooled")
+
+    @property
+    def class_axes(self) -> dict[str, tuple[int, ...]]:
+        """For each parameter or buffer that has classes along some axes, which axes; those of the tagger included."""
+        return {f"tagger.{name}": axes for name, axes in self.tagger.class_axes.items()}
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -91,3 +116,15 @@ class Method(nn.Module, Generic[_Config]):
     def scores(self, pictures: Tensor) -> Logits:
         """Logits by which pictures are tagged at test time."""
         return self.tagger(pictures).logits  # type: ignore[no-any-return]
+
+    def refresh_due(self, clock: Clock) -> bool:
+        """Whether `refresh` is to be called before this step."""
+        return False
+
+    def refresh(self, clock: Clock, images: Callable[[], Iterator[Seen]]) -> None:
+        """Bring pseudo-labels, prototypes or dictionaries up to date; what is kept belongs in buffers.
+
+        Args:
+            clock: where training stands.
+            images: starts a pass over all training images, in order, a batch at a time.
+        """

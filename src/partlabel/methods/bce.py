@@ -11,6 +11,7 @@ from partlabel.losses.bce import bce_cells
 from partlabel.losses.normalization import Normalization, normalize
 from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
 from partlabel.methods.distributed import per_process_total
+from partlabel.methods.prior import Prior
 from partlabel.models.backbone import Pool
 from partlabel.models.heads import HeadSpec
 
@@ -35,7 +36,7 @@ class KnownBCE(Method[KnownBCEConfig]):
     batch_global = ("number of known cells",)
 
     @classmethod
-    def head(cls, config: KnownBCEConfig) -> HeadSpec:
+    def head(cls, config: KnownBCEConfig, prior: Prior) -> HeadSpec:
         """A pooled head."""
         return HeadSpec(kind="pooled", settings={"pool": config.pool})
 

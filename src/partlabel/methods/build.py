@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from partlabel.errors import UsageError
 from partlabel.methods.base import Method, MethodConfig
 from partlabel.methods.catalogue import entry
+from partlabel.methods.prior import Prior
 from partlabel.models.backbone import Backbone
 from partlabel.models.tagger import Tagger
 
@@ -39,8 +40,8 @@ def method_config(name: str, settings: Mapping[str, Any]) -> MethodConfig:
         raise UsageError(f"method {name}: {where}: {first['msg'].lower()}; its settings are {known}") from error
 
 
-def build_method(name: str, settings: Mapping[str, Any], backbone: Backbone, classes: tuple[str, ...]) -> Method[Any]:
-    """A method ready to train.
+def build_method(name: str, settings: Mapping[str, Any], backbone: Backbone, prior: Prior) -> Method[Any]:
+    """A method ready to train on the classes of the prior's table.
 
     Raises:
         UsageError: unknown method or setting, or a frozen backbone where the method must change it.
@@ -48,4 +49,5 @@ def build_method(name: str, settings: Mapping[str, Any], backbone: Backbone, cla
     kind, config = method_class(name), method_config(name, settings)
     if kind.needs_backbone and backbone.freeze:
         raise UsageError(f"method {name} changes or differentiates the whole backbone; train it without --freeze")
-    return kind(Tagger(backbone, kind.head(config), classes), config)
+    tagger = Tagger(backbone, kind.head(config, prior), prior.labels.classes)
+    return kind(tagger, config, prior)

@@ -27,6 +27,7 @@ from partlabel.losses.normalization import Normalization, normalize
 from partlabel.losses.pseudo_labels import confident_pseudo_labels
 from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
 from partlabel.methods.distributed import per_process_total
+from partlabel.methods.prior import Prior
 from partlabel.models.heads import HeadSpec
 
 
@@ -57,10 +58,9 @@ class Saliency(Method[SaliencyConfig]):
     Config = SaliencyConfig
     learns_from_unknown = True
     batch_global = ("number of known cells", "number of pseudo-labels")
-    class_axis = ("tagger.head.classifier.weight", "tagger.head.classifier.bias")
 
     @classmethod
-    def head(cls, config: SaliencyConfig) -> HeadSpec:
+    def head(cls, config: SaliencyConfig, prior: Prior) -> HeadSpec:
         """Class maps; without saliency, alpha = 0 leaves plain average pooling."""
         return HeadSpec(kind="saliency", settings={"alpha": config.alpha if config.saliency else 0.0, "k": config.k})
 

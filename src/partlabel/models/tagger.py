@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from partlabel.models.backbone import Backbone
-from partlabel.models.heads import HeadOutput, HeadSpec, Maps, PooledHead, build_head
+from partlabel.models.heads import HeadOutput, HeadSpec, Maps, build_head
 
 
 class Tagger(nn.Module):
@@ -24,10 +24,15 @@ class Tagger(nn.Module):
         self.head = build_head(head, backbone.num_features, len(classes))
         self.takes_trunk_output = False
 
+    @property
+    def class_axes(self) -> dict[str, tuple[int, ...]]:
+        """For each parameter or buffer that has classes along some axes, which axes."""
+        return {f"head.{name}": axes for name, axes in self.head.class_axes.items()}
+
     def use_trunk_output(self) -> None:
         """From now on take what `backbone.trunk` returns, which may be cached, in place of pictures."""
         self.takes_trunk_output = True
-        if isinstance(self.head, PooledHead) and self.backbone.freeze and not self.backbone.train_last:
+        if self.backbone.freeze and not self.backbone.train_last:
             self.backbone.trunk_pool = self.head.pool
 
     def forward(self, view: Tensor) -> HeadOutput:

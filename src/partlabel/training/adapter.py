@@ -5,23 +5,23 @@ at each step which epoch it is in.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import lightning
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from partlabel.errors import NotFiniteError
 from partlabel.labels import LabelTable
-from partlabel.methods.base import Clock, Method
+from partlabel.methods.base import Clock, Method, Seen
 from partlabel.models.tagger import Tagger
+from partlabel.training.data import Source
 from partlabel.training.ema import MovingAverage
 from partlabel.training.order import TrainingOrder
+from partlabel.training.scoring import seen
 from partlabel.training.settings import TrainSettings
-
-Collate = Callable[[list[Any]], Any]
 
 
 class Adapter(lightning.LightningModule):
@@ -30,23 +30,18 @@ class Adapter(lightning.LightningModule):
     Args:
         method: what to train.
         labels: the training table; row numbers are the dataset's indices.
-        dataset: gives `{"views": {name: tensor}, "index": int}` for an (epoch, index).
+        training: gives `{"views": {name: tensor}, "index": int}` for an (epoch, index).
+        scoring: gives the plain view of the same pictures.
         settings: how to train.
-        collate: how to make a batch of items; torch's own by default.
     """
 
     def __init__(
-        self,
-        method: Method[Any],
-        labels: LabelTable,
-        dataset: Dataset[Any],
-        settings: TrainSettings,
-        collate: Collate | None = None,
+        self, method: Method[Any], labels: LabelTable, training: Source, scoring: Source, settings: TrainSettings
     ) -> None:
         super().__init__()
         self.method = method
         self.average = MovingAverage(method.tagger, settings.ema) if settings.ema else None
-        self.labels, self.dataset, self.settings, self.collate = labels, dataset, settings, collate
+        self.labels, self.training_source, self.scoring_source, self.settings = labels, training, scoring, settings
         self.sums: dict[str, float] = {}
         self.after_step: Callable[[int], None] = lambda step: None
         self._stepped = 0
@@ -64,8 +59,9 @@ class Adapter(lightning.LightningModule):
         done = self.trainer.fit_loop.epoch_loop.batch_progress.state_dict()["total"]["processed"]
         workers = self.settings.workers
         return DataLoader(
-            self.dataset, batch_sampler=self.order(done), num_workers=workers, collate_fn=self.collate,
-            persistent_workers=False, pin_memory=torch.cuda.is_available() and workers > 0,
+            self.training_source.dataset, batch_sampler=self.order(done), num_workers=workers,
+            collate_fn=self.training_source.collate, persistent_workers=False,
+            pin_memory=torch.cuda.is_available() and workers > 0,
         )  # fmt: skip
 
     def clock(self, step: int) -> Clock:
@@ -74,8 +70,16 @@ class Adapter(lightning.LightningModule):
         return Clock(step // order.steps_per_epoch, step, self.settings.epochs, len(order))
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Make the draws of a step (dropout, mixing) depend on (seed, step, process) alone."""
+        """Refresh what the method keeps; make the draws of a step (dropout, mixing) depend on (seed, step, process) alone."""
+        clock = self.clock(batch_idx)
+        if self.method.refresh_due(clock):
+            self.method.refresh(clock, self._seen)
         torch.manual_seed((self.settings.seed * 1_000_003 + batch_idx) * 1_009 + self.global_rank)
+
+    def _seen(self) -> Iterator[Seen]:
+        return seen(
+            self.method.tagger, self.scoring_source, len(self.labels), device=self.device, workers=self.settings.workers
+        )
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
         """Total loss of a batch; refuses one that is not finite."""

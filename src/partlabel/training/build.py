@@ -9,6 +9,7 @@ import torch
 from partlabel.errors import UsageError
 from partlabel.methods.base import Method
 from partlabel.methods.build import build_method
+from partlabel.methods.prior import Prior
 from partlabel.models.backbone import Backbone, create_backbone
 from partlabel.progress import Reporter
 from partlabel.training.data import Source, map_source, picture_source, view_settings
@@ -23,7 +24,7 @@ def compute_device(settings: TrainSettings) -> torch.device:
     return torch.device("cpu")
 
 
-def build(settings: TrainSettings, classes: tuple[str, ...]) -> Method[Any]:
+def build(settings: TrainSettings, prior: Prior) -> Method[Any]:
     """A method on its backbone, its new weights drawn from the seed alone.
 
     Raises:
@@ -34,7 +35,7 @@ def build(settings: TrainSettings, classes: tuple[str, ...]) -> Method[Any]:
         settings.backbone, pretrained=settings.pretrained, size=settings.size, freeze=settings.freeze,
         train_last=settings.train_last, model_args=settings.backbone_args,
     )  # fmt: skip
-    method = build_method(settings.method, settings.method_settings, backbone, classes)
+    method = build_method(settings.method, settings.method_settings, backbone, prior)
     if settings.accumulate > 1 and method.batch_global:
         raise UsageError(
             f"method {settings.method} takes its {' and '.join(method.batch_global)} over the whole batch, which "

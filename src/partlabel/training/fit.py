@@ -64,7 +64,7 @@ def fit(run: RunFolder, phase: Phase, method: Method[Any], settings: TrainSettin
         Interrupted: Ctrl-C or SIGTERM; the run can be resumed.
         NotFiniteError: a loss or gradient is not finite.
     """
-    adapter = Adapter(method, phase.table, phase.training.dataset, settings, phase.training.collate)
+    adapter = Adapter(method, phase.table, phase.training, phase.scoring, settings)
     last = run.checkpoint(phase.name)
     with (
         warnings.catch_warnings(),

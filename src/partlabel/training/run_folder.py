@@ -4,6 +4,7 @@ config.json        the settings as used            log.csv           one line an
 run.json           versions, inputs, how it ended  checkpoints/      last.ckpt, best.ckpt of each phase
 labels.parquet     the labels as trained on        model/            the bundle to ship
 held_out.parquet   held-out cells, their logits    report.html       to look at
+label_vectors.npy  vectors of the class names, if the method uses them
 """
 
 import csv
@@ -42,8 +43,9 @@ class RunFolder:
 
     @classmethod
     def create(
-        cls, path: Path | str, settings: TrainSettings, inputs: Mapping[str, Any], table: LabelTable, **facts: Any
-    ) -> "RunFolder":
+        cls, path: Path | str, settings: TrainSettings, inputs: Mapping[str, Any], table: LabelTable,
+        label_vectors: NDArray[np.float32] | None = None, **facts: Any,
+    ) -> "RunFolder":  # fmt: skip
         """Start a run in a new or empty folder; the other processes of a training open the one that the first started.
 
         Raises:
@@ -57,6 +59,9 @@ class RunFolder:
         with storage_errors(run.path):
             run.path.mkdir(parents=True, exist_ok=True)
         write_table(table, run.labels_path)
+        if label_vectors is not None:
+            with atomic_path(run.path / "label_vectors.npy") as temporary, open(temporary, "wb") as stream:
+                np.save(stream, label_vectors, allow_pickle=False)
         write_json(run.path / "config.json", settings.model_dump(mode="json"))
         run.update(status="training", versions=versions(), inputs=dict(inputs), **facts)
         return run
@@ -122,6 +127,11 @@ class RunFolder:
     def labels(self) -> LabelTable:
         """The labels as trained on."""
         return read_table(self.labels_path).table
+
+    def label_vectors(self) -> NDArray[np.float32] | None:
+        """Vectors `[C, d_t]` of the class names, if the method uses any that are not learned."""
+        path = self.path / "label_vectors.npy"
+        return np.load(path, allow_pickle=False) if path.is_file() else None
 
     def write_held_out(self, cells: Cells, logits: NDArray[np.float32], table: LabelTable) -> None:
         """Keep the held-out cells with the logits of the model that never saw them."""

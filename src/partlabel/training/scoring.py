@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
+from partlabel.methods.base import Seen
 from partlabel.models.tagger import Tagger
 from partlabel.progress import Tick
 from partlabel.training.data import Source
@@ -27,7 +28,7 @@ def score_blocks(
     tick: Tick = lambda done, total: None,
 ) -> Iterator[Block]:
     """Logits of the plain view of each picture, in order, a batch at a time. The tagger's mode is restored in the end."""
-    batches = [[(0, i) for i in range(start, min(start + batch_size, pictures))] for start in range(0, pictures, batch_size)]
+    batches = _in_order(pictures, batch_size)
     loader = DataLoader(source.dataset, batch_sampler=batches, num_workers=workers, collate_fn=source.collate)
     was_training, done = tagger.training, 0
     tagger.eval()
@@ -41,9 +42,33 @@ def score_blocks(
         tagger.train(was_training)
 
 
+@torch.no_grad()
+def seen(
+    tagger: Tagger, source: Source, pictures: int, *, device: torch.device | str, batch_size: int = 64, workers: int = 0
+) -> Iterator[Seen]:
+    """What a network makes of the plain view of each picture, in order; the tensors are on its device."""
+    loader = DataLoader(
+        source.dataset, batch_sampler=_in_order(pictures, batch_size), num_workers=workers, collate_fn=source.collate
+    )
+    was_training = tagger.training
+    tagger.eval()
+    try:
+        for batch in loader:
+            features = tagger.features(batch["views"]["plain"].to(device))
+            logits = tagger.head(features).logits.float()
+            yield Seen(batch["index"].to(device), features.mean((2, 3)).float(), logits)
+    finally:
+        tagger.train(was_training)
+
+
 def score(tagger: Tagger, source: Source, pictures: int, **how: object) -> NDArray[np.float32]:
     """Logits, float32 `[pictures, C]`, of the plain view of each picture, in order; arguments as in `score_blocks`."""
     logits = np.empty((pictures, len(tagger.classes)), np.float32)
     for rows, block in score_blocks(tagger, source, pictures, **how):  # type: ignore[arg-type]
         logits[rows] = block
     return logits
+
+
+def _in_order(pictures: int, batch_size: int) -> list[list[tuple[int, int]]]:
+    """Batches of (epoch, index)."""
+    return [[(0, i) for i in range(start, min(start + batch_size, pictures))] for start in range(0, pictures, batch_size)]

@@ -1,0 +1,24 @@
+"""Heads by kind, and how to build one."""
+
+from partlabel.errors import UsageError
+from partlabel.models.heads.base import Head, HeadOutput, HeadSpec, Logits, Maps
+from partlabel.models.heads.pooled import PooledHead
+from partlabel.models.heads.saliency import SaliencyHead
+
+__all__ = ["HEADS", "Head", "HeadOutput", "HeadSpec", "Logits", "Maps", "build_head"]
+
+HEADS: dict[str, type[Head]] = {"pooled": PooledHead, "saliency": SaliencyHead}
+
+
+def build_head(spec: HeadSpec, features: int, classes: int) -> Head:
+    """Build a head from its spec.
+
+    Raises:
+        UsageError: unknown kind or setting.
+    """
+    if spec.kind not in HEADS:
+        raise UsageError(f"no head {spec.kind!r}; heads are {', '.join(HEADS)}")
+    try:
+        return HEADS[spec.kind](features, classes, **spec.settings)
+    except TypeError as error:
+        raise UsageError(f"head {spec.kind!r} does not take these settings: {error}") from error

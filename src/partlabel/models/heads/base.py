@@ -1,0 +1,57 @@
+"""What a head is: feature maps to logits, and to class maps where a picture is to be explained."""
+
+from typing import Any, NamedTuple
+
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from partlabel.models.backbone import Pool
+
+Maps = Float[Tensor, "batch classes h w"]
+Logits = Float[Tensor, "batch classes"]
+
+
+class HeadSpec(BaseModel):
+    """Kind of head, a key of `HEADS`, and its settings: enough to build it again from a bundle."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: str = "pooled"
+    settings: dict[str, Any] = {}
+
+
+class HeadOutput(NamedTuple):
+    """Logits `[B, C]`, by which the picture is tagged, and named further tensors that an objective may want."""
+
+    logits: Logits
+    extra: dict[str, Tensor]
+
+
+class Head(nn.Module):
+    """Base of all heads: built as `Kind(features, classes, **settings)`, from the channels d of the maps and the number C.
+
+    What a head must know beside its settings (label vectors, a label graph) are buffers of the right shape, filled by the
+    method before training; so they travel in the bundle.
+
+    Attributes:
+        pool: the pooling that `forward` begins with and can find done already; None where it needs the places.
+    """
+
+    pool: Pool | None = None
+
+    @property
+    def class_axes(self) -> dict[str, tuple[int, ...]]:
+        """For each parameter or buffer that has classes along some axes, which axes.
+
+        So classes can be permuted, and taken over from another run.
+        """
+        raise NotImplementedError
+
+    def forward(self, maps: Float[Tensor, "batch features h w"]) -> HeadOutput:
+        """Logits of feature maps."""
+        raise NotImplementedError
+
+    def class_maps(self, maps: Float[Tensor, "batch features h w"]) -> Maps:
+        """How much each place speaks for each class."""
+        raise NotImplementedError
