@@ -15,10 +15,11 @@ from partlabel.labels import LabelTable
 from partlabel.methods.prior import Prior
 from partlabel.models.bundle import load_bundle
 from partlabel.progress import SILENT
+from partlabel.report.plots import map_plot
 from partlabel.training import data
 from partlabel.training.build import build, sources
-from partlabel.training.fit import Phase, held_out_logits, held_out_map
-from partlabel.training.holdout import hold_out
+from partlabel.training.fit import Phase, cell_logits, map_of_cells
+from partlabel.training.holdout import hold_out, with_contrast
 from partlabel.training.scoring import score
 from partlabel.training.settings import TrainSettings
 
@@ -67,16 +68,44 @@ def test_held_out_cells_are_scored_and_judged_as_the_whole_table_would_be(
     training, scoring = sources(settings, method.tagger.backbone, ("weak",), partial_labels.images, color_pictures[0], SILENT)
     split = hold_out(partial_labels, 0.4, 0)
     cells = split.held_out
-    logits = held_out_logits(method.tagger, Phase("selection", split.training, cells, training, scoring), batch_size=5)
+    phase = Phase("selection", split.training, cells, cells, training, scoring)
+    logits = cell_logits(method.tagger, phase, cells, batch_size=5)
     every = score(method.tagger, scoring, len(partial_labels), batch_size=5)
     np.testing.assert_array_equal(logits, every[cells.image_index, cells.class_index])
 
     states = np.zeros((len(partial_labels), 4), np.int8)  # the last class has no cell
     states[cells.image_index, cells.class_index] = cells.states
     values = average_precision(np.pad(every, ((0, 0), (0, 1))), states, "raw")
-    assert held_out_map(logits, cells, 4) == (pytest.approx(np.nanmean(values)), int((~np.isnan(values)).sum()))
+    assert map_of_cells(logits, cells, 4) == (pytest.approx(np.nanmean(values)), int((~np.isnan(values)).sum()))
     nothing = hold_out(partial_labels, 0, 0).held_out
-    assert np.isnan(held_out_map(np.zeros(0, np.float32), nothing, 4)[0])
+    assert np.isnan(map_of_cells(np.zeros(0, np.float32), nothing, 4)[0])
+
+
+def test_present_cells_alone_are_ranked_among_unknown_ones(color_pictures: tuple[Path, LabelTable], tmp_path: Path) -> None:
+    root, table = color_pictures
+    only_present = LabelTable.from_dense(table.images, table.classes, np.maximum(table.dense(), 0))
+    cells = hold_out(only_present, 0.3, 0).held_out
+    ranked = with_contrast(cells, only_present, 0)
+    states = np.full(table.shape, 2, np.int8)
+    states[ranked.image_index, ranked.class_index] = ranked.states
+    assert (states[cells.image_index, cells.class_index] == 1).all()
+    assert ((states == 0) == (only_present.dense() == 0)).all()
+    assert (states == 1).sum() == cells.states.size
+
+    scores = np.random.default_rng(0).normal(size=table.shape).astype(np.float32)
+    value, classes = map_of_cells(scores[ranked.image_index, ranked.class_index], ranked, 3)
+    judged = np.where(states == 1, 1, np.where(states == 0, -1, 0)).astype(np.int8)
+    assert value == pytest.approx(np.nanmean(average_precision(scores, judged, "raw")))
+    assert classes == 3
+
+    settings = {**TINY, "epochs": 2, "method": "assume_negative", "holdout": 0.3, "select": "best"}
+    run = partlabel.train(only_present, images=root, out=tmp_path / "run", find_lr=(1e-3, 1e-4), **settings)
+    assert run.info["held_out"]["mAP"] is None
+    assert run.info["held_out"]["mAP_among_unknown"] > 0
+    assert {"held_out_mAP_among_unknown"} == {name for name in run.log()[-1] if "mAP" in name}
+    plot = map_plot(run.log())
+    assert plot is not None
+    assert "among unknown" in plot.alt
 
 
 def test_a_learning_rate_that_diverges_is_out(color_pictures: tuple[Path, LabelTable], tmp_path: Path) -> None:

@@ -21,15 +21,17 @@ from partlabel.methods.base import Method
 from partlabel.methods.build import method_class, method_config
 from partlabel.methods.catalogue import check_fit
 from partlabel.methods.prior import Prior
+from partlabel.models.backbone import plain_name
 from partlabel.models.bundle import BundleInfo, load_bundle, save_bundle
 from partlabel.models.label_text import label_vectors
+from partlabel.models.lora import merge_lora
 from partlabel.models.tagger import Tagger
 from partlabel.progress import SILENT, Reporter
 from partlabel.recovery.calibrate import fit_calibration
 from partlabel.report import write_report
 from partlabel.training.build import build, compute_device, sources
-from partlabel.training.fit import Phase, fit, held_out_logits, held_out_map
-from partlabel.training.holdout import hold_out
+from partlabel.training.fit import Phase, cell_logits, fit, map_of_cells
+from partlabel.training.holdout import hold_out, with_contrast
 from partlabel.training.processes import process_rank
 from partlabel.training.run_folder import RunFolder
 from partlabel.training.settings import TrainSettings, make_settings
@@ -150,8 +152,8 @@ def _all_phases(run: RunFolder, labels: LabelTable, root: Path, report: bool, re
     if settings.refit:
         reporter.say("training once more on all known cells")
         nothing = hold_out(labels, 0, settings.seed).held_out
-        method, phase = _prepare(run, "refit", labels, nothing, root, reporter)
-        tagger = fit(run, phase, method, settings, reporter)
+        method, phase = _prepare(run, "refit", labels, nothing, nothing, root, reporter)
+        tagger = merge_lora(fit(run, phase, method, settings, reporter))
     save_bundle(run.model, tagger, _bundle_info(run, tagger))
     run.update(status="done")
     if report:
@@ -163,28 +165,33 @@ def _selection_phase(run: RunFolder, labels: LabelTable, root: Path, reporter: R
     """Train without the held-out cells, then keep those cells with their logits."""
     settings = run.settings
     split = hold_out(labels, settings.holdout, settings.seed)
-    method, phase = _prepare(run, "selection", split.training, split.held_out, root, reporter)
-    tagger = fit(run, phase, method, settings, reporter)
-    if split.held_out.states.size and not process_rank():
+    cells, signs = split.held_out, _signs(split.held_out)
+    ranked = with_contrast(cells, labels, settings.seed) if signs["present"] and not signs["absent"] else cells
+    method, phase = _prepare(run, "selection", split.training, cells, ranked, root, reporter)
+    tagger = merge_lora(fit(run, phase, method, settings, reporter))
+    if cells.states.size and not process_rank():
         device = compute_device(settings)
         with reporter.track("scoring held-out cells") as tick:
-            logits = held_out_logits(tagger.to(device), phase, device=device, workers=settings.workers, tick=tick)
+            scoring = {"device": device, "workers": settings.workers}
+            logits = cell_logits(tagger.to(device), phase, cells, **scoring, tick=tick)
+            chosen_by = logits if ranked is cells else cell_logits(tagger, phase, ranked, **scoring)
         tagger.cpu()
-        value, classes = held_out_map(logits, split.held_out, len(labels.classes))
-        run.write_held_out(split.held_out, logits, labels)
-        run.update(held_out={"mAP": None if np.isnan(value) else value, "classes": classes, **_signs(split.held_out)})
+        value, classes = map_of_cells(chosen_by, ranked, len(labels.classes))
+        run.write_held_out(cells, logits, labels)
+        name = phase.measure.removeprefix("held_out_")
+        run.update(held_out={"mAP": None, name: None if np.isnan(value) else value, "classes": classes, **signs})
     return tagger
 
 
 def _prepare(
-    run: RunFolder, name: str, table: LabelTable, held_out: Cells, root: Path, reporter: Reporter
+    run: RunFolder, name: str, table: LabelTable, held_out: Cells, ranked: Cells, root: Path, reporter: Reporter
 ) -> tuple[Method[Any], Phase]:
     settings = run.settings
     vectors = run.label_vectors()
     prior = Prior(table, None if vectors is None else torch.from_numpy(vectors))
     method = _start(settings, prior, run.info["inputs"].get("init"), reporter)
     training, scoring = sources(settings, method.tagger.backbone, method.views, table.images, root, reporter)
-    return method, Phase(name, table, held_out, training, scoring)
+    return method, Phase(name, table, held_out, ranked, training, scoring)
 
 
 def _start(settings: TrainSettings, prior: Prior, init: Path | str | None, reporter: Reporter) -> Method[Any]:
@@ -252,12 +259,12 @@ def _search_learning_rate(run: RunFolder, labels: LabelTable, root: Path, report
             except NotFiniteError as error:
                 reporter.say(f"learning rate {rate:g} is out: {error}")
                 trial.update(held_out={"mAP": None})
-        found[rate] = trial.info.get("held_out", {}).get("mAP")
+        judged = trial.info.get("held_out", {})
+        found[rate] = judged["mAP"] if judged.get("mAP") is not None else judged.get("mAP_among_unknown")
     scored = {rate: value for rate, value in found.items() if value is not None}
     if not scored:
         raise LabelError(
-            "no learning rate can be chosen, because every training diverged or the held-out cells have no class with both "
-            "signs; set --lr"
+            "no learning rate can be chosen, because every training diverged or no class has held-out cells to rank; set --lr"
         )
     best = max(scored, key=lambda rate: scored[rate])
     reporter.say(
@@ -308,7 +315,9 @@ def _usable_pictures(labels: LabelTable, root: Path, broken: str, reporter: Repo
 def _take_weights(method: Method[Any], run: Path, reporter: Reporter) -> None:
     """Weights of an earlier run wherever name and shape agree; class rows follow the class names."""
     other, info = load_bundle(RunFolder.open(run).model)
-    theirs, mine = other.state_dict(), method.tagger.state_dict()
+    mine = method.tagger.state_dict()
+    name_here = {plain_name(name): name for name in mine}
+    theirs = {name_here.get(plain_name(name), name): value for name, value in other.state_dict().items()}
     by_class = {name for name, axes in method.tagger.class_axes.items() if axes == (0,)}
     graphs = method.tagger.class_axes.keys() - by_class  # counted from the labels at hand
     column = {name: number for number, name in enumerate(info.classes)}

@@ -65,9 +65,11 @@ def loss_plot(log: Sequence[dict[str, str]]) -> Plot | None:
 
 
 def map_plot(log: Sequence[dict[str, str]]) -> Plot | None:
-    """The mAP of the held-out cells by epoch; None if it was never looked at."""
-    curves = _curves(log, ["held_out_mAP"], scale=100)
-    return _epoch_plot(curves, "held-out mAP, %", ("highest", max)) if curves else None
+    """The mAP of the held-out cells by epoch, among unknown ones where no absent cell is known; None if never looked at."""
+    for name, title in (("held_out_mAP", "held-out mAP, %"), ("held_out_mAP_among_unknown", "held-out mAP among unknown, %")):
+        if curves := _curves(log, [name], scale=100):
+            return _epoch_plot(curves, title, ("highest", max))
+    return None
 
 
 def reliability_plot(lines: Sequence[Bins]) -> Plot:

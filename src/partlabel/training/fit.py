@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from partlabel.errors import Interrupted, MissingDependencyError, UsageError
 from partlabel.evaluation.average_precision import average_precision
 from partlabel.evaluation.cells import mean_over
-from partlabel.labels import Cells, LabelTable
+from partlabel.labels import Cells, LabelTable, State
 from partlabel.methods.base import Method
 from partlabel.models.tagger import Tagger
 from partlabel.progress import Reporter, Tick
@@ -43,6 +43,7 @@ class Phase:
         name: "selection" (held-out cells are hidden) or "refit" (all known cells).
         table: the labels to train on.
         held_out: cells to judge by; empty in "refit".
+        ranked: cells by which to choose a model: the held-out ones, with unknown ones where they have but one sign.
         training: source of the method's views.
         scoring: source of the plain view.
     """
@@ -50,8 +51,14 @@ class Phase:
     name: str
     table: LabelTable
     held_out: Cells
+    ranked: Cells
     training: Source
     scoring: Source
+
+    @property
+    def measure(self) -> str:
+        """What the model is chosen by: a column of log.csv."""
+        return "held_out_mAP" if self.ranked is self.held_out else "held_out_mAP_among_unknown"
 
 
 def fit(run: RunFolder, phase: Phase, method: Method[Any], settings: TrainSettings, reporter: Reporter) -> Tagger:
@@ -87,9 +94,8 @@ def fit(run: RunFolder, phase: Phase, method: Method[Any], settings: TrainSettin
     return tagger.eval()
 
 
-def held_out_logits(tagger: Tagger, phase: Phase, **scoring: Any) -> NDArray[np.float32]:
-    """Logits of the phase's held-out cells, float32 `[K]`."""
-    cells = phase.held_out
+def cell_logits(tagger: Tagger, phase: Phase, cells: Cells, **scoring: Any) -> NDArray[np.float32]:
+    """Logits of single cells, float32 `[K]`."""
     logits = np.empty(cells.states.size, np.float32)
     for rows, block in score_blocks(tagger, phase.scoring, len(phase.table), **scoring):
         first, end = np.searchsorted(cells.image_index, (rows[0], rows[-1] + 1))
@@ -97,11 +103,16 @@ def held_out_logits(tagger: Tagger, phase: Phase, **scoring: Any) -> NDArray[np.
     return logits
 
 
-def held_out_map(logits: NDArray[np.float32], cells: Cells, classes: int) -> tuple[float, int]:
-    """MAP (raw) over the classes that have a held-out cell of each sign, and how many they are; NaN if none has."""
+def map_of_cells(logits: NDArray[np.float32], cells: Cells, classes: int) -> tuple[float, int]:
+    """MAP (raw) over the classes that have both sides among these cells, and how many they are; NaN if none has.
+
+    Present cells are ranked among absent ones; where no absent cell is given, among the unknown ones (see `with_contrast`).
+    """
+    other = State.ABSENT if (cells.states == State.ABSENT).any() else State.UNKNOWN
+    sides = np.where(cells.states == State.PRESENT, 1, np.where(cells.states == other, -1, 0)).astype(np.int8)
     ends = np.cumsum(np.bincount(cells.class_index, minlength=classes))
     of_class = np.split(np.argsort(cells.class_index, kind="stable"), ends[:-1])
-    values = np.asarray([average_precision(logits[mine, None], cells.states[mine, None], "raw")[0] for mine in of_class])
+    values = np.asarray([average_precision(logits[mine, None], sides[mine, None], "raw")[0] for mine in of_class])
     scored = ~np.isnan(values)
     return (mean_over(values, scored), int(scored.sum())) if scored.any() else (float("nan"), 0)
 
@@ -134,6 +145,7 @@ class _Watch:
         self.run, self.phase, self.settings, self.adapter, self.trainer = run, phase, settings, adapter, trainer
         self.reporter, self.tick, self.interrupted = reporter, tick, interrupted
         self.started = time.monotonic()
+        self.measure = phase.measure
 
     def after_step(self, done: int) -> None:
         """Called with the number of steps done."""
@@ -165,9 +177,10 @@ class _Watch:
         text = f"epoch {epoch}/{self.settings.epochs}: loss {row['loss']:.4f}"
         if due and self.phase.held_out.states.size and self.trainer.is_global_zero:
             value, classes = self._judge(epoch)
-            row["held_out_mAP"], row["held_out_classes"] = value, classes
+            row[self.measure], row["held_out_classes"] = value, classes
             if classes:
-                text += f", held-out mAP {100 * value:.2f} ({classes} classes, {self.phase.held_out.states.size} cells)"
+                among = " among unknown cells" if self.phase.ranked is not self.phase.held_out else ""
+                text += f", held-out mAP{among} {100 * value:.2f} ({classes} classes, {self.phase.held_out.states.size} cells)"
         if self.trainer.is_global_zero:
             self.run.append_log(row)
             self.reporter.say(text)
@@ -177,17 +190,17 @@ class _Watch:
     def _judge(self, epoch: int) -> tuple[float, int]:
         tagger = self.adapter.tagger
         device = next(tagger.parameters()).device
-        logits = held_out_logits(tagger, self.phase, device=device, workers=self.settings.workers)
-        value, classes = held_out_map(logits, self.phase.held_out, len(tagger.classes))
+        logits = cell_logits(tagger, self.phase, self.phase.ranked, device=device, workers=self.settings.workers)
+        value, classes = map_of_cells(logits, self.phase.ranked, len(tagger.classes))
         best = self.run.checkpoint(self.phase.name, "best")
         if self.settings.select == "best" and not np.isnan(value):
             earlier = [
-                float(row["held_out_mAP"])
+                float(row[self.measure])
                 for row in self.run.log()
-                if row["phase"] == self.phase.name and int(row["epoch"]) < epoch and row.get("held_out_mAP")
+                if row["phase"] == self.phase.name and int(row["epoch"]) < epoch and row.get(self.measure)
             ]
             if not earlier or value > max(earlier):
-                save_state({"tagger": tagger.state_dict(), "epoch": epoch, "held_out_mAP": value}, best)
+                save_state({"tagger": tagger.state_dict(), "epoch": epoch, self.measure: value}, best)
         return value, classes
 
 
