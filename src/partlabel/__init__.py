@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from partlabel.api.bench import bench
     from partlabel.api.demo import demo
     from partlabel.api.evaluate import evaluate, evaluate_scores
+    from partlabel.api.explain import explain
     from partlabel.api.hide import hide
     from partlabel.api.look import look
     from partlabel.api.predict import predict
@@ -28,6 +29,7 @@ _HOMES = {
     "demo": "api.demo",
     "evaluate": "api.evaluate",
     "evaluate_scores": "api.evaluate",
+    "explain": "api.explain",
     "hide": "api.hide",
     "look": "api.look",
     "predict": "api.predict",
@@ -53,6 +55,7 @@ __all__ = [
     "demo",
     "evaluate",
     "evaluate_scores",
+    "explain",
     "hide",
     "look",
     "predict",

@@ -171,7 +171,9 @@ def test_config_file_and_command_line_say_the_same(
     assert weights[0] == weights[1]
 
 
-@pytest.mark.parametrize("verb", ["demo", "look", "hide", "train", "evaluate", "recover", "predict", "methods", "bench"])
+@pytest.mark.parametrize(
+    "verb", ["demo", "look", "hide", "train", "evaluate", "recover", "predict", "explain", "methods", "bench"]
+)
 def test_every_verb_explains_itself(verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["partlabel", verb, "--help"])
     with pytest.raises(SystemExit):

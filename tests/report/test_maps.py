@@ -11,6 +11,7 @@ from partlabel.images.views import build_view
 from partlabel.labels import LabelTable
 from partlabel.models.bundle import load_bundle
 from partlabel.report.maps import PICTURES, chosen_images, mapped_pictures, overlay
+from partlabel.report.marks import mark
 from partlabel.training.data import view_settings
 
 
@@ -52,14 +53,44 @@ def test_maps_of_the_highest_classes_with_their_labels(trained: Any) -> None:
         pictures = view(decode(trained.images / one.image))[None]
         with torch.no_grad():
             logits, maps = tagger(pictures).logits[0], tagger.class_maps(pictures)[0]
+        assert one.kind == "class"
+        strength, *drawn_maps = one.overlays
+        norm = torch.linalg.vector_norm(tagger.backbone(pictures)[0], dim=0).detach()
+        assert (strength.title, strength.caption) == ("backbone alone, class-free", f"map {_range(norm)}")
         order = logits.argsort(descending=True).tolist()
-        assert [drawn.class_name for drawn in one.overlays] == [labels.classes[column] for column in order]
-        for drawn, column in zip(one.overlays, order, strict=True):
+        assert [drawn.title for drawn in drawn_maps] == [labels.classes[column] for column in order]
+        for drawn, column in zip(drawn_maps, order, strict=True):
             state = {1: "present", 0: "unknown", -1: "absent"}[
                 int(labels.states_at([labels.image_positions[one.image]], [column])[0])
             ]
-            low, high = (f"{float(value):.2f}".replace("-", "−") for value in (maps[column].min(), maps[column].max()))
-            assert drawn.caption == f"{logits[column]:.4f} {column}, label {state}; map {low} to {high}"
+            assert drawn.caption == f"{logits[column]:.4f} {column}, label {state}; map {_range(maps[column])}"
+            assert drawn.mark is None
+
+
+def _range(values: torch.Tensor) -> str:
+    return " to ".join(f"{float(value):.3g}".replace("-", "−") for value in (values.min(), values.max()))
+
+
+def test_labels_are_marked_by_the_truth_at_the_threshold(trained: Any) -> None:
+    tagger, info = load_bundle(trained.run.model)
+    assert info.thresholds is not None
+    labels = trained.run.labels()
+    found = mapped_pictures(
+        tagger, info, trained.images, labels, labels.images, lambda logit, column: f"{logit!r}", trained.truth
+    )
+    kinds = set()
+    for row, one in enumerate(found):
+        for drawn in one.overlays[1:]:
+            column = labels.class_positions[drawn.title]
+            logit = float(drawn.caption.partition(",")[0])
+            expected = mark(
+                int(labels.states_at([row], [column])[0]), int(trained.truth.states_at([row], [column])[0]),
+                logit >= info.thresholds[column],
+            )  # fmt: skip
+            assert drawn.mark == expected
+            kinds.add(drawn.mark and drawn.mark.kind)
+    assert "observed" in kinds
+    assert kinds & {"right", "wrong", "missed"}
 
 
 def test_a_picture_that_cannot_be_read_has_no_maps(case: Any) -> None:

@@ -167,6 +167,12 @@ def test_recovered_labels_are_marked_by_the_truth(case: Any, full: Page) -> None
     assert "right" not in page_of(case, suggestions=case.suggestions).words("recovered")
 
 
+def test_maps_stand_beside_the_backbone_and_are_marked_by_the_truth(case: Any, full: Page) -> None:
+    assert "backbone alone, class-free" in full.words("maps")
+    assert "● observed" in full.words("maps")
+    assert "observed" not in page_of(case).words("maps")
+
+
 def test_what_is_missing_is_said(case: Any) -> None:
     page = page_of(case, images=None)
     assert "Left out: no suggestions were given" in page.words("recovered")

@@ -8,11 +8,13 @@ import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
 import torch
+from numpy.typing import NDArray
 
 from partlabel.errors import PictureError, UsageError
 from partlabel.files import atomic_path
 from partlabel.images.check import check_pictures
-from partlabel.models.bundle import load_bundle
+from partlabel.models.bundle import BundleInfo, load_bundle
+from partlabel.models.tagger import Tagger
 from partlabel.progress import SILENT, Reporter
 from partlabel.recovery.calibrate import Calibration
 from partlabel.training.data import picture_source, view_settings
@@ -50,28 +52,23 @@ def predict(
     out = None if out is None else Path(out)
     if out is not None and out.suffix not in {".csv", ".parquet"}:
         raise UsageError(f"{out}: the name must end in .csv or .parquet")
-    if broken not in {"fail", "skip"}:
-        raise UsageError(f"broken {broken!r} is not 'fail' or 'skip'")
-    folder = run.path if isinstance(run, RunFolder) else Path(run)
-    tagger, info = load_bundle(folder / "model" if (folder / "model").is_dir() else folder)
-    files = _expand(pictures)
+    tagger, info = open_model(run)
+    files = picture_files(pictures)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     top = Path.cwd().anchor
-    files = _readable(files, top, broken, reporter)
+    files = readable_pictures(files, top, broken, reporter)
     names = [str(file.absolute().relative_to(top)) for file in files]
     source = picture_source(Path(top), names, ("plain",), view_settings(info.backbone), 0)
     with reporter.track("tagging pictures") as tick:
         logits = score(tagger.to(device), source, len(files), device=device, tick=tick)
-    wide = logits.astype(np.float64)
-    probability = Calibration.from_json(info.calibration).probability(wide) if info.calibration else 1 / (1 + np.exp(-wide))
-    thresholds = np.asarray(info.thresholds) if info.thresholds else np.zeros(len(info.classes))
+    probability, predicted = judged(logits, info)
     table = pyarrow.table(
         {
             "image": np.repeat([str(file) for file in files], len(info.classes)),
             "class": np.tile(np.asarray(info.classes), len(files)),
             "probability": probability.ravel(),
             "logit": logits.ravel(),
-            "predicted": (wide >= thresholds).ravel(),
+            "predicted": predicted.ravel(),
         }
     )
     if out is not None:
@@ -79,7 +76,27 @@ def predict(
     return table
 
 
-def _expand(pictures: Sequence[Path | str]) -> list[Path]:
+def open_model(run: Path | str | RunFolder) -> tuple[Tagger, BundleInfo]:
+    """The tagger of a run, or of a bundle copied anywhere."""
+    folder = run.path if isinstance(run, RunFolder) else Path(run)
+    return load_bundle(folder / "model" if (folder / "model").is_dir() else folder)
+
+
+def judged(logits: NDArray[np.float32], info: BundleInfo) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Of logits `[N, C]` the probabilities, and which classes are predicted."""
+    wide = logits.astype(np.float64)
+    probability = Calibration.from_json(info.calibration).probability(wide) if info.calibration else 1 / (1 + np.exp(-wide))
+    thresholds = np.asarray(info.thresholds) if info.thresholds else np.zeros(len(info.classes))
+    return probability, wide >= thresholds
+
+
+def picture_files(pictures: Sequence[Path | str]) -> list[Path]:
+    """The files themselves, and the pictures below the folders.
+
+    Raises:
+        PictureError: a file or folder does not exist, or a folder holds no picture.
+        UsageError: nothing was given.
+    """
     files: list[Path] = []
     for given in map(Path, pictures):
         if given.is_dir():
@@ -96,8 +113,15 @@ def _expand(pictures: Sequence[Path | str]) -> list[Path]:
     return files
 
 
-def _readable(files: list[Path], top: str, broken: str, reporter: Reporter) -> list[Path]:
-    """The pictures that can be read, if the others are to be skipped."""
+def readable_pictures(files: list[Path], top: str, broken: str, reporter: Reporter) -> list[Path]:
+    """The pictures that can be read, if the others are to be skipped.
+
+    Raises:
+        PictureError: one cannot be read and `broken` is "fail", or none can.
+        UsageError: `broken` is neither "fail" nor "skip".
+    """
+    if broken not in {"fail", "skip"}:
+        raise UsageError(f"broken {broken!r} is not 'fail' or 'skip'")
     with reporter.track("checking pictures") as tick:
         problems = check_pictures(top, [str(file.absolute().relative_to(top)) for file in files], progress=tick)
     if not problems:

@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from partlabel.cli import bench, demo, evaluate, hide, look, methods, predict, recover, train
+from partlabel.cli import bench, demo, evaluate, explain, hide, look, methods, predict, recover, train
 from partlabel.errors import Interrupted
 
 
@@ -35,6 +35,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("recover")(recover.recover)
 app.command("predict")(predict.predict)
+app.command("explain")(explain.explain)
 app.command("methods")(methods.methods)
 app.command("bench")(bench.bench)
 

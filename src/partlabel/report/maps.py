@@ -1,4 +1,4 @@
-"""Class maps over pictures: where in a picture the model sees a class."""
+"""Maps over pictures: where in a picture the model sees a class, and where the backbone alone answers."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,33 +13,36 @@ from PIL import Image
 from partlabel.images.views import build_view
 from partlabel.labels import LabelTable, State
 from partlabel.models.bundle import BundleInfo
+from partlabel.models.explain_maps import MapKind, activation_strength, label_maps
 from partlabel.models.tagger import Tagger
-from partlabel.report.parts import number
+from partlabel.report.marks import Mark, mark
 from partlabel.report.pictures import fitted, jpeg, read_picture
 from partlabel.training.data import view_settings
 
 PICTURES = 6
 _CLASSES = 3
 _SIDE = 200
-_COLOURS = "inferno"
+COLOUR_MAP = "inferno"
 
 Map = NDArray[np.float32]
 
 
 class Overlay(NamedTuple):
-    """A class map drawn over its picture."""
+    """A map drawn over its picture; `mark` says what the label is, where a truth was given."""
 
     picture: str
-    class_name: str
+    title: str
     caption: str
+    mark: Mark | None = None
 
 
 class MappedPicture(NamedTuple):
-    """A picture and the maps of its highest classes; `picture` is None if the file cannot be shown."""
+    """A picture, the map of its backbone, then the maps of its highest classes; `picture` is None if it cannot be shown."""
 
     image: str
     picture: str | None
     overlays: list[Overlay]
+    kind: MapKind | None = None
 
 
 def chosen_images(labels: LabelTable) -> list[str]:
@@ -57,8 +60,9 @@ def mapped_pictures(
     labels: LabelTable,
     images: Sequence[str],
     probability: Callable[[float, int], str],
+    truth: LabelTable | None = None,
 ) -> list[MappedPicture]:
-    """Maps of the highest classes of each image.
+    """Maps of each image: the backbone's own, then those of its highest classes.
 
     Args:
         tagger: in eval mode, on the CPU.
@@ -67,6 +71,7 @@ def mapped_pictures(
         labels: tells which of the classes are known to be there.
         images: names of images in `labels`.
         probability: from a logit and a class to a text.
+        truth: true labels, by which the classes are marked.
     """
     view = build_view("plain", view_settings(info.backbone))
     mapped = []
@@ -77,17 +82,37 @@ def mapped_pictures(
             continue
         features = tagger.features(view(picture)[None])
         logits = tagger.head(features).logits[0].numpy()
-        maps = tagger.head.class_maps(features)[0].numpy()
+        columns = np.argsort(-logits, kind="stable")[:_CLASSES].tolist()
+        ((kind, maps),) = label_maps(tagger.head, features, columns).items()
         shown = fitted(picture, _SIDE)
         states = labels.rows([labels.image_positions[image]])[0]
-        overlays = []
-        for column in np.argsort(-logits, kind="stable")[:_CLASSES].tolist():
-            text = f"{probability(float(logits[column]), column)}, label {State(states[column]).name.lower()}"
-            low, high = float(maps[column].min()), float(maps[column].max())
-            drawn = jpeg(overlay(shown, maps[column]))
-            overlays.append(Overlay(drawn, tagger.classes[column], f"{text}; map {number(low)} to {number(high)}"))
-        mapped.append(MappedPicture(image, jpeg(shown), overlays))
+        overlays = [_drawn(shown, activation_strength(features)[0].numpy(), "backbone alone, class-free")]
+        for column, class_map in zip(columns, maps[0].numpy(), strict=True):
+            text = f"{probability(float(logits[column]), column)}, label {State(states[column]).name.lower()}; "
+            drawn = _drawn(shown, class_map, tagger.classes[column], text)
+            if truth is not None:
+                threshold = 0.0 if info.thresholds is None else info.thresholds[column]
+                true = state_by_name(truth, image, tagger.classes[column])
+                drawn = drawn._replace(mark=mark(states[column], true, bool(logits[column] >= threshold)))
+            overlays.append(drawn)
+        mapped.append(MappedPicture(image, jpeg(shown), overlays, kind))
     return mapped
+
+
+def state_by_name(table: LabelTable, image: str, class_name: str) -> int:
+    """State of a cell; unknown if the table lacks the image or the class."""
+    row, column = table.image_positions.get(image), table.class_positions.get(class_name)
+    return State.UNKNOWN if row is None or column is None else int(table.states_at([row], [column])[0])
+
+
+def _drawn(shown: Image.Image, values: Map, title: str, caption: str = "") -> Overlay:
+    return Overlay(jpeg(overlay(shown, values)), title, f"{caption}map {range_text(values)}")
+
+
+def range_text(values: Map) -> str:
+    """Lowest and highest value, with three significant digits: attention is small, logits are not."""
+    low, high = (f"{float(value):.3g}".replace("-", "\N{MINUS SIGN}") for value in (values.min(), values.max()))
+    return f"{low} to {high}"
 
 
 def overlay(picture: Image.Image, class_map: Map) -> Image.Image:
@@ -95,7 +120,7 @@ def overlay(picture: Image.Image, class_map: Map) -> Image.Image:
     low, high = class_map.min(), class_map.max()
     scaled = (class_map - low) / (high - low) if high > low else np.zeros_like(class_map)
     heat = np.clip(np.asarray(Image.fromarray(scaled).resize(picture.size, Image.Resampling.BICUBIC)), 0, 1)
-    colours = matplotlib.colormaps[_COLOURS](heat)[..., :3]
+    colours = matplotlib.colormaps[COLOUR_MAP](heat)[..., :3]
     grey = np.asarray(picture.convert("L"))[..., None] / 255
     mixed = 0.5 * grey + 0.5 * colours
     return Image.fromarray(np.rint(255 * mixed).astype(np.uint8))

@@ -48,7 +48,7 @@ def write_report(
         images: the image folder; without it the page has no pictures.
         evaluation: a test of the run, as `Evaluation.to_json` gives it.
         suggestions: what was recovered; their pictures are under `images` too.
-        truth: true labels, to mark the suggestions as right, wrong or not annotated.
+        truth: true labels, to mark the suggestions and the mapped labels as right, wrong or not annotated.
 
     Returns:
         The path of the page.
@@ -169,7 +169,9 @@ class _Page:
         images = chosen_images(self.labels)
         if not images:
             return LeftOut("no picture has a known present label")
-        return {"pictures": mapped_pictures(*self.bundle, self.root, self.labels, images, self.probability)}
+        mapped = mapped_pictures(*self.bundle, self.root, self.labels, images, self.probability, self.truth)
+        gradient = any(one.kind == "gradient" for one in mapped)
+        return {"pictures": mapped, "gradient": gradient, "marks": self.truth is not None}
 
 
 def _bundle(run: RunFolder) -> tuple[Tagger, BundleInfo] | LeftOut:

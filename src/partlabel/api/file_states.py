@@ -1,0 +1,102 @@
+"""States of picture files in label tables, whose names are relative to a folder."""
+
+import os
+import posixpath
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from partlabel.api.tables import ReadArguments, Table, open_table
+from partlabel.errors import LabelError, UsageError
+from partlabel.images.paths import image_root
+from partlabel.labels import Int8Array, LabelTable, State
+from partlabel.progress import Reporter
+from partlabel.training.run_folder import RunFolder
+
+
+class FileStates:
+    """States of picture files in a label table; files are found by their place under a folder.
+
+    Args:
+        table: the labels.
+        root: the folder that its image names are relative to.
+        classes: C class names, in the order wanted.
+    """
+
+    def __init__(self, table: LabelTable, root: Path, classes: Sequence[str]) -> None:
+        self.table, self.root = table, root
+        self.rows = {_plain(name): row for row, name in enumerate(table.images)}
+        columns = np.asarray([table.class_positions.get(name, -1) for name in classes])
+        self.shared, self.columns = columns >= 0, columns[columns >= 0]
+
+    def row(self, file: Path) -> int | None:
+        """Row of a file; None if the table lacks it."""
+        for of in (os.path.abspath, os.path.realpath):
+            found = self.rows.get(_plain(os.path.relpath(of(file), of(self.root))))
+            if found is not None:
+                return found
+        return None
+
+    def __call__(self, file: Path) -> Int8Array | None:
+        """States, int8 `[C]`, unknown where the table lacks the class; None if it lacks the picture."""
+        row = self.row(file)
+        if row is None:
+            return None
+        states = np.full(self.shared.size, State.UNKNOWN, np.int8)
+        states[self.shared] = self.table.rows([row])[0, self.columns]
+        return states
+
+
+def given_labels(
+    run: Path | str | RunFolder, table: Table | None, truth: Table | None, images: Path | str | None,
+    classes: tuple[str, ...], files: Sequence[Path], reporter: Reporter, read: ReadArguments,
+) -> tuple[FileStates | None, FileStates | None]:  # fmt: skip
+    """What training knew and what is true, as far as they are given; the run's own labels if there is no other table.
+
+    Raises:
+        UsageError: labels are given, but nothing tells which folder their names are relative to.
+        LabelError: table or truth has none of the files, or none of the classes.
+    """
+    path = run.path if isinstance(run, RunFolder) else Path(run)
+    folder = RunFolder.open(path) if (path / "run.json").is_file() else None
+    if images is not None:
+        root = image_root(images)
+    elif folder is not None:
+        root = Path(folder.info["inputs"]["images"])
+    elif table is None and truth is None:
+        return None, None
+    else:
+        raise UsageError(
+            "a model folder does not tell where its pictures were; give the folder of the label names with --images"
+        )
+    states = []
+    for given, what in ((table, "the table"), (truth, "the truth")):
+        states.append(None if given is None else FileStates(open_table(given, reporter, read)[0], root, classes))
+        if states[-1] is not None:
+            _check_covered(states[-1], what, files, reporter)
+    if table is None and folder is not None and folder.labels_path.is_file():
+        states[0] = FileStates(folder.labels(), root, classes)
+    return states[0], states[1]
+
+
+def _check_covered(states: FileStates, what: str, files: Sequence[Path], reporter: Reporter) -> None:
+    if not states.columns.size:
+        raise LabelError(f"{what} has none of the classes of the model; give labels of the same classes")
+    missing = [file for file in files if states.row(file) is None]
+    if len(missing) == len(files):
+        raise LabelError(
+            f"{what} has none of the {len(files)} pictures, first: {readable_name(missing[0])}; its names are taken as "
+            f"relative to {states.root}, give another folder with --images"
+        )
+    if missing:
+        reporter.say(f"{len(missing)} of {len(files)} pictures are not in {what}, first: {readable_name(missing[0])}")
+
+
+def readable_name(file: Path | str) -> str:
+    """A path as text that can be written, whatever bytes it holds."""
+    return os.fsencode(file).decode("utf-8", "replace")
+
+
+def _plain(name: str) -> str:
+    return posixpath.normpath(name.replace("\\", "/"))

@@ -1,0 +1,118 @@
+"""Maps that explain a picture: against analytic answers and explicit loops."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from partlabel.labels import LabelTable
+from partlabel.methods.build import build_method
+from partlabel.methods.catalogue import CATALOGUE
+from partlabel.methods.prior import Prior
+from partlabel.models.backbone import create_backbone
+from partlabel.models.explain_maps import activation_strength, gradient_maps, label_maps
+from partlabel.models.heads import Head, HeadOutput
+from partlabel.models.heads.pooled import PooledHead
+from partlabel.models.heads.saliency import SaliencyHead
+
+D, CLASSES, H, W = 5, 4, 3, 2
+
+
+@pytest.fixture
+def features() -> Tensor:
+    torch.manual_seed(0)
+    return torch.randn(2, D, H, W, dtype=torch.float64)
+
+
+class Mapless(Head):
+    """A head that cannot say where: a product of two pooled features a class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(D, CLASSES).double()
+
+    def forward(self, maps: Tensor) -> HeadOutput:
+        pooled = maps.mean((2, 3))
+        return HeadOutput(self.linear(pooled) * pooled[:, :1], {})
+
+
+def test_gradient_maps_of_an_average_pooled_linear_head(features: Tensor) -> None:
+    head = PooledHead(D, CLASSES).double().eval()
+    columns = [3, 0]
+    found = gradient_maps(head, features, columns)
+    weight = head.linear.weight.detach().numpy()
+    for image in range(2):
+        for place, column in enumerate(columns):
+            for y in range(H):
+                for x in range(W):
+                    spoken = sum(weight[column, d] * float(features[image, d, y, x]) for d in range(D))
+                    assert float(found[image, place, y, x]) == pytest.approx(max(spoken, 0) / (H * W), abs=1e-12)
+
+
+def test_gradient_maps_by_finite_differences(features: Tensor) -> None:
+    """Weights are mean gradients: of a head without class maps, and of one where only the highest places count."""
+    torch.manual_seed(1)
+    for head in (Mapless().eval(), SaliencyHead(D, CLASSES, alpha=0.5, k=2).double().eval()):
+        found = gradient_maps(head, features, [1])
+        head.requires_grad_(False)
+        step = 1e-6
+        expected = torch.zeros(2, H, W, dtype=torch.float64)
+        for image in range(2):
+            for d in range(D):
+                slope = 0.0
+                for y in range(H):
+                    for x in range(W):
+                        moved = features.clone()
+                        moved[image, d, y, x] += step
+                        slope += float(head(moved).logits[image, 1] - head(features).logits[image, 1]) / step
+                expected[image] += slope / (H * W) * features[image, d]
+        np.testing.assert_allclose(found[:, 0].numpy(), expected.clamp(min=0).numpy(), atol=1e-6)
+
+
+def test_backbone_strength_by_loops(features: Tensor) -> None:
+    found = activation_strength(features)
+    assert found.shape == (2, H, W)
+    for image, y, x in np.ndindex(2, H, W):
+        norm = sum(float(value) ** 2 for value in features[image, :, y, x]) ** 0.5
+        assert float(found[image, y, x]) == pytest.approx(norm, abs=1e-12)
+
+
+def test_own_maps_where_there_are_any_and_gradient_maps_else_or_on_demand(features: Tensor) -> None:
+    head, mapless = PooledHead(D, CLASSES).double().eval(), Mapless().eval()
+    with torch.no_grad():
+        own = label_maps(head, features, [2, 1])
+        both = label_maps(head, features, [2, 1], gradient=True)
+        only = label_maps(mapless, features, [2, 1])
+    assert [list(maps) for maps in (own, both, only)] == [["class"], ["class", "gradient"], ["gradient"]]
+    torch.testing.assert_close(own["class"], head.class_maps(features)[:, [2, 1]].detach())
+    torch.testing.assert_close(both["gradient"], gradient_maps(head, features, [2, 1]))
+    torch.testing.assert_close(only["gradient"], gradient_maps(mapless, features, [2, 1]))
+    assert not any(values.requires_grad for maps in (own, both, only) for values in maps.values())
+
+
+def test_no_gradient_is_left_behind(features: Tensor) -> None:
+    head = PooledHead(D, CLASSES).double().eval()
+    given = features.clone().requires_grad_()
+    gradient_maps(head, given, [0])
+    assert given.grad is None
+    assert all(parameter.grad is None for parameter in head.parameters())
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_every_method_can_be_explained(name: str) -> None:
+    """Own maps and gradient maps of the whole tagger, of a convolutional and a token backbone alike."""
+    states = np.random.default_rng(0).integers(-1, 2, (20, 3)).astype(np.int8)
+    prior = Prior(LabelTable.from_dense([f"{row}.png" for row in range(20)], ["a", "b", "c"], states))
+    for architecture, size in (("test_resnet", 64), ("test_vit", 160)):
+        torch.manual_seed(0)
+        method = build_method(name, {}, create_backbone(architecture, pretrained=False, size=size), prior)
+        tagger = method.tagger.eval()
+        with torch.no_grad():
+            places = tagger.features(torch.randn(2, 3, size, size))
+            maps = label_maps(tagger.head, places, [2, 0], gradient=True)
+        assert set(maps) == {"class", "gradient"}
+        for values in maps.values():
+            assert values.shape == (2, 2, *places.shape[2:])
+            assert values.isfinite().all()
+        assert (maps["gradient"] >= 0).all()
+        assert activation_strength(places).shape == (2, *places.shape[2:])
