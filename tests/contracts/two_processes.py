@@ -1,6 +1,7 @@
-"""Run by test_two_processes.py as one of two processes: the gradients of half a batch, averaged over the processes."""
+"""Run by test_two_processes.py as one of two: gradients of half a batch, averaged over the processes, and buffers."""
 
 import sys
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,25 +15,37 @@ from partlabel.methods.catalogue import CATALOGUE
 from partlabel.methods.prior import Prior
 from partlabel.models.backbone import create_backbone
 
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, {}) for name in CATALOGUE},
+    "positive_unlabeled": ("positive_unlabeled", {"mixup_weight": 0}),  # each process mixes its own part
+    "large_loss LL-Cp": ("large_loss", {"scheme": "correct_permanently", "delta_rel": 20}),
+    "class_selective K": ("class_selective", {"prior_share": 0, "top_k": 1}),
+}
+FIRST, LATER = Clock(0, 0, 1, 1), Clock(2, 5, 4, 8)
+
 
 def gradients(rank: int, world: int) -> dict[str, dict[str, torch.Tensor]]:
     found: dict[str, dict[str, torch.Tensor]] = {}
     states = np.random.default_rng(0).integers(-1, 2, (40, 3)).astype(np.int8)
     prior = Prior(LabelTable.from_dense([f"{row}.png" for row in range(40)], ("a", "b", "c"), states))
-    for name in CATALOGUE:
+    for case, clock in product(CASES, (FIRST, LATER)):
+        name, settings = CASES[case]
         torch.manual_seed(0)
-        method: Any = build_method(name, {}, create_backbone("test_resnet", pretrained=False, size=32), prior).double()
+        method: Any = build_method(name, settings, create_backbone("test_resnet", pretrained=False, size=32), prior).double()
         method.eval()  # batch norms frozen, as the promise says
         views = {view: torch.randn(8, 3, 32, 32, dtype=torch.float64) for view in method.views}
         labels = torch.randint(-1, 2, (8, 3), dtype=torch.int8)
         part = slice(rank, None, world)
         outputs = method({view: tensor[part] for view, tensor in views.items()})
-        method.objective(outputs, labels[part], torch.arange(8)[part], Clock(0, 0, 1, 1))["total"].backward()
-        found[name] = {key: p.grad for key, p in method.named_parameters() if p.grad is not None}
+        method.objective(outputs, labels[part], torch.arange(8)[part], clock)["total"].backward()
+        key = f"{case}, epoch {clock.epoch}"
+        found[key] = {parameter: p.grad for parameter, p in method.named_parameters() if p.grad is not None}
         if world > 1:
-            for gradient in found[name].values():
+            for gradient in found[key].values():
                 distributed.all_reduce(gradient)
                 gradient.div_(world)
+        # training copies the buffers of the first process to the others before each step
+        found[key].update({buffer: b for buffer, b in method.named_buffers() if not buffer.startswith("tagger.")})
     return found
 
 

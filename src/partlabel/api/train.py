@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from partlabel.files import write_json
 from partlabel.images.check import check_pictures
 from partlabel.images.paths import image_root
 from partlabel.labels import Cells, LabelTable
+from partlabel.methods.auto import AUTO, Choice, choose
 from partlabel.methods.base import Method
-from partlabel.methods.build import method_class, method_config
+from partlabel.methods.build import method_class, method_config, setting_names
 from partlabel.methods.catalogue import check_fit
 from partlabel.methods.prior import Prior
 from partlabel.models.backbone import plain_name
@@ -67,7 +69,7 @@ def train(
         report: write report.html in the end.
         reporter: where progress goes.
         read: how to read the label file.
-        **settings: settings of the training (`TrainSettings`) and of the method.
+        **settings: settings of the training (`TrainSettings`) and of the method; `method="auto"` takes one by the labels.
 
     Returns:
         The finished run.
@@ -77,15 +79,22 @@ def train(
     """
     if broken not in {"fail", "skip"}:
         raise UsageError(f"broken {broken!r} is not 'fail' or 'skip'")
-    checked = make_settings(settings, method_class(str(settings.get("method", "bce"))).Config.model_fields)
+    checked = make_settings(settings, setting_names(str(settings.get("method", "bce"))))
     if (find_lr or checked.refit) and checked.devices not in {"auto", "1", 1}:
         raise UsageError("find_lr and refit train several times, which one group of processes cannot; use one device")
     if not process_rank():
         RunFolder(out).check_new()
     labels, _ = open_table(table, reporter, read or {})
     labels = _usable_classes(labels, drop_empty_classes)
+    facts: dict[str, Any] = {}
+    if checked.method == AUTO:
+        choice = _choice(labels, checked, init)
+        reporter.say(str(choice))
+        checked = checked.model_copy(update={"method": choice.method, "method_settings": choice.settings})
+        facts["auto"] = {"kind": choice.facts.kind, "reason": choice.reason}
     check_fit(checked.method, labels)
     rates = _candidates(find_lr, checked)
+    facts |= {"find_lr": rates} if rates else {}
     vectors = _label_vectors(checked, labels.classes, reporter)
     _start(checked, Prior(labels, vectors), init, SILENT)  # what cannot be built must not leave a run folder behind
     root = Path(images).resolve()
@@ -94,7 +103,7 @@ def train(
         "table": str(table) if not isinstance(table, LabelTable) else "in memory", "images": str(root),
         "labels_hash": labels.hash, "init": str(Path(init).resolve()) if init else None,
     }  # fmt: skip
-    run = RunFolder.create(out, checked, inputs, labels, _array(vectors), **({"find_lr": rates} if rates else {}))
+    run = RunFolder.create(out, checked, inputs, labels, _array(vectors), **facts)
     return _train_phases(run, labels, root, report, reporter)
 
 
@@ -122,6 +131,12 @@ def resume(out: Path | str, *, images: Path | str | None = None, report: bool = 
     if images is not None and not process_rank():
         run.update(inputs={**run.info["inputs"], "images": str(root)})
     return _train_phases(run, labels, root, report, reporter)
+
+
+def _choice(labels: LabelTable, settings: TrainSettings, init: Path | str | None) -> Choice:
+    """What "auto" takes; what the user set goes before the rule's settings."""
+    choice = choose(labels, frozen=settings.freeze, pretrained=settings.pretrained or init is not None)
+    return replace(choice, settings={**choice.settings, **settings.method_settings})
 
 
 def _candidates(find_lr: bool | Sequence[float], settings: TrainSettings) -> list[float]:
@@ -318,8 +333,9 @@ def _take_weights(method: Method[Any], run: Path, reporter: Reporter) -> None:
     mine = method.tagger.state_dict()
     name_here = {plain_name(name): name for name in mine}
     theirs = {name_here.get(plain_name(name), name): value for name, value in other.state_dict().items()}
-    by_class = {name for name, axes in method.tagger.class_axes.items() if axes == (0,)}
-    graphs = method.tagger.class_axes.keys() - by_class  # counted from the labels at hand
+    learned = dict(method.tagger.named_parameters())
+    by_class = {name for name, axes in method.tagger.class_axes.items() if axes == (0,) and name in learned}
+    given = method.tagger.class_axes.keys() - by_class  # label vectors and graphs: of the classes and labels at hand
     column = {name: number for number, name in enumerate(info.classes)}
     shared = [(row, column[name]) for row, name in enumerate(method.tagger.classes) if name in column]
     taken = {}
@@ -328,7 +344,7 @@ def _take_weights(method: Method[Any], run: Path, reporter: Reporter) -> None:
             rows, their_rows = zip(*shared, strict=True)
             taken[name] = mine[name].clone()
             taken[name][list(rows)] = value[list(their_rows)]
-        elif name not in by_class | graphs and name in mine and mine[name].shape == value.shape:
+        elif name not in by_class | given and name in mine and mine[name].shape == value.shape:
             taken[name] = value
     if not taken:
         raise RunError(f"no weight of {run} fits this backbone and head")

@@ -43,7 +43,7 @@ def normalize(
         return losses.sum() / (images * classes)
     if by == "batch":
         total = counted.sum() if batch_total is None else batch_total
-        return losses.sum() / total.clamp(min=1)
+        return losses.sum() / torch.where(total > 0, total, torch.ones_like(total))  # a process's part may be below 1
     per_image = counted.sum(1)
     if by == "image":
         return (losses.sum(1) / per_image.clamp(min=1)).mean()

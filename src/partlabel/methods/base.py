@@ -30,6 +30,18 @@ class Clock(NamedTuple):
     epochs: int
     steps: int
 
+    @property
+    def starts_epoch(self) -> bool:
+        """Whether this is the first step of an epoch; all epochs have as many steps."""
+        return self.step % (self.steps // self.epochs) == 0
+
+
+class OptimizerRule(NamedTuple):
+    """How the optimizer treats some parameters: factor of the learning rate, and whether weight decay applies at all."""
+
+    lr_factor: float = 1.0
+    decay: bool = True
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -64,6 +76,7 @@ class Method(nn.Module, Generic[_Config]):
         Config: the type of the settings.
         learns_from_unknown: whether the gradient may reach logits of unknown cells.
         needs_backbone: whether the method changes or differentiates the whole backbone, so that it cannot train on cached maps.
+        networks: how many networks train side by side, 1 or 2; two have a backbone each where it is trained.
         batch_global: names of the statistics that are taken over the whole batch, across processes; gradient accumulation is
             refused where there is any, because it would take them over a part.
     """
@@ -71,6 +84,7 @@ class Method(nn.Module, Generic[_Config]):
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     learns_from_unknown: ClassVar[bool] = False
     needs_backbone: ClassVar[bool] = False
+    networks: ClassVar[int] = 1
     batch_global: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, tagger: Tagger, config: _Config, prior: Prior) -> None:
@@ -92,6 +106,11 @@ class Method(nn.Module, Generic[_Config]):
     def class_axes(self) -> dict[str, tuple[int, ...]]:
         """For each parameter or buffer that has classes along some axes, which axes; those of the tagger included."""
         return {f"tagger.{name}": axes for name, axes in self.tagger.class_axes.items()}
+
+    @property
+    def optimizer_rules(self) -> dict[str, OptimizerRule]:
+        """Rules for the parameters that need their own, by what their names begin with; the longest beginning counts."""
+        return {}
 
     @property
     def views(self) -> tuple[str, ...]:

@@ -57,6 +57,91 @@ CATALOGUE: dict[str, Entry] = {
         "saliency:Saliency", "Saliency regularization for self-training with partial annotations (Wang et al.)", "ICCV 2023",
         Needs.BOTH_SIGNS, "given confident pseudo-labels",
     ),
+    "colearning": Entry(
+        "colearning:CoLearning", "Co-learning of semantic-aware features and label recovery, CSL (He et al.)", "arXiv 2025",
+        Needs.BOTH_SIGNS, "given the network's own probabilities as soft labels",
+    ),
+    "positive_unlabeled": Entry(
+        "positive_unlabeled:PositiveUnlabeled",
+        "Positive label is all you need for multi-label classification, PU-MLC (Yuan et al.)", "ICME 2024",
+        Needs.PRESENT, "unlabelled, as is the whole batch; absent cells are not used",
+    ),
+    "coselection": Entry(
+        "coselection:CoSelection", "Partial labels: from sample selection to label selection (Lyu et al.)", "AAAI 2025",
+        Needs.PRESENT, "taken as absent, but for those that a second network finds unlikely to be",
+    ),
+    "co_teaching": Entry(
+        "co_teaching:CoTeaching", "Co-teaching, with BCE (Han et al.)", "NeurIPS 2018",
+        Needs.PRESENT, "taken as absent; each network learns what its peer finds easy",
+    ),
+    "co_teaching_plus": Entry(
+        "co_teaching_plus:CoTeachingPlus", "Co-teaching+, with BCE (Yu et al.)", "ICML 2019",
+        Needs.PRESENT, "taken as absent; learned where two networks disagree and the peer finds it easy",
+    ),
+    "jocor": Entry(
+        "jocor:JoCoR", "JoCoR, with BCE (Wei et al.)", "CVPR 2020",
+        Needs.PRESENT, "taken as absent; learned where two networks agree easily",
+    ),
+    "ssgrl": Entry(
+        "ssgrl:SSGRL", "Semantic-specific graph representation learning (Chen et al.), with BCE of known cells", "ICCV 2019",
+        Needs.BOTH_SIGNS, "ignored",
+    ),
+    "ml_gcn": Entry(
+        "ml_gcn:MLGCN", "Multi-label recognition with graph convolutions (Chen et al.), with partial BCE", "CVPR 2019",
+        Needs.BOTH_SIGNS, "ignored",
+    ),
+    "interactive": Entry(
+        "interactive:Interactive", "Interactive multi-label CNN learning with partial labels (Huynh, Elhamifar)", "CVPR 2020",
+        Needs.BOTH_SIGNS, "predicted, and kept smooth over similar images and related labels",
+    ),
+    "label_smoothing": Entry(
+        "single_positive:LabelSmoothing", "Assume negative with label smoothing, AN-LS (Cole et al.)", "CVPR 2021",
+        Needs.PRESENT, "taken as absent, smoothed",
+    ),
+    "weak_assume_negative": Entry(
+        "single_positive:WeakAssumeNegative", "Weak assume negative, WAN (Cole et al.)", "CVPR 2021",
+        Needs.PRESENT, "taken as absent with weight 1 / (classes - 1)",
+    ),
+    "expected_positive": Entry(
+        "single_positive:ExpectedPositive", "Expected positive regularization, EPR (Cole et al.)", "CVPR 2021",
+        Needs.PRESENT, "free, but for the number of present classes expected in an image",
+    ),
+    "role": Entry(
+        "role:Role", "Regularized online label estimation, ROLE (Cole et al.)", "CVPR 2021",
+        Needs.PRESENT, "estimated with the classifier, as many present as expected in an image",
+    ),
+    "entropy_maximization": Entry(
+        "entropy_maximization:EntropyMaximization", "Acknowledging the unknown, EM + APL (Zhou et al.)", "ECCV 2022",
+        Needs.PRESENT, "kept undecided; the least likely are given soft absent labels",
+    ),
+    "hill": Entry(
+        "hill:Hill", "Hill loss for missing labels (Zhang et al.)", "arXiv 2021",
+        Needs.PRESENT, "softly taken as absent, less so where found likely",
+    ),
+    "splc": Entry(
+        "hill:SelfPaced", "Self-paced loss correction, SPLC (Zhang et al.)", "arXiv 2021",
+        Needs.PRESENT, "taken as absent; after the first epoch as present where found likely",
+    ),
+    "large_loss": Entry(
+        "large_loss:LargeLoss", "Large loss matters in weakly supervised multi-label classification (Kim et al.)", "CVPR 2022",
+        Needs.PRESENT, "taken as absent, but for those of largest loss",
+    ),
+    "class_selective": Entry(
+        "class_selective:ClassSelective", "Class-aware selective loss (Ben-Baruch et al.)", "CVPR 2022",
+        Needs.BOTH_SIGNS, "ignored at first; then taken as absent with less weight, but for likely ones and frequent classes",
+    ),
+    "curriculum": Entry(
+        "curriculum:Curriculum", "Partial BCE with curriculum labelling (Durand et al.)", "CVPR 2019",
+        Needs.BOTH_SIGNS, "predicted, the easy ones first, and learned from then on",
+    ),
+    "lsep": Entry(
+        "pairwise:LSEP", "Log-sum-exp pairwise ranking (Li et al.), of known pairs", "CVPR 2017",
+        Needs.BOTH_SIGNS, "ignored",
+    ),
+    "warp": Entry(
+        "pairwise:WARP", "Weighted approximate ranking, WARP (Weston et al., Gong et al.), of known pairs", "ICLR 2014",
+        Needs.BOTH_SIGNS, "ignored",
+    ),
 }  # fmt: skip
 
 

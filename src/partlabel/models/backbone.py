@@ -10,12 +10,16 @@ import timm
 import torch
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict
+from timm.layers.attention_pool2d import AttentionPool2d, RotAttentionPool2d
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from partlabel.errors import UsageError
 from partlabel.models.cut import Cut, cut_before_last_stages
+from partlabel.models.local_global import add_local_global, branch_parameters
 
 Pool = Literal["avg", "max"]
+TrainParts = Literal["all", "last_stage"]
 
 
 class BackboneSpec(BaseModel):
@@ -29,6 +33,8 @@ class BackboneSpec(BaseModel):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     interpolation: str = "bicubic"
+    local_global: bool = False
+    """Whether the 3 × 3 convolutions have a global branch (`models.local_global`)."""
 
 
 class Backbone(nn.Module):
@@ -43,23 +49,38 @@ class Backbone(nn.Module):
         network: the timm network, without classifier.
         freeze: freeze the network (all of it but the last `train_last` stages).
         train_last: how many of the last stages stay trainable when frozen.
+        frozen_norm: keep every batch norm at its running statistics in training too; its scale and shift are still trained.
+        train_parts: "last_stage" trains only the last stage and the global branches of all stages. What lies before is frozen
+            but, unlike with `freeze`, never cached, because the branches change its maps.
 
     Raises:
-        UsageError: the network gives no maps, or cannot be cut before its last stages.
+        UsageError: the network gives no maps, or cannot be cut before its last stages, or the arguments exclude each other.
     """
 
-    def __init__(self, spec: BackboneSpec, network: nn.Module, *, freeze: bool = False, train_last: int = 0) -> None:
+    def __init__(
+        self, spec: BackboneSpec, network: nn.Module, *, freeze: bool = False, train_last: int = 0, frozen_norm: bool = False,
+        train_parts: TrainParts = "all",
+    ) -> None:  # fmt: skip
         super().__init__()
         if train_last and not freeze:
             raise UsageError("train_last says how much of a frozen network to train; it needs freeze")
+        if freeze and spec.local_global:
+            raise UsageError("local_global adds branches that have to be trained, in every stage; train it without freeze")
+        if freeze and train_parts != "all":
+            raise UsageError(
+                f"train_parts={train_parts} and freeze exclude each other; with freeze, train_last says what to train"
+            )
         self.spec = spec
         self.network = network
         self.num_features = int(network.num_features)  # type: ignore[arg-type]
-        self.freeze, self.train_last = freeze, train_last
+        self.freeze, self.train_last, self.frozen_norm = freeze, train_last, frozen_norm
         self.trunk_pool: Pool | None = None
-        self._cut: Cut | None = cut_before_last_stages(network, train_last, spec.size) if train_last else None
-        for parameter in self._frozen_parameters():
-            parameter.requires_grad_(False)
+        stages = 1 if train_parts == "last_stage" else train_last
+        self._cut: Cut | None = cut_before_last_stages(network, stages, spec.size) if stages else None
+        if freeze or train_parts != "all":
+            network.requires_grad_(False)
+            for parameter in self._trained_parameters():
+                parameter.requires_grad_(True)
 
     def forward(self, pictures: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch features h w"]:
         """Feature maps of normalised pictures."""
@@ -93,18 +114,21 @@ class Backbone(nn.Module):
         return {name: t for name, t in self.state_dict(keep_vars=True).items() if id(t) not in tail}
 
     def train(self, mode: bool = True) -> "Backbone":
-        """Training mode for the trainable part only: frozen batch norms keep their statistics."""
+        """Training mode for the trainable part only; a batch norm that is not trained keeps its statistics."""
         super().train(mode and not self.freeze)
         if mode and self._cut is not None:
             for module in self._cut.modules:
                 module.train()
+        for module in self.network.modules():
+            if isinstance(module, _BatchNorm) and (self.frozen_norm or _is_frozen(module)):
+                module.training = False
         return self
 
-    def _frozen_parameters(self) -> Iterator[nn.Parameter]:
-        if not self.freeze:
-            return
-        trained = {id(p) for module in (self._cut.modules if self._cut else ()) for p in module.parameters()}
-        yield from (p for p in self.network.parameters() if id(p) not in trained)
+    def _trained_parameters(self) -> Iterator[nn.Parameter]:
+        """What is trained of a network that is not trained wholly."""
+        for module in self._cut.modules if self._cut else ():
+            yield from module.parameters()
+        yield from branch_parameters(self.network)
 
     def _as_maps(self, features: Tensor) -> Tensor:
         """Timm gives [B, d, h, w], [B, h, w, d] or [B, tokens, d] by family."""
@@ -131,6 +155,9 @@ def create_backbone(
     freeze: bool = False,
     train_last: int = 0,
     model_args: Mapping[str, Any] | None = None,
+    local_global: bool = False,
+    frozen_norm: bool = False,
+    train_parts: TrainParts = "all",
 ) -> Backbone:
     """Build a backbone by timm name, `hf-hub:` name or `local-dir:` folder.
 
@@ -141,33 +168,56 @@ def create_backbone(
         freeze: see `Backbone`.
         train_last: see `Backbone`.
         model_args: further arguments of the architecture, such as output_stride.
+        local_global: give its 3 × 3 convolutions a global branch each.
+        frozen_norm: see `Backbone`.
+        train_parts: see `Backbone`.
 
     Raises:
-        UsageError: no such backbone, or its weights cannot be had.
+        UsageError: no such backbone, or its weights cannot be had, or it has nothing to give a global branch to.
     """
     architecture, given_args = _architecture(name)
     model_args = given_args | dict(model_args or {})
-    config: dict[str, Any]
     try:
-        config = vars(timm.create_model(architecture, pretrained=False, num_classes=0, **model_args))["pretrained_cfg"]
-        if size and config.get("fixed_input_size"):
+        probe = timm.create_model(architecture, pretrained=False, num_classes=0, **model_args)
+        if size and _needs_its_size(probe):
             model_args = {**model_args, "img_size": size}
         network = timm.create_model(name, pretrained=pretrained, num_classes=0, **model_args)
     except Exception as error:
         raise UsageError(_why_not(name, pretrained, error)) from error
-    config = vars(network)["pretrained_cfg"]
+    config: dict[str, Any] = vars(network)["pretrained_cfg"]
     spec = BackboneSpec(
         architecture=architecture, model_args=model_args, size=size or int(config["input_size"][-1]),
         mean=tuple(config["mean"]), std=tuple(config["std"]),
-        interpolation=config.get("interpolation") or "bicubic",
+        interpolation=config.get("interpolation") or "bicubic", local_global=local_global,
     )  # fmt: skip
-    return Backbone(spec, network, freeze=freeze, train_last=train_last)
+    if local_global:
+        add_local_global(network)
+    return Backbone(spec, network, freeze=freeze, train_last=train_last, frozen_norm=frozen_norm, train_parts=train_parts)
 
 
 def rebuild_backbone(spec: BackboneSpec, *, freeze: bool = False, train_last: int = 0) -> Backbone:
     """The architecture of a spec with random weights; its weights come from a bundle."""
     network = timm.create_model(spec.architecture, pretrained=False, num_classes=0, **spec.model_args)
+    if spec.local_global:
+        add_local_global(network)
     return Backbone(spec, network, freeze=freeze, train_last=train_last)
+
+
+def plain_name(name: str) -> str:
+    """Name of a tensor as it is without a global branch or low-rank change beside it, which put it one level deeper."""
+    return name.replace(".local_conv.", ".").replace(".parametrizations.weight.original", ".weight")
+
+
+def _is_frozen(norm: nn.Module) -> bool:
+    return any(not parameter.requires_grad for parameter in norm.parameters())
+
+
+def _needs_its_size(network: nn.Module) -> bool:
+    """Whether the maps, not only an attention pooling that is not used, depend on the size that a network is built for."""
+    pooling = getattr(network, "head", None)
+    return bool(vars(network)["pretrained_cfg"].get("fixed_input_size")) and not isinstance(
+        pooling, (AttentionPool2d, RotAttentionPool2d)
+    )
 
 
 def _architecture(name: str) -> tuple[str, dict[str, Any]]:

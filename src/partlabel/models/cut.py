@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import torch
 from torch import Tensor, nn
@@ -67,9 +68,7 @@ def cut_before_last_stages(network: nn.Module, stages: int, size: int) -> Cut:
     """
     stages_named = _stage_modules(network)
     flat: list[nn.Module] = []
-    for name, child in network.named_children():
-        if name in _AFTER_THE_MAPS:
-            break
+    for child in children_before_pooling(network).values():
         holds_stages = isinstance(child, (nn.Sequential, nn.ModuleList)) and any(part in stages_named for part in child)
         flat.extend(child.children() if holds_stages else [child])
     starts = [position for position, module in enumerate(flat) if module in stages_named]
@@ -93,6 +92,11 @@ def cut_before_last_stages(network: nn.Module, stages: int, size: int) -> Cut:
     if not agrees:
         raise refusal
     return cut
+
+
+def children_before_pooling(network: nn.Module) -> dict[str, nn.Module]:
+    """The parts of a network that lead to its maps, by name."""
+    return dict(takewhile(lambda child: child[0] not in _AFTER_THE_MAPS, network.named_children()))
 
 
 def _stage_modules(network: nn.Module) -> set[nn.Module]:

@@ -1,10 +1,25 @@
 """Class names as vectors: from a text encoder, from a file of word vectors, or learned with the network."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
+import torch
+from huggingface_hub import try_to_load_from_cache
 from jaxtyping import Float
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from partlabel.errors import LabelError, MissingDependencyError, PartlabelError, UsageError
+
+_DEFAULT_ENCODERS = ("bert-base-uncased", "google-bert/bert-base-uncased")  # one model, cached under the name it was asked by
+_WORD_FILES = {".txt", ".vec"}
+_ELSEWHERE = "name another source (a text encoder, a .txt or .vec file of word vectors, learned) with label_vectors"
+_VOC_NAMES = {"diningtable": "dining table", "pottedplant": "potted plant", "tvmonitor": "tv monitor"}
+_BATCH = 256
 
 
 class LabelVectors(NamedTuple):
@@ -20,5 +35,183 @@ class LabelVectors(NamedTuple):
 
 
 def label_vectors(source: str, names: Sequence[str]) -> LabelVectors:
-    """Vectors of class names."""
-    return LabelVectors(None, "label vectors are learned with the network, from random ones")
+    """Vectors of class names.
+
+    Underscores and changes from small to capital letters become spaces, and the three joined names of PASCAL VOC are split.
+
+    Args:
+        source: "learned": none; they are to be learned.
+            A path ending in .txt or .vec: lines of `word v1 v2 ...` (GloVe, fastText, word2vec text; a first line of two counts
+            is skipped). A class gets the sum over its words, in small letters and cut at whatever is no letter (the sum:
+            public code of co-learning).
+            "auto": bert-base-uncased if it can be used without a download, else as "learned".
+            Anything else: a text encoder by its transformers name or folder. The input is the start token and the name, without
+            end token; the vector is the last hidden state, not normalised, of the only word piece, or of the start token if
+            there are several pieces (public code of co-learning, which differs in that it marks all tokens as segment 1).
+        names: class names.
+
+    Raises:
+        UsageError: the source cannot be read or is no text encoder.
+        LabelError: no word of some class is in the file.
+        MissingDependencyError: transformers is not installed.
+    """
+    if source == "learned":
+        return LabelVectors(None, "label vectors are learned with the network, from random ones")
+    if source == "auto":
+        return _default_vectors(names)
+    if Path(source).suffix in _WORD_FILES:
+        return _word_vectors(Path(source), names)
+    return _encoder_vectors(source, names, called=source)
+
+
+def hold_label_vectors(module: nn.Module, classes: int, features: int, *, learned: bool) -> None:
+    """Give a module `label_vectors` `[C, d_t]`: a parameter if they are learned, else a buffer of zeros, to be filled."""
+    if learned:
+        module.label_vectors = nn.Parameter(torch.randn(classes, features))
+    else:
+        module.register_buffer("label_vectors", torch.zeros(classes, features))
+
+
+def _spaced(name: str) -> str:
+    text = _VOC_NAMES.get(name, name).replace("_", " ")
+    letters = [f" {b}" if a.islower() and b.isupper() else b for a, b in zip(f" {text}", text, strict=False)]
+    return " ".join("".join(letters).split()) or name
+
+
+def _default_vectors(names: Sequence[str]) -> LabelVectors:
+    reason = f"{_DEFAULT_ENCODERS[0]} is not in the local cache and nothing is downloaded unasked"
+    try:
+        _transformers()
+    except MissingDependencyError:
+        reason = "transformers is not installed (pip install 'partlabel[text]')"
+    else:
+        for name in _DEFAULT_ENCODERS:
+            config = try_to_load_from_cache(name, "config.json")
+            if isinstance(config, str):
+                with suppress(UsageError):  # the cache may hold a part of it
+                    found = _encoder_vectors(str(Path(config).parent), names, name)
+                    return LabelVectors(found.vectors, f"{found.origin}; it was found in the local cache; {_ELSEWHERE}")
+    return LabelVectors(None, f"label vectors are learned with the network, from random ones, because {reason}; {_ELSEWHERE}")
+
+
+def _word_vectors(path: Path, names: Sequence[str]) -> LabelVectors:
+    words = [re.findall(r"[^\W\d_]+", _spaced(name).lower()) for name in names]
+    vectors = _read_words(path, {word for of_class in words for word in of_class})
+    lost = [name for name, of_class in zip(names, words, strict=True) if not any(word in vectors for word in of_class)]
+    if lost:
+        shown = ", ".join(repr(name) for name in lost[:8]) + (f" and {len(lost) - 8} more" if len(lost) > 8 else "")
+        raise LabelError(
+            f"{path} has no word of {len(lost)} class(es): {shown}; rename them with spaces between words, or {_ELSEWHERE}"
+        )
+    sums = np.stack([np.sum([vectors[word] for word in of_class if word in vectors], axis=0) for of_class in words])
+    missing = sorted({word for of_class in words for word in of_class} - vectors.keys())
+    origin = f"label vectors are the word vectors of {path}, {sums.shape[1]} numbers each, summed over the words of a class"
+    if missing:
+        origin += f"; without words that it does not have: {', '.join(missing)}"
+    return LabelVectors(torch.from_numpy(sums.astype(np.float32)), origin)
+
+
+def _read_words(path: Path, wanted: set[str]) -> dict[str, NDArray[np.float64]]:
+    """Vectors of the wanted words; the file is streamed, because such files have several GB."""
+    if not path.is_file():
+        raise UsageError(f"there is no file of word vectors {path}; {_ELSEWHERE}")
+    encoded = {word.encode(): word for word in wanted}
+    found: dict[str, NDArray[np.float64]] = {}
+    dimension = 0
+    with open(path, "rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not dimension:
+                fields = line.split()
+                header = number == 1 and len(fields) == 2 and all(field.isdigit() for field in fields)
+                dimension = int(fields[1]) if header else len(fields) - 1
+                if header:
+                    continue
+            word, _, rest = line.strip().partition(b" ")
+            if word not in encoded or encoded[word] in found:
+                continue
+            values = rest.split()
+            if len(values) == dimension:  # else an entry of several words, of which this is only the first
+                found[encoded[word]] = _numbers(values, path, number)
+            if len(found) == len(encoded):
+                break
+    return found
+
+
+def _numbers(values: list[bytes], path: Path, line: int) -> NDArray[np.float64]:
+    try:
+        numbers = np.array([float(value) for value in values])
+    except ValueError:
+        numbers = np.array([np.nan])
+    if not np.isfinite(numbers).all():
+        raise LabelError(f"{path}, line {line}: a word vector holds something that is no finite number")
+    return numbers
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise MissingDependencyError(
+            "vectors of class names need transformers: pip install 'partlabel[text]', or set label_vectors to learned"
+        ) from error
+    return transformers
+
+
+def _encoder_vectors(source: str, names: Sequence[str], called: str) -> LabelVectors:
+    transformers = _transformers()
+    try:
+        with _quiet(transformers):
+            tokenizer = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+            model = transformers.AutoModel.from_pretrained(source, trust_remote_code=False).float().eval()
+            vectors = _encode(model, tokenizer, [_spaced(name) for name in names])
+    except PartlabelError:
+        raise
+    except Exception as error:
+        raise UsageError(
+            f"text encoder {source!r} cannot be used here ({type(error).__name__}: is the name or folder right, is there a "
+            f"network, does it read text?); {_ELSEWHERE}"
+        ) from error
+    origin = f"label vectors are last hidden states of {called}, {vectors.shape[1]} numbers each, kept as they are in training"
+    return LabelVectors(vectors, origin)
+
+
+@contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """Without the library's bars and its remarks about the heads that an encoder leaves out."""
+    logging = transformers.utils.logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@torch.no_grad()
+def _encode(model: Any, tokenizer: Any, texts: list[str]) -> Float[Tensor, "classes text_features"]:
+    start = tokenizer.cls_token_id if tokenizer.cls_token_id is not None else tokenizer.bos_token_id
+    if start is None:
+        raise UsageError(f"text encoder {tokenizer.name_or_path!r} has no start token; {_ELSEWHERE}")
+    pieces: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    by_length: dict[int, list[int]] = {}
+    for place, of_text in enumerate(pieces):
+        by_length.setdefault(len(of_text), []).append(place)
+    vectors: dict[int, Tensor] = {}
+    for length, places in by_length.items():  # texts of one length need no padding
+        for first in range(0, len(places), _BATCH):
+            batch = places[first : first + _BATCH]
+            ids = torch.tensor([[start, *pieces[place]] for place in batch])
+            hidden = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+            vectors.update(zip(batch, hidden[:, 1 if length == 1 else 0], strict=True))
+    several = [place for place in vectors if len(pieces[place]) != 1]
+    if len({tuple(pieces[place]) for place in several}) > 1:
+        stacked = torch.stack([vectors[place] for place in several])
+        if torch.allclose(stacked, stacked[:1], rtol=1e-4, atol=1e-5):
+            raise UsageError(
+                f"text encoder {tokenizer.name_or_path!r} gives every name of several word pieces the same vector, because its "
+                f"start token does not see what follows; take one like BERT, or {_ELSEWHERE}"
+            )
+    return torch.stack([vectors[place] for place in range(len(texts))]).float()

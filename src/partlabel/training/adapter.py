@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from partlabel.errors import NotFiniteError
 from partlabel.labels import LabelTable
-from partlabel.methods.base import Clock, Method, Seen
+from partlabel.methods.base import Clock, Method, OptimizerRule, Seen
 from partlabel.models.tagger import Tagger
 from partlabel.training.data import Source
 from partlabel.training.ema import MovingAverage
@@ -113,13 +113,9 @@ class Adapter(lightning.LightningModule):
         self.after_step(batch_idx + 1)
 
     def configure_optimizers(self) -> Any:
-        """Optimizer and schedule as the settings say; weight decay spares biases and norms."""
+        """Optimizer and schedule as the settings and the method's rules say."""
         settings, lr = self.settings, self.settings.learning_rate
-        trained = [parameter for parameter in self.method.parameters() if parameter.requires_grad]
-        groups = [
-            {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
-            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-        ]
+        groups = self._parameter_groups()
         optimizer: torch.optim.Optimizer
         if settings.optimizer == "sgd":
             optimizer = torch.optim.SGD(groups, lr=lr, momentum=settings.momentum)
@@ -129,13 +125,29 @@ class Adapter(lightning.LightningModule):
         scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
         if settings.schedule == "onecycle":
             scheduler = torch.optim.lr_scheduler.OneCycleLR(
-                optimizer, lr, total_steps=max(steps, 2), pct_start=settings.warmup, cycle_momentum=False
+                optimizer,
+                [group["lr"] for group in groups],
+                total_steps=max(steps, 2),
+                pct_start=settings.warmup,
+                cycle_momentum=False,
             )
         elif settings.schedule == "cosine":
             scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
         if scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """Two groups a rule, those without a rule first (their learning rate is logged); decay spares biases and norms."""
+        settings, groups = self.settings, []
+        rules = {"": OptimizerRule(), **self.method.optimizer_rules}
+        named = [(name, parameter) for name, parameter in self.method.named_parameters() if parameter.requires_grad]
+        for beginning, rule in rules.items():
+            mine = [p for name, p in named if max(filter(name.startswith, rules), key=len) == beginning]
+            lr, decay = settings.learning_rate * rule.lr_factor, settings.weight_decay if rule.decay else 0.0
+            groups.append({"params": [p for p in mine if p.ndim > 1], "lr": lr, "weight_decay": decay})
+            groups.append({"params": [p for p in mine if p.ndim <= 1], "lr": lr, "weight_decay": 0.0})
+        return groups
 
     @property
     def optimizer_steps(self) -> int:

@@ -11,6 +11,7 @@ from partlabel.methods.base import Method
 from partlabel.methods.build import build_method
 from partlabel.methods.prior import Prior
 from partlabel.models.backbone import Backbone, create_backbone
+from partlabel.models.lora import add_lora
 from partlabel.progress import Reporter
 from partlabel.training.data import Source, map_source, picture_source, view_settings
 from partlabel.training.map_cache import default_cache
@@ -30,11 +31,16 @@ def build(settings: TrainSettings, prior: Prior) -> Method[Any]:
     Raises:
         UsageError: unknown names, weights that cannot be had, or settings that exclude each other.
     """
+    if settings.lora_rank:
+        _check_lora(settings)
     torch.manual_seed(settings.seed)
     backbone = create_backbone(
         settings.backbone, pretrained=settings.pretrained, size=settings.size, freeze=settings.freeze,
-        train_last=settings.train_last, model_args=settings.backbone_args,
+        train_last=settings.train_last, model_args=settings.backbone_args, local_global=settings.local_global,
+        frozen_norm=settings.frozen_norm, train_parts=settings.train_parts,
     )  # fmt: skip
+    if settings.lora_rank:
+        add_lora(backbone.network, settings.lora_rank, settings.lora_alpha)
     method = build_method(settings.method, settings.method_settings, backbone, prior)
     if settings.accumulate > 1 and method.batch_global:
         raise UsageError(
@@ -46,6 +52,16 @@ def build(settings: TrainSettings, prior: Prior) -> Method[Any]:
     else:
         method.to(memory_format=torch.channels_last)  # quicker convolutions (docs/decisions)
     return method
+
+
+def _check_lora(settings: TrainSettings) -> None:
+    """Low-rank changes are all that is trained of a backbone."""
+    others = {
+        "freeze": settings.freeze, "local_global": settings.local_global, "train_parts": settings.train_parts != "all",
+    }  # fmt: skip
+    for name, given in others.items():
+        if given:
+            raise UsageError(f"lora_rank and {name} both say what of the backbone is trained; leave one of them out")
 
 
 def sources(

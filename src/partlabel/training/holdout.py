@@ -47,8 +47,8 @@ def with_contrast(held_out: Cells, table: LabelTable, seed: int) -> Cells:
         table: the whole table, in which they are known.
         seed: seed of the run.
 
-    Unknown cells stay unknown. Missed present ones among them lower every model's average precision alike, if labels are missing
-    by chance: it serves to compare models and says nothing of their quality. Takes about 2,000 · C · 40 bytes.
+    Unknown cells stay unknown. Missed present ones among them lower every model's average precision alike, if labels are
+    missing by chance: it serves to compare models and says nothing of their quality. Takes about 2,000 · C · 40 bytes.
     """
     hashes = CellHash.of(table.images, table.classes, seed=seed, purpose="contrast")
     rows = np.sort(np.argsort(hashes.image_words, kind="stable")[:_CONTRAST_IMAGES])

@@ -197,10 +197,15 @@ def _description(backbone: Backbone, pictures: PictureDataset, view: str, draw: 
     if not random:
         settings = {name: value for name, value in settings.items() if name not in {"crop_scale", "flip"}}
     return {
-        "cache": 1, "backbone": backbone.spec.model_dump(mode="json"), "weights": tensors_digest(backbone.trunk_state()),
+        "cache": 1, "backbone": _spec(backbone), "weights": tensors_digest(backbone.trunk_state()),
         "train_last": backbone.train_last, "pool": backbone.trunk_pool, "view": view, "draw": draw if random else 0,
         "seed": pictures.seed if random else 0, "settings": settings, "views_of": partlabel.__version__ if random else "",
     }  # fmt: skip
+
+
+def _spec(backbone: Backbone) -> dict[str, Any]:
+    """The spec without what no frozen backbone has, so that maps of earlier releases are found."""
+    return backbone.spec.model_dump(mode="json", exclude={"local_global"})
 
 
 def _compute(

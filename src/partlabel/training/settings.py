@@ -1,6 +1,6 @@
 """Settings of one training, checked; the same words in Python, on the command line and in a config file."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -31,6 +31,16 @@ class TrainSettings(BaseModel):
     """Train on maps computed once; the backbone keeps its weights."""
     train_last: int = Field(default=0, ge=0)
     """How many of the last stages of a frozen backbone to train all the same."""
+    train_parts: Literal["all", "last_stage"] = "all"
+    """What to train of a backbone without `freeze`: all, or the last stage and the global branches (PU-MLC's official code)."""
+    frozen_norm: bool = False
+    """Batch norms of the backbone keep their running statistics in training (PU-MLC's official code)."""
+    local_global: bool = False
+    """Give every 3 × 3 convolution of the backbone a global branch (PU-MLC); not on a frozen one."""
+    lora_rank: int = Field(default=0, ge=0)
+    """Train changes of this rank to the backbone's weights, which are frozen themselves (LoRA); 0: none. CSL with CLIP: 8."""
+    lora_alpha: float = Field(default=32.0, gt=0)
+    """Low-rank changes are scaled by alpha / rank. CSL with CLIP: 32."""
     draws: int = Field(default=1, ge=1)
     """Fixed draws of each random view that are cached when frozen. The first draw of the weak view is the plain view."""
 
@@ -83,7 +93,7 @@ class TrainSettings(BaseModel):
         return self.lr if self.lr is not None else (1e-3 if self.freeze else 1e-4)
 
 
-def make_settings(values: Mapping[str, Any], method_fields: Mapping[str, Any]) -> TrainSettings:
+def make_settings(values: Mapping[str, Any], method_fields: Collection[str]) -> TrainSettings:
     """Settings from flat names: those that the method knows go to the method, the others to the loop.
 
     Args:

@@ -2,12 +2,23 @@
 
 from partlabel.errors import UsageError
 from partlabel.models.heads.base import Head, HeadOutput, HeadSpec, Logits, Maps
+from partlabel.models.heads.colearning import CoLearningHead
+from partlabel.models.heads.ml_gcn import MLGCNHead
 from partlabel.models.heads.pooled import PooledHead
 from partlabel.models.heads.saliency import SaliencyHead
+from partlabel.models.heads.ssgrl import SSGRLHead
+from partlabel.models.heads.twin import TwinHead
 
 __all__ = ["HEADS", "Head", "HeadOutput", "HeadSpec", "Logits", "Maps", "build_head"]
 
-HEADS: dict[str, type[Head]] = {"pooled": PooledHead, "saliency": SaliencyHead}
+HEADS: dict[str, type[Head]] = {
+    "pooled": PooledHead,
+    "saliency": SaliencyHead,
+    "ssgrl": SSGRLHead,
+    "ml_gcn": MLGCNHead,
+    "twin": TwinHead,
+    "colearning": CoLearningHead,
+}
 
 
 def build_head(spec: HeadSpec, features: int, classes: int) -> Head:

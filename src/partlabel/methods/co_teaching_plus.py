@@ -1,0 +1,36 @@
+"""Co-teaching+, for many labels with BCE.
+
+Yu et al.: How does disagreement help generalization against label corruption?, ICML 2019. As co-teaching, but only what the two
+networks disagree on takes part: cells whose predicted signs differ; with `unit="image"`, images with such a cell. While nothing
+differs in the whole batch everything takes part, as in the official code. Co-teaching alone runs for the first `agree_epochs`.
+"""
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from partlabel.methods.base import Clock
+from partlabel.methods.co_teaching import Cells, CoTeaching, CoTeachingConfig
+from partlabel.methods.distributed import gather_batch
+
+
+class CoTeachingPlusConfig(CoTeachingConfig):
+    """Settings of `co_teaching_plus`."""
+
+    agree_epochs: int = Field(default=5, ge=0)
+    """First epochs in which agreement does not matter. Official code: 5 to 30 by data set."""
+
+
+class CoTeachingPlus(CoTeaching[CoTeachingPlusConfig]):
+    """Co-teaching on what the networks disagree on."""
+
+    Config = CoTeachingPlusConfig
+    batch_global: ClassVar[tuple[str, ...]] = ("ranking by loss", "whether the networks disagree anywhere")
+
+    def _candidates(self, logits: tuple[Tensor, Tensor], clock: Clock) -> Cells:
+        differs = (logits[0] > 0) != (logits[1] > 0)
+        if clock.epoch < self.config.agree_epochs or not gather_batch(differs).any():
+            return torch.ones_like(differs)
+        return differs

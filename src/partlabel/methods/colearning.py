@@ -1,0 +1,141 @@
+"""Co-learning of semantic-aware features and label recovery (CSL; CLSL in its first version).
+
+He, Xie, Li, Liu, Hu: Incomplete Multi-Label Image Recognition by Co-learning Semantic-Aware Features and Label Recovery,
+arXiv:2510.10055, 2025.
+
+The head is in `models.heads.colearning`: refined logits z from regions and label features, coarse logits z0 from a global
+maximum. L = λ1·ASL(z; known labels) + λ2·ASL(z0; ỹ), where ỹ is the label of known cells and σ(z), without gradient, of unknown
+ones; ASL is the asymmetric loss for soft targets (`losses.asymmetric`), its weight without gradient. At test time: σ(z).
+
+Assumes of labels: both signs known somewhere.
+Rows of the paper's Table 6, as settings (each row keeps what the rows above switched on):
+    base       region=False self_attention=False sgfe=False srfl=False colearning=False: global maximum of a linear map
+    +region    region=True             +SA    self_attention=True       +SGFE  sgfe=True
+    +SRFL      srfl=True               +CL    colearning=True, the defaults
+Recipe of the paper: AdamW with weight decay 1e-4, one cycle to the learning rate over 60 epochs, EMA 0.9997, λ1 = 1; on COCO
+448 px, batch 52, 5e-5, λ2 = 0.8; on VOC 2007 448 px, batch 64, 5e-5, λ2 = 0.1; on NUS-WIDE 224 px, batch 128, 9e-5, λ2 = 2.
+Known deviations: each part is a mean over its cells (`normalization`), because the reductions are lost in the paper and the
+public code takes a sum here and a mean there (at completely known labels a mean in both). Logarithms are stable and not cut
+off at 1e-5. The feed-forward part of the encoder is as wide as the maps: 2048, as in the public code, on ResNet-101 only.
+Without SRFL the places see the label vectors themselves (public code). The public code's "baseline" is our +region.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from partlabel.losses.asymmetric import asymmetric_cells
+from partlabel.losses.label_recovery import Recovery, recovered_targets
+from partlabel.losses.normalization import normalize
+from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
+from partlabel.methods.distributed import per_process_total
+from partlabel.methods.prior import Prior
+from partlabel.models.heads import HeadSpec
+from partlabel.models.tagger import Tagger
+
+OFFICIAL_SCALE = 1000
+"""By which the public code multiplies both losses."""
+
+
+class CoLearningConfig(MethodConfig):
+    """Settings of `colearning`."""
+
+    region: bool = True
+    """Aggregate region scores by their softmax over the places; else take the largest."""
+    self_attention: bool = True
+    """A transformer layer over the places, with two-dimensional sine positions."""
+    sgfe: bool = True
+    """Semantic-guided feature enhancement: attention over the labels at each place."""
+    srfl: bool = True
+    """Semantic-related feature learning: label features that see the picture. Needs sgfe."""
+    colearning: bool = True
+    """Coarse head, which learns from recovered labels."""
+    lambda_1: float = Field(default=1.0, ge=0)
+    """Weight of the known labels. Paper: 1."""
+    lambda_2: float = Field(default=0.8, ge=0)
+    """Weight of the recovered labels. Paper: 0.8 on COCO, 0.1 on VOC 2007, 2 on NUS-WIDE."""
+    gamma_positive: float = Field(default=0.0, ge=0)
+    """Focusing of present cells. Public code: 0; lost in the paper."""
+    gamma_negative: float = Field(default=2.0, ge=0)
+    """Focusing of absent cells. Public code: 2; lost in the paper."""
+    clip: float = Field(default=0.0, ge=0, lt=1)
+    """Probability margin of absent cells. Public code: 0; lost in the paper."""
+    pseudo: Recovery = "probability"
+    """Recovered label: "probability", σ(z) (paper), or "scaled", σ(z · max z) (public code)."""
+    normalization: Literal["mean", "official"] = "mean"
+    """How cells become a loss. "mean": each part the mean over its cells; ours, because it is lost in the paper. "official":
+    1000 × the sum over known cells, and 1000 × the mean over all cells for the recovered ones (public code)."""
+    label_vectors: str = "auto"
+    """Source of label vectors: "auto", "learned", a text encoder, or a .txt or .vec file of word vectors. Paper: BERT."""
+    label_features: int = Field(default=300, gt=0)
+    """Length of learned label vectors. Ours, GloVe's length; public code: 768, BERT's."""
+    reduction: int | None = Field(default=None, gt=0)
+    """Channels that a 1 × 1 convolution first brings the maps to. Paper: none; a laptop likes 256."""
+    hidden: int = Field(default=1024, gt=0)
+    """Width of the attention between places and labels. Paper: 1024; a laptop likes 256."""
+    heads: int = Field(default=8, gt=0)
+    """Heads of the transformer layer. Public code: 8."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout of the transformer layer. Public code: 0.1."""
+    mlp_dropout: float = Field(default=0.5, ge=0, lt=1)
+    """Dropout before the region scores, with sgfe. Public code: 0.5."""
+
+
+class CoLearning(Method[CoLearningConfig]):
+    """Semantic-aware features and label recovery."""
+
+    Config = CoLearningConfig
+    learns_from_unknown = True
+    batch_global = ("number of known cells",)
+
+    def __init__(self, tagger: Tagger, config: CoLearningConfig, prior: Prior) -> None:
+        super().__init__(tagger, config, prior)
+        if config.sgfe and prior.label_vectors is not None:
+            tagger.head.get_buffer("label_vectors").copy_(prior.label_vectors)
+
+    @classmethod
+    def label_vectors(cls, config: CoLearningConfig) -> str | None:
+        """The source that the settings name; none is needed without sgfe."""
+        return config.label_vectors if config.sgfe else None
+
+    @classmethod
+    def head(cls, config: CoLearningConfig, prior: Prior) -> HeadSpec:
+        """The parts that are switched on."""
+        vectors = prior.label_vectors
+        same = ("region", "self_attention", "sgfe", "srfl", "reduction", "hidden", "heads", "dropout", "mlp_dropout")
+        return HeadSpec(kind="colearning", settings={
+            **config.model_dump(include=set(same)), "coarse": config.colearning, "learned_labels": vectors is None,
+            "label_features": config.label_features if vectors is None else vectors.shape[1],
+        })  # fmt: skip
+
+    def forward(self, views: Mapping[str, Tensor]) -> Outputs:
+        """Refined logits and, with co-learning, coarse ones."""
+        refined, extra = self.tagger(views["weak"])
+        return {"logits": refined, **extra}
+
+    def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
+        """`refined` on known cells, `coarse` on all, the unknown ones with recovered labels."""
+        config, known = self.config, labels != 0
+        official = config.normalization == "official"
+        scale = OFFICIAL_SCALE if official else 1
+        cells = self._cells(outputs["logits"], (labels == 1).to(torch.float32))
+        refined = normalize(cells, known, "sum" if official else "batch", batch_total=per_process_total(known.sum()))
+        total = config.lambda_1 * scale * refined
+        if not config.colearning:
+            return {"total": total}
+        targets = recovered_targets(outputs["logits"].float(), labels, config.pseudo)
+        coarse = self._cells(outputs["coarse"], targets).mean()
+        return {"total": total + config.lambda_2 * scale * coarse, "refined": scale * refined, "coarse": scale * coarse}
+
+    def _cells(self, logits: Tensor, targets: Tensor) -> Tensor:
+        config = self.config
+        return asymmetric_cells(
+            logits.float(),
+            targets,
+            gamma_positive=config.gamma_positive,
+            gamma_negative=config.gamma_negative,
+            clip=config.clip,
+        )

@@ -1,0 +1,114 @@
+"""Co-label selection (CLS).
+
+Lyu, Sun, Deng, Feng: Addressing Multi-Label Learning with Partial Labels: From Sample Selection to Label Selection, AAAI 2025.
+No public code.
+
+Two networks f and g see the same mini-batch; unknown cells are assumed negative, cell losses are BCE. N: all assumed negatives
+of the mini-batch, over images and classes.
+    H (by the peer): N_f keeps the share R_h of N with the smallest loss under g; the rest are likely missed positives.
+    L (by itself):   N_f' keeps the share R_l of N_f with the largest loss under f; the rest are easy and teach little.
+f learns from the known cells and N_f'; g likewise with the parts exchanged. Algorithm 1 updates the rates at the end of an
+epoch: R(e) = 1 - tau · min(e / E_k, 1) after e epochs, so the first epoch keeps all.
+
+Assumes of labels: known present cells; an unknown cell is most likely absent. Known absent cells, which the paper has none of,
+always count.
+Rows of the paper's ablation, as settings: CLS-H `low_loss="keep"`; CLS-L `high_loss="keep"`; co-label correction (CLC)
+`high_loss="correct"`: what H would remove is learned as present.
+Where the paper is silent, ours: shares are rounded down and ties kept (losses.selection); a batch's loss is the mean over all
+its cells, so a removed cell counts 0; the mean of both logits is reported, and all three are evaluated; first rates are 1.
+"""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from pydantic import Field
+from torch import Tensor
+
+from partlabel.errors import UsageError
+from partlabel.losses.bce import bce_cells
+from partlabel.losses.normalization import normalize
+from partlabel.losses.precision import at_least_float32
+from partlabel.losses.selection import largest_share, smallest_share
+from partlabel.methods.base import Clock, Index, Labels, Outputs
+from partlabel.methods.distributed import gather_batch
+from partlabel.methods.prior import Prior
+from partlabel.methods.two_networks import TwoNetworks, TwoNetworksConfig
+from partlabel.models.tagger import Tagger
+
+PUBLISHED_TAUS: dict[str, tuple[float, float]] = {
+    "voc07 75": (0.002, 0.02), "voc07 50": (0.003, 0.02), "voc07 25": (0.005, 0.02), "voc07 single": (0.005, 0.02),
+    "coco 75": (0.005, 0.06), "coco 50": (0.010, 0.06), "coco 25": (0.012, 0.06), "coco single": (0.012, 0.06),
+    "nus 75": (0.006, 0.06), "nus 50": (0.012, 0.06), "nus 25": (0.020, 0.06), "nus single": (0.020, 0.06),
+}  # fmt: skip
+"""(tau_h, tau_l) of the paper by data set and percentage of positives left, or single positive."""
+
+Cells = Bool[Tensor, "batch classes"]
+Losses = Float[Tensor, "batch classes"]
+
+
+class CoSelectionConfig(TwoNetworksConfig):
+    """Settings of `coselection`."""
+
+    tau_h: float = Field(default=0.012, ge=0, le=1)
+    """Share of assumed negatives that H removes in the end. Paper: 0.002 to 0.02, here COCO with a single positive."""
+    tau_l: float = Field(default=0.06, ge=0, le=1)
+    """Share of the rest that L removes in the end. Paper: 0.06 (COCO, NUS), 0.02 (VOC07)."""
+    taus_of: str | None = None
+    """Take both taus from the paper's table, such as "coco 25" or "voc07 single"."""
+    ramp: float = Field(default=10, gt=0)
+    """E_k: epochs until the rates have reached their end. Paper: 10 of 100."""
+    high_loss: Literal["remove", "correct", "keep"] = "remove"
+    """What happens to assumed negatives of high loss under the peer (H)."""
+    low_loss: Literal["remove", "keep"] = "remove"
+    """What happens to those of low loss under the network itself (L)."""
+
+
+class CoSelection(TwoNetworks[CoSelectionConfig]):
+    """Co-label selection."""
+
+    Config = CoSelectionConfig
+    batch_global = ("ranking of the assumed negatives",)
+
+    def __init__(self, tagger: Tagger, config: CoSelectionConfig, prior: Prior) -> None:
+        super().__init__(tagger, config, prior)
+        if config.taus_of is not None and config.taus_of not in PUBLISHED_TAUS:
+            raise UsageError(f"no published taus of {config.taus_of!r}; there are {', '.join(PUBLISHED_TAUS)}")
+
+    def keep_shares(self, clock: Clock) -> tuple[float, float]:
+        """(R_h, R_l) with which an epoch trains."""
+        config = self.config
+        tau_h, tau_l = PUBLISHED_TAUS[config.taus_of] if config.taus_of else (config.tau_h, config.tau_l)
+        done = min(clock.epoch / config.ramp, 1)
+        return 1 - tau_h * done, 1 - tau_l * done
+
+    def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
+        """`first` and `second`, each network on what its peer left it."""
+        completed = torch.where(labels == 1, labels, -torch.ones_like(labels))
+        logits = at_least_float32(outputs["first"]), at_least_float32(outputs["second"])
+        losses = [bce_cells(each, completed) for each in logits]
+        unknown = labels == 0
+        parts = {}
+        for name, own, peer in (("first", 0, 1), ("second", 1, 0)):
+            kept, high = self._choose(losses[own], losses[peer], unknown, clock)
+            cells = losses[own]
+            if self.config.high_loss == "correct":
+                cells = torch.where(high, bce_cells(logits[own], torch.ones_like(labels)), cells)
+                kept = kept | high
+            parts[name] = normalize(cells, kept | ~unknown, "class")
+            parts[f"{name}_dropped_share"] = (unknown & ~kept).to(torch.float32).mean()
+        return {"total": parts["first"] + parts["second"], **parts}
+
+    def _choose(self, own: Losses, peer: Losses, unknown: Cells, clock: Clock) -> tuple[Cells, Cells]:
+        """The assumed negatives a network learns from, and those that H set aside."""
+        share_h, share_l = self.keep_shares(clock)
+        every = gather_batch(unknown)
+        high = torch.zeros_like(unknown)
+        if self.config.high_loss != "keep":
+            all_peer = gather_batch(peer.detach())
+            border = smallest_share(all_peer, every, share_h)
+            high, every = unknown & (peer > border), every & (all_peer <= border)
+        kept = unknown & ~high
+        if self.config.low_loss == "remove":
+            kept = kept & (own >= largest_share(gather_batch(own.detach()), every, share_l))
+        return kept, high

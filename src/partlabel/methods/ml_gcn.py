@@ -1,0 +1,71 @@
+"""Multi-label recognition with graph convolutional networks (ML-GCN), trained with partial BCE.
+
+Chen, Wei, Wang, Guo: Multi-Label Image Recognition with Graph Convolutional Networks, CVPR 2019; C-GCN in its longer version.
+Durand, Mehrasa, Mori: Learning a Deep ConvNet for Multi-Label Classification with Partial Labels, CVPR 2019 (the loss).
+
+Two graph layers turn label vectors into classifiers of the pooled features (`models.heads.ml_gcn`). Label i takes from those
+labels j for which P(j | i) >= threshold, counted from known cells (`models.label_graph`). Loss: as `bce`; unknown is ignored.
+
+Assumes of labels: both signs known somewhere.
+Rows of the paper's ablations: `threshold` and `reweight`.
+Known deviations: the paper trains on complete labels with plain BCE, which partial BCE is where all labels are known; the
+official code transposes the graph (see `ml_gcn_adjacency`). P-GCN, the other model of the longer version, is not this one.
+"""
+
+import torch
+from pydantic import Field
+
+from partlabel.losses.normalization import Normalization
+from partlabel.methods.bce import KnownBCE, KnownBCEConfig
+from partlabel.methods.prior import Prior
+from partlabel.models.backbone import Pool
+from partlabel.models.heads import HeadSpec
+from partlabel.models.label_graph import co_occurrence, ml_gcn_adjacency
+from partlabel.models.tagger import Tagger
+
+
+class MLGCNConfig(KnownBCEConfig):
+    """Settings of `ml_gcn`."""
+
+    label_vectors: str = "auto"
+    """Source of label vectors: "auto", "learned", a text encoder, or a .txt or .vec file of word vectors. Paper: GloVe."""
+    label_features: int = Field(default=300, gt=0)
+    """Length of learned label vectors. Paper: 300, GloVe's."""
+    hidden: int = Field(default=1024, gt=0)
+    """Width of the first graph layer. Paper: 1024."""
+    threshold: float = Field(default=0.4, ge=0, le=1)
+    """Conditional probability from which two labels are linked. Paper: 0.4."""
+    reweight: float = Field(default=0.2, ge=0, lt=1)
+    """Share of a node that its neighbours give. Paper: 0.2."""
+    pool: Pool = "max"
+    """Pooling of the head. Paper: "max"."""
+    normalization: Normalization = "partial_bce"
+    """What the sum is divided by. Durand et al."""
+
+
+class MLGCN(KnownBCE):
+    """Classifiers from a graph of labels."""
+
+    Config = MLGCNConfig
+
+    def __init__(self, tagger: Tagger, config: MLGCNConfig, prior: Prior) -> None:
+        super().__init__(tagger, config, prior)
+        adjacency = ml_gcn_adjacency(co_occurrence(prior.labels), config.threshold, config.reweight)
+        with torch.no_grad():
+            tagger.head.get_buffer("adjacency").copy_(adjacency)
+            if prior.label_vectors is not None:
+                tagger.head.get_buffer("label_vectors").copy_(prior.label_vectors)
+
+    @classmethod
+    def label_vectors(cls, config: MLGCNConfig) -> str:  # type: ignore[override]
+        """The source that the settings name."""
+        return config.label_vectors
+
+    @classmethod
+    def head(cls, config: MLGCNConfig, prior: Prior) -> HeadSpec:  # type: ignore[override]
+        """Graph layers over the label vectors."""
+        vectors = prior.label_vectors
+        return HeadSpec(kind="ml_gcn", settings={
+            "label_features": config.label_features if vectors is None else vectors.shape[1],
+            "learned_labels": vectors is None, "hidden": config.hidden, "pool": config.pool,
+        })  # fmt: skip

@@ -1,0 +1,140 @@
+"""Positive-unlabelled multi-label classification (PU-MLC): learns from known present cells alone.
+
+Yuan, Zhang, Huang: Positive Label Is All You Need for Multi-Label Classification, ICME 2024.
+
+With s the logits, τ_c = min(α · standard deviation of s_c over the batch, 1), q = σ(s/τ) and p̄_c the batch mean of q_c:
+    L = L_var + w · L_reg
+    L_var = Σ_c [p̄_c^γ · log p̄_c - mean of log q over the present cells of c]; no gradient through p̄^γ and τ
+    L_reg = mean over mixed pictures of Σ_c (log mixed target - log σ(mixed logit))²; a target is 1 if present, else σ(s)
+Pictures are tagged by σ(s), without temperature. The unlabelled set is the whole batch.
+
+Assumes of labels: known present cells. Known absent cells are not used; they are unlabelled like all others.
+
+γ: the paper gives 0.55 (COCO) and 0.85 (VOC) at 10 % known and says that it grows as less is known. The default for a share r
+of known cells is γ = 0.25 + 0.6 · log10(1/r): 0.85 at 10 %, 0.43 at 50 %, 0.25 at 100 %. A table without known absent cells
+cannot tell r and gets 0.55. Evidence: test mAP on Corel5k, frozen MobileNetV2, learning rate 1e-3, one seed, printed by
+`partlabel bench benchmarks/corel5k_gamma.toml --out runs/corel5k_gamma`:
+    γ               0      0.25   0.55   0.85   1      default
+    10 % known      8.9    34.9   42.8   46.0   46.8   46.3
+    50 % known      42.1   58.0   57.9   57.1   56.5   58.2
+    100 % known     58.2   60.3   58.5   57.2   56.9   60.2
+That less known wants a larger γ is plain, and that 0 fails where little is known. Differences below one point mean little, and
+one data set does not fix the two numbers of the rule.
+
+Rows of the paper's ablations, as settings:
+    unbalanced       gamma=0               without temperature   temperature=False
+    without mixup    mixup_weight=0        without LgConv        local_global=False of the loop
+    official code    head="ssgrl" reduction=1024 gamma=0.55 (VOC: 0.85, alpha=2), and of the loop
+                     local_global=True frozen_norm=True train_parts="last_stage"
+Known deviations: the head of the official code, which the paper does not describe, is an option, without the 2 × 2 pooling that
+comes before it there. Its graph is counted from known present cells alone, as there, with an empty row for a class without any
+(there NaN). τ has a floor. With a frozen backbone its cached maps are mixed in place of pictures: what is mixed is what the
+trainable part receives. Pictures and mixed ones pass in one batch; that is the same as two where batch norms are frozen, as
+they are in the official code. Each process mixes its own part of a batch.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from partlabel.labels import LabelTable, State
+from partlabel.losses.positive_unlabeled import adaptive_temperature, mix_halves, mixup_consistency, variational_loss
+from partlabel.methods.base import Clock, Index, Labels, Method, Outputs
+from partlabel.methods.distributed import gather_batch
+from partlabel.methods.prior import Prior
+from partlabel.methods.ssgrl import SSGRLHeadConfig, fill_ssgrl, ssgrl_spec
+from partlabel.models.heads import HeadSpec
+from partlabel.models.tagger import Tagger
+
+
+class PositiveUnlabeledConfig(SSGRLHeadConfig):
+    """Settings of `positive_unlabeled`; those of the SSGRL head count only with head="ssgrl"."""
+
+    gamma: float | None = Field(default=None, ge=0)
+    """Exponent of the re-balance factor; 0: no re-balance. Default: by the known ratio, ours, through VOC's 0.85 at 10 %."""
+    temperature: bool = True
+    """Divide logits by an adaptive temperature in L_var. Paper."""
+    alpha: float = Field(default=1.0, gt=0)
+    """Scale of the temperature. Paper: 1 on COCO, 2 on VOC."""
+    temperature_floor: float = Field(default=0.1, gt=0, le=1)
+    """Least temperature. Ours: the paper's is 0 for one picture and for a head of zeros, and gradients grow by 1/τ, so tenfold
+    at most. A new linear layer starts above it (its logits have a standard deviation of 0.2 to 0.4), so little else changes."""
+    mixup_weight: float = Field(default=1.0, ge=0)
+    """Weight of L_reg; 0: no mixing. Paper: 1 (the binary method that it extends, vPU: 0.03)."""
+    mixup_alpha: float = Field(default=0.3, gt=0)
+    """Both parameters of the Beta distribution of λ. Official code: 0.3."""
+    head: Literal["pooled", "ssgrl"] = "pooled"
+    """Average pooling and a linear layer, or the official code's semantic decoupling with a graph of labels."""
+
+
+class PositiveUnlabeled(Method[PositiveUnlabeledConfig]):
+    """Positive-unlabelled learning of many classes at once."""
+
+    Config = PositiveUnlabeledConfig
+    learns_from_unknown = True
+    batch_global = ("standard deviation of logits", "mean probability", "number of present cells")
+
+    def __init__(self, tagger: Tagger, config: PositiveUnlabeledConfig, prior: Prior) -> None:
+        super().__init__(tagger, config, prior)
+        self.gamma = gamma_of(prior.labels) if config.gamma is None else config.gamma
+        if config.head == "ssgrl":
+            fill_ssgrl(tagger, Prior(_present_alone(prior.labels), prior.label_vectors))
+
+    @classmethod
+    def label_vectors(cls, config: PositiveUnlabeledConfig) -> str | None:
+        """The source that the settings name, for the SSGRL head."""
+        return config.label_vectors if config.head == "ssgrl" else None
+
+    @classmethod
+    def head(cls, config: PositiveUnlabeledConfig, prior: Prior) -> HeadSpec:
+        """The head that the settings name."""
+        return ssgrl_spec(config, prior) if config.head == "ssgrl" else HeadSpec(kind="pooled")
+
+    def forward(self, views: Mapping[str, Tensor]) -> Outputs:
+        """Logits of the weak view and, as `mixed`, of its mixed pictures, with the permutation and λ that mixed them."""
+        pictures, pairs = views["weak"], len(views["weak"]) // 2
+        if self.config.mixup_weight == 0 or pairs == 0:
+            return super().forward(views)
+        alpha, device = self.config.mixup_alpha, pictures.device
+        permutation = torch.randperm(pairs).to(device)
+        lam = torch.distributions.Beta(alpha, alpha).sample().to(device)
+        # in one pass, because a small batch may make a single mixed picture, and batch norms need two
+        logits = self.tagger(torch.cat([pictures, mix_halves(pictures, permutation, lam)])).logits
+        return {"logits": logits[: len(pictures)], "mixed": logits[len(pictures) :], "permutation": permutation, "lam": lam}
+
+    def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
+        """`variational` of the whole batch, across processes, and `mixup` of the mixed pictures."""
+        logits, present = gather_batch(outputs["logits"]), gather_batch(labels) == 1
+        variational = variational_loss(logits, present, self.gamma, self._temperature(logits))
+        if "mixed" not in outputs:
+            return {"total": variational}
+        mixup = mixup_consistency(outputs["mixed"], outputs["logits"], labels == 1, outputs["permutation"], outputs["lam"])
+        return {"total": variational + self.config.mixup_weight * mixup, "variational": variational, "mixup": mixup}
+
+    def _temperature(self, logits: Tensor) -> Tensor | int:
+        config = self.config
+        return adaptive_temperature(logits, config.alpha, config.temperature_floor) if config.temperature else 1
+
+
+def gamma_of(table: LabelTable) -> float:
+    """The rule for γ, of the table's share of known cells; see the module."""
+    counts = table.counts_by_class()
+    present, absent = int(counts.present.sum()), int(counts.absent.sum())
+    if absent == 0:
+        return 0.55
+    known_ratio = (present + absent) / (len(table) * len(table.classes))
+    return 0.25 + 0.6 * math.log10(1 / known_ratio)
+
+
+def _present_alone(table: LabelTable) -> LabelTable:
+    """The table with everything taken as absent that is not known present, so that a class's share is of all its pictures."""
+    cells = table.cells()
+    kept = cells.states == State.PRESENT
+    return LabelTable.from_cells(
+        table.images, table.classes, cells.image_index[kept], cells.class_index[kept], cells.states[kept],
+        cells.sources[kept], State.ABSENT,
+    )  # fmt: skip

@@ -1,0 +1,91 @@
+"""Semantic-specific graph representation learning (SSGRL), trained on known cells.
+
+Chen, Xu, Hui, Wu, Lin: Learning Semantic-Specific Graph Representation for Multi-Label Image Recognition, ICCV 2019.
+
+The head is in `models.heads.ssgrl`; its graph holds P(j | i), counted from known cells (`models.label_graph`). Loss: binary
+cross-entropy of known cells, divided as `normalization` says; unknown is ignored.
+
+Assumes of labels: both signs known somewhere.
+Known deviations: the paper trains on complete labels with the sum over classes; the graph of the public code for partial labels
+counts unknown as absent. Label vectors are GloVe in the paper: name such a file with `label_vectors`.
+"""
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from partlabel.losses.bce import bce_cells
+from partlabel.losses.normalization import Normalization, normalize
+from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
+from partlabel.methods.distributed import per_process_total
+from partlabel.methods.prior import Prior
+from partlabel.models.heads import HeadSpec
+from partlabel.models.label_graph import co_occurrence
+from partlabel.models.tagger import Tagger
+
+
+class SSGRLHeadConfig(MethodConfig):
+    """Settings of the head, for every method that uses it."""
+
+    label_vectors: str = "auto"
+    """Source of label vectors: "auto", "learned", a text encoder, or a .txt or .vec file of word vectors. Paper: GloVe."""
+    label_features: int = Field(default=300, gt=0)
+    """Length of learned label vectors. Paper: 300, GloVe's."""
+    reduction: int | None = Field(default=None, gt=0)
+    """Channels that the maps are first brought to. Paper: none; public code for partial labels: 1024; a laptop likes 256."""
+    hidden: int = Field(default=512, gt=0)
+    """Width of the attention. Public code for partial labels: 512; paper: 1024."""
+    steps: int = Field(default=3, ge=0)
+    """Steps of the gated graph. Paper: 3."""
+
+
+class SSGRLConfig(SSGRLHeadConfig):
+    """Settings of `ssgrl`."""
+
+    normalization: Normalization = "batch"
+    """What the sum is divided by. As in `bce`; public code for partial labels: "batch"."""
+
+
+def ssgrl_spec(config: SSGRLHeadConfig, prior: Prior) -> HeadSpec:
+    """The head for the label vectors at hand."""
+    vectors = prior.label_vectors
+    return HeadSpec(kind="ssgrl", settings={
+        "label_features": config.label_features if vectors is None else vectors.shape[1], "learned_labels": vectors is None,
+        "reduction": config.reduction, "hidden": config.hidden, "steps": config.steps,
+    })  # fmt: skip
+
+
+def fill_ssgrl(tagger: Tagger, prior: Prior) -> None:
+    """Give the head its graph and its label vectors, if these are not learned."""
+    with torch.no_grad():
+        tagger.head.get_buffer("graph").copy_(co_occurrence(prior.labels))
+        if prior.label_vectors is not None:
+            tagger.head.get_buffer("label_vectors").copy_(prior.label_vectors)
+
+
+class SSGRL(Method[SSGRLConfig]):
+    """Semantic decoupling and a gated graph of labels."""
+
+    Config = SSGRLConfig
+    batch_global = ("number of known cells",)
+
+    def __init__(self, tagger: Tagger, config: SSGRLConfig, prior: Prior) -> None:
+        super().__init__(tagger, config, prior)
+        fill_ssgrl(tagger, prior)
+
+    @classmethod
+    def label_vectors(cls, config: SSGRLConfig) -> str:
+        """The source that the settings name."""
+        return config.label_vectors
+
+    @classmethod
+    def head(cls, config: SSGRLConfig, prior: Prior) -> HeadSpec:
+        """Semantic decoupling and the gated graph."""
+        return ssgrl_spec(config, prior)
+
+    def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
+        """Known cells only."""
+        known = labels != 0
+        cells = bce_cells(outputs["logits"], labels)
+        total = normalize(cells, known, self.config.normalization, batch_total=per_process_total(known.sum()))
+        return {"total": total}

@@ -1,0 +1,45 @@
+"""What the methods share that train two networks side by side."""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from torch import Tensor
+
+from partlabel.methods.base import Method, MethodConfig, Outputs
+from partlabel.methods.prior import Prior
+from partlabel.models.backbone import Pool
+from partlabel.models.heads import HeadSpec
+from partlabel.models.heads.twin import Report
+
+
+class TwoNetworksConfig(MethodConfig):
+    """Settings of every method with two networks."""
+
+    report: Report = "mean"
+    """Which network tags pictures; `evaluate` judges all three. Papers: either, both, or not said."""
+    pool: Pool = "avg"
+    """Pooling of the heads."""
+
+
+_Config = TypeVar("_Config", bound=TwoNetworksConfig)
+
+
+class TwoNetworks(Method[_Config]):
+    """Two networks of one architecture with different first weights, seeing the same mini-batches.
+
+    Where the backbone is trained each has its own; a frozen one is shared, and the networks are two heads.
+    """
+
+    learns_from_unknown = True
+    networks = 2
+
+    @classmethod
+    def head(cls, config: _Config, prior: Prior) -> HeadSpec:
+        """Two pooled heads."""
+        pooled = {"kind": "pooled", "settings": {"pool": config.pool}}
+        return HeadSpec(kind="twin", settings={"head": pooled, "report": config.report})
+
+    def forward(self, views: Mapping[str, Tensor]) -> Outputs:
+        """Logits of the `first` and the `second` network, and the reported ones."""
+        output = self.tagger(views["weak"])
+        return {"logits": output.logits, **output.extra}

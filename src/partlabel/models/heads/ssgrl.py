@@ -1,0 +1,106 @@
+"""Semantic decoupling, then a gated graph network over the labels."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from partlabel.models.heads.base import Head, HeadOutput, Maps
+from partlabel.models.label_text import hold_label_vectors
+from partlabel.models.semantic_attention import attention_logits
+
+Nodes = Float[Tensor, "batch classes features"]
+
+
+class GatedGraph(nn.Module):
+    """Gated graph network: labels exchange messages along a weighted graph.
+
+    With A the graph and H the nodes: M = [A H ; Aᵀ H]; z = σ(W_z M + U_z H); r = σ(W_r M + U_r H); c = tanh(W M + U (r ∘ H));
+    H becomes (1 - z) ∘ H + z ∘ c.
+
+    Args:
+        features: width of a node.
+        steps: how often messages are passed.
+    """
+
+    def __init__(self, features: int, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+        self.from_messages = nn.Linear(2 * features, 3 * features)  # W_z, W_r and W in one product
+        self.from_nodes = nn.Linear(features, 2 * features)  # U_z and U_r
+        self.from_reset_nodes = nn.Linear(features, features)  # U
+
+    def forward(self, nodes: Nodes, graph: Float[Tensor, "classes classes"]) -> Nodes:
+        """Nodes after all steps."""
+        for _ in range(self.steps):
+            messages = self.from_messages(torch.cat([graph @ nodes, graph.T @ nodes], 2))
+            update_message, reset_message, candidate_message = messages.chunk(3, 2)
+            update_node, reset_node = self.from_nodes(nodes).chunk(2, 2)
+            update = torch.sigmoid(update_message + update_node)
+            reset = torch.sigmoid(reset_message + reset_node)
+            candidate = torch.tanh(candidate_message + self.from_reset_nodes(reset * nodes))
+            nodes = (1 - update) * nodes + update * candidate
+        return nodes
+
+
+class SSGRLHead(Head):
+    """Head of SSGRL (Chen et al., ICCV 2019): one feature a label by attention over places, then a gated graph of labels.
+
+    With f a place of the maps and s a label vector: attention a = w · P tanh(U f ∘ V s), softmax over places, F_c = Σ a_c f;
+    H = gated graph of F; logit_c = u_c · tanh(W [H_c ; F_c] + b) + e_c. P and w are applied as one vector Pᵀw: same values
+    and gradients. The constants of P and w cancel in the softmax and are left out.
+
+    Args:
+        features: channels d of the maps.
+        classes: number of classes C.
+        label_features: length d_t of a label vector.
+        learned_labels: label vectors are a parameter; else a buffer that the method fills.
+        reduction: channels that a 1 × 1 convolution with batch norm first brings the maps to; None: they stay.
+        hidden: width of the attention, h.
+        steps: steps of the gated graph.
+    """
+
+    label_vectors: Tensor
+    graph: Tensor
+
+    def __init__(
+        self, features: int, classes: int, *, label_features: int = 300, learned_labels: bool = True,
+        reduction: int | None = None, hidden: int = 512, steps: int = 3,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        width = reduction or features
+        self.reduction = (
+            nn.Sequential(nn.Conv2d(features, width, 1, bias=False), nn.BatchNorm2d(width)) if reduction else nn.Identity()
+        )
+        hold_label_vectors(self, classes, label_features, learned=learned_labels)
+        self.register_buffer("graph", torch.zeros(classes, classes))
+        self.image_part = nn.Linear(width, hidden, bias=False)
+        self.label_part = nn.Linear(label_features, hidden, bias=False)
+        self.mixing = nn.Linear(hidden, hidden, bias=False)
+        self.attention = nn.Linear(hidden, 1, bias=False)
+        self.gated_graph = GatedGraph(width, steps)
+        self.output = nn.Linear(2 * width, width)
+        self.class_weight = nn.Parameter(torch.empty(classes, width).uniform_(-(width**-0.5), width**-0.5))
+        self.class_bias = nn.Parameter(torch.empty(classes).uniform_(-(width**-0.5), width**-0.5))
+
+    @property
+    def class_axes(self) -> dict[str, tuple[int, ...]]:
+        """Label vectors and classifiers by row, the graph by row and column."""
+        return {"label_vectors": (0,), "graph": (0, 1), "class_weight": (0,), "class_bias": (0,)}
+
+    def forward(self, maps: Float[Tensor, "batch features h w"]) -> HeadOutput:
+        """Logits; the label features F `[B, C, d]` are not handed out."""
+        places = self.reduction(maps).flatten(2).transpose(1, 2)
+        decoupled = self._attention(places).transpose(1, 2) @ places
+        spread = self.gated_graph(decoupled, self.graph)
+        features = torch.tanh(self.output(torch.cat([spread, decoupled], 2)))
+        return HeadOutput((features * self.class_weight).sum(2) + self.class_bias, {})
+
+    def class_maps(self, maps: Float[Tensor, "batch features h w"]) -> Maps:
+        """Where each label looks, not how sure it is: its attention, which sums to 1 over the places (the paper's figures)."""
+        places = self.reduction(maps).flatten(2).transpose(1, 2)
+        return self._attention(places).transpose(1, 2).reshape(maps.shape[0], -1, *maps.shape[2:])
+
+    def _attention(self, places: Float[Tensor, "batch places width"]) -> Float[Tensor, "batch places classes"]:
+        weight = (self.attention.weight @ self.mixing.weight)[0]
+        labels = self.label_part(self.label_vectors)[None]
+        return attention_logits(self.image_part(places), labels, weight).softmax(1).to(places.dtype)

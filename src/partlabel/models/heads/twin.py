@@ -1,0 +1,69 @@
+"""Two networks that learn side by side: two heads, each with a backbone of its own unless they share a frozen one."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from partlabel.errors import UsageError
+from partlabel.models.heads.base import Head, HeadOutput, HeadSpec, Maps
+
+Report = Literal["first", "second", "mean"]
+"""Which network tags a picture: one of the two, or the mean of their logits."""
+
+
+class TwinHead(Head):
+    """Two heads of one kind with different first weights.
+
+    Maps of a backbone that both share have d channels, those of a `TwinBackbone` 2 d: the first network's, then the second's.
+    Logits are those of the network that `report` names; `extra` holds both, under `first` and `second`.
+
+    Args:
+        features: channels d of one network's maps.
+        classes: number of classes C.
+        head: spec of each head.
+        report: which network's logits are reported.
+    """
+
+    def __init__(self, features: int, classes: int, head: Mapping[str, Any], report: Report = "mean") -> None:
+        super().__init__()
+        from partlabel.models.heads import build_head
+
+        if report not in {"first", "second", "mean"}:
+            raise UsageError(f"report {report!r} is not 'first', 'second' or 'mean'")
+        spec = HeadSpec.model_validate(head)
+        self.features, self.report = features, report
+        self.first = build_head(spec, features, classes)
+        self.second = build_head(spec, features, classes)
+        self.pool = self.first.pool
+
+    @property
+    def class_axes(self) -> dict[str, tuple[int, ...]]:
+        """Those of both heads."""
+        return {f"{which}.{name}": axes for which in ("first", "second") for name, axes in self.first.class_axes.items()}
+
+    @property
+    def networks(self) -> tuple[nn.Module, nn.Module]:
+        """Both heads."""
+        return self.first, self.second
+
+    def forward(self, maps: Float[Tensor, "batch features h w"]) -> HeadOutput:
+        """Logits of both."""
+        for_first, for_second = self._parts(maps)
+        first, second = self.first(for_first).logits, self.second(for_second).logits
+        logits = {"first": first, "second": second, "mean": (first + second) / 2}[self.report]
+        return HeadOutput(logits, {"first": first, "second": second})
+
+    def class_maps(self, maps: Float[Tensor, "batch features h w"]) -> Maps:
+        """Those of the reported network, or the mean of both."""
+        for_first, for_second = self._parts(maps)
+        if self.report == "mean":
+            return (self.first.class_maps(for_first) + self.second.class_maps(for_second)) / 2
+        return self.first.class_maps(for_first) if self.report == "first" else self.second.class_maps(for_second)
+
+    def _parts(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        if maps.shape[1] == self.features:
+            return maps, maps
+        first, second = maps.chunk(2, dim=1)
+        return first, second

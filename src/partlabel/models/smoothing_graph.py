@@ -1,0 +1,81 @@
+"""Label graphs that mix the predictions of related classes: column c says what goes into class c, and sums to 1.
+
+Source: Huynh, Elhamifar: Interactive Multi-Label CNN Learning with Partial Labels, CVPR 2020.
+"""
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from partlabel.errors import LabelError
+from partlabel.formats.text import examine
+from partlabel.labels import LabelTable
+from partlabel.models.label_graph import co_occurrence
+
+Graph = Float[Tensor, "classes classes"]
+
+
+def smoothing_graph(source: str, table: LabelTable, top: int) -> Graph:
+    """The graph of a source: "co_occurrence" of known labels, "identity", or the path of an edge list."""
+    if source == "identity":
+        return torch.eye(len(table.classes))
+    if source == "co_occurrence":
+        return normalized_columns(strongest(co_occurrence(table).T, top))
+    return normalized_columns(read_edges(Path(source), table.classes))
+
+
+def strongest(weights: Graph, top: int) -> Graph:
+    """The `top` largest weights of each column off the diagonal; the others are 0."""
+    others = weights.clone().fill_diagonal_(0)
+    kept = others.topk(min(top, len(others)), dim=0).indices
+    return torch.zeros_like(others).scatter_(0, kept, others.gather(0, kept))
+
+
+def normalized_columns(weights: Graph) -> Graph:
+    """1 on the diagonal, then each column divided by its sum."""
+    graph = weights.clone().fill_diagonal_(1)
+    return graph / graph.sum(0, keepdim=True)
+
+
+def read_edges(path: Path, classes: Sequence[str]) -> Graph:
+    """Weights `[C, C]` from a CSV file with the columns from, to, weight; row "from", column "to".
+
+    Edges of classes that are not in the table are left out, since graphs of general knowledge know more.
+
+    Raises:
+        LabelError: the file cannot be read, lacks a column, repeats an edge, holds a weight that is no positive number, or
+            has no edge between two classes of the table.
+    """
+    place = {name: number for number, name in enumerate(classes)}
+    weights = torch.zeros(len(classes), len(classes))
+    with path.open(encoding=examine(path).codec, newline="") as stream:
+        reader = csv.DictReader(stream)
+        missing = {"from", "to", "weight"} - set(reader.fieldnames or ())
+        if missing:
+            raise LabelError(f"{path} lacks the column {sorted(missing)[0]!r}; a label graph has the columns from, to, weight")
+        for row in reader:
+            weight = _positive(row["weight"], path, reader.line_num)
+            start, end = place.get(row["from"]), place.get(row["to"])
+            if start is None or end is None:
+                continue
+            if weights[start, end]:
+                raise LabelError(f"{path}, line {reader.line_num}: the edge {row['from']} to {row['to']} is listed twice")
+            weights[start, end] = weight
+    if not weights.any():
+        raise LabelError(f"{path} holds no edge between two classes of the table; names must agree, {classes[0]!r} is one")
+    return weights
+
+
+def _positive(text: str | None, path: Path, line: int) -> float:
+    try:
+        weight = float(text or "")
+    except ValueError:
+        weight = math.nan
+    if not 0 < weight < math.inf:
+        raise LabelError(f"{path}, line {line}: weight {text!r} is not a positive number")
+    return weight

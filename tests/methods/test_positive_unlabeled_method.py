@@ -1,0 +1,151 @@
+"""PU-MLC as a method: what it mixes, what it learns from, its default gamma, its heads, and what it refuses."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import partlabel
+from partlabel.errors import UsageError
+from partlabel.labels import LabelTable, State
+from partlabel.losses.positive_unlabeled import adaptive_temperature, mixup_consistency, variational_loss
+from partlabel.methods.base import Clock
+from partlabel.methods.build import build_method
+from partlabel.methods.positive_unlabeled import PositiveUnlabeled, gamma_of
+from partlabel.methods.prior import Prior
+from partlabel.models.backbone import create_backbone
+from partlabel.training.build import build
+from partlabel.training.settings import TrainSettings
+
+CLASSES = ("a", "b", "c")
+CLOCK = Clock(0, 0, 1, 1)
+
+
+def _table(states: Any = None) -> LabelTable:
+    states = np.random.default_rng(0).integers(-1, 2, (20, 3)) if states is None else np.asarray(states)
+    return LabelTable.from_dense([f"{row}.png" for row in range(len(states))], CLASSES, states.astype(np.int8))
+
+
+def _method(table: LabelTable | None = None, **settings: Any) -> PositiveUnlabeled:
+    torch.manual_seed(0)
+    backbone = create_backbone("test_resnet", pretrained=False, size=32)
+    method = build_method("positive_unlabeled", settings, backbone, Prior(table if table is not None else _table()))
+    assert isinstance(method, PositiveUnlabeled)
+    return method
+
+
+def _objective(method: PositiveUnlabeled, outputs: Any, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    return method.objective(outputs, labels, torch.arange(len(labels)), CLOCK)
+
+
+@pytest.mark.parametrize("batch", [2, 3, 7])
+def test_mixed_logits_are_those_of_mixed_pictures(batch: int) -> None:
+    method = _method().eval()
+    pictures = torch.randn(batch, 3, 32, 32)
+    outputs = method({"weak": pictures})
+    pairs, lam = batch // 2, float(outputs["lam"])
+    mixed = [lam * pictures[int(outputs["permutation"][i])] + (1 - lam) * pictures[batch - pairs + i] for i in range(pairs)]
+    torch.testing.assert_close(outputs["logits"], method.scores(pictures))
+    torch.testing.assert_close(outputs["mixed"], method.scores(torch.stack(mixed)))
+
+
+def test_mixing_draws_anew_and_follows_the_seed() -> None:
+    method, views = _method().eval(), {"weak": torch.randn(16, 3, 32, 32)}
+    draws = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        outputs = method(views)
+        draws.append((outputs["permutation"].tolist(), float(outputs["lam"])))
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_small_batches_train_with_batch_norm_over_one_place() -> None:
+    """The mixed picture of a batch of two or three alone would have no batch statistics."""
+    method = _method().train()
+    for batch in (2, 3):
+        assert torch.isfinite(method({"weak": torch.randn(batch, 3, 32, 32)})["mixed"]).all()
+
+
+def test_single_picture_has_no_mixup_part() -> None:
+    method = _method().eval()
+    outputs = method({"weak": torch.randn(1, 3, 32, 32)})
+    assert set(outputs) == {"logits"}
+    assert set(_objective(method, outputs, torch.tensor([[1, 0, -1]], dtype=torch.int8))) == {"total"}
+
+
+def test_objective_is_the_weighted_sum_of_its_parts() -> None:
+    method = _method(gamma=0.7, alpha=2, temperature_floor=0.2, mixup_weight=0.03)
+    labels = torch.tensor([[1, 0, -1], [0, 1, 1], [-1, -1, 0], [1, 1, 0]], dtype=torch.int8)
+    outputs = method({"weak": torch.randn(4, 3, 32, 32)})
+    found, logits = _objective(method, outputs, labels), outputs["logits"]
+    variational = variational_loss(logits, labels == 1, 0.7, adaptive_temperature(logits, 2, 0.2))
+    mixup = mixup_consistency(outputs["mixed"], logits, labels == 1, outputs["permutation"], outputs["lam"])
+    torch.testing.assert_close(found["variational"], variational)
+    torch.testing.assert_close(found["mixup"], mixup)
+    torch.testing.assert_close(found["total"], variational + 0.03 * mixup)
+    flat = _method(gamma=0.7, temperature=False, mixup_weight=0)
+    torch.testing.assert_close(
+        _objective(flat, {"logits": logits}, labels)["total"], variational_loss(logits, labels == 1, 0.7)
+    )
+
+
+@pytest.mark.parametrize(("share", "gamma"), [(0.1, 0.85), (0.5, 0.4306), (1.0, 0.25)])
+def test_default_gamma_follows_the_known_ratio(share: float, gamma: float) -> None:
+    states = np.where(np.arange(300).reshape(100, 3) % 4 == 0, 1, -1)
+    hidden = np.arange(300).reshape(100, 3) * 7 % 100 >= 100 * share
+    table = _table(np.where(hidden, 0, states))
+    assert gamma_of(table) == pytest.approx(gamma, abs=1e-4)
+    assert _method(table).gamma == gamma_of(table)
+    assert _method(table, gamma=0).gamma == 0
+
+
+def test_known_ratio_counts_cells_that_the_background_declares_absent() -> None:
+    cells = ([0, 1], [0, 1], [1, 1])
+    declared = LabelTable.from_cells(["x", "y"], CLASSES, *cells, background=State.ABSENT)
+    assert gamma_of(declared) == pytest.approx(0.25)
+    assert gamma_of(LabelTable.from_cells(["x", "y"], CLASSES, *cells)) == 0.55
+
+
+def test_graph_of_the_ssgrl_head_knows_present_cells_alone() -> None:
+    """P(j | i) = pictures where both are known present / pictures where i is, by explicit counting."""
+    states = np.random.default_rng(3).integers(-1, 2, (30, 3))
+    states[:, 2] = np.minimum(states[:, 2], 0)
+    light = {"head": "ssgrl", "hidden": 16, "reduction": 16, "label_vectors": "learned"}
+    graph = _method(_table(states), **light).tagger.head.get_buffer("graph")
+    for i in range(3):
+        of_class = [row for row in states if row[i] == 1]
+        for j in range(3):
+            together = sum(row[j] == 1 for row in of_class)
+            assert float(graph[i, j]) == pytest.approx(together / len(of_class) if of_class else 0)
+    torch.testing.assert_close(_method(_table(np.maximum(states, 0)), **light).tagger.head.get_buffer("graph"), graph)
+
+
+def test_label_vectors_are_asked_for_by_the_ssgrl_head_alone() -> None:
+    config = PositiveUnlabeled.Config
+    assert PositiveUnlabeled.label_vectors(config()) is None
+    assert PositiveUnlabeled.label_vectors(config(head="ssgrl", label_vectors="glove.txt")) == "glove.txt"
+    vectors = torch.randn(3, 7)
+    backbone = create_backbone("test_resnet", pretrained=False, size=32)
+    settings = {"head": "ssgrl", "hidden": 16, "reduction": 16}
+    method = build_method("positive_unlabeled", settings, backbone, Prior(_table(), vectors))
+    torch.testing.assert_close(method.tagger.head.get_buffer("label_vectors"), vectors)
+
+
+def test_gradient_accumulation_is_refused() -> None:
+    settings = TrainSettings(method="positive_unlabeled", backbone="test_resnet", pretrained=False, size=32, accumulate=2)
+    with pytest.raises(UsageError, match="positive_unlabeled takes its standard deviation of logits and mean probability"):
+        build(settings, Prior(_table()))
+
+
+def test_trains_from_present_labels_alone(color_pictures: tuple[Path, LabelTable], tmp_path: Path) -> None:
+    """On pictures without a single known absent cell, on cached maps, where maps are mixed."""
+    pictures, complete = color_pictures
+    table = LabelTable.from_dense(complete.images, complete.classes, np.maximum(complete.dense(), 0))
+    run = partlabel.train(
+        table, images=pictures, out=tmp_path / "run", method="positive_unlabeled", backbone="test_resnet", pretrained=False,
+        size=32, freeze=True, epochs=2, batch_size=8, accelerator="cpu",
+    )  # fmt: skip
+    assert [row["epoch"] for row in run.log()] == ["1", "2"]
+    assert all(np.isfinite(float(row["loss_mixup"])) for row in run.log())

@@ -1,0 +1,155 @@
+"""Co-label selection, co-teaching, co-teaching+ and JoCoR against naive loops over cells."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits, kl_div
+
+from partlabel.errors import UsageError
+from partlabel.labels import LabelTable
+from partlabel.methods.base import Clock, Method
+from partlabel.methods.build import build_method
+from partlabel.methods.coselection import PUBLISHED_TAUS
+from partlabel.methods.jocor import bernoulli_divergence
+from partlabel.methods.prior import Prior
+from partlabel.models.backbone import create_backbone
+
+B, C = 5, 4
+END = Clock(10, 100, 11, 110)
+START = Clock(0, 0, 11, 110)
+
+
+def _method(name: str, **settings: Any) -> Method[Any]:
+    torch.manual_seed(0)
+    prior = Prior(LabelTable.from_dense(["a.png"], [f"c{n}" for n in range(C)], [[1] * C]))
+    return build_method(name, settings, create_backbone("test_resnet", pretrained=False, size=32), prior)
+
+
+def _logits(seed: int) -> dict[str, torch.Tensor]:
+    torch.manual_seed(seed)
+    first, second = torch.randn(B, C) * 2, torch.randn(B, C) * 2
+    return {"logits": (first + second) / 2, "first": first, "second": second}
+
+
+def _labels(seed: int) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).integers(-1, 2, (B, C)).astype(np.int8))
+
+
+def _loss(logit: float, present: bool) -> float:
+    return float(binary_cross_entropy_with_logits(torch.tensor(logit), torch.tensor(1.0 if present else 0.0)))
+
+
+def _naive_selection(own: torch.Tensor, peer: torch.Tensor, labels: torch.Tensor, r_h: float, r_l: float, high: str) -> float:
+    cells = [(i, c) for i in range(B) for c in range(C)]
+    candidates = [cell for cell in cells if labels[cell] == 0]
+    by_peer = sorted(candidates, key=lambda cell: _loss(float(peer[cell]), False))
+    left = by_peer if high == "keep" else by_peer[: math.floor(r_h * len(candidates) + 1e-9)]
+    hardest = sorted(left, key=lambda cell: -_loss(float(own[cell]), False))
+    kept = hardest[: math.floor(r_l * len(left) + 1e-9)]
+    total = sum(_loss(float(own[cell]), bool(labels[cell] == 1)) for cell in cells if labels[cell] != 0)
+    total += sum(_loss(float(own[cell]), False) for cell in kept)
+    if high == "correct":
+        total += sum(_loss(float(own[cell]), True) for cell in set(candidates) - set(left))
+    return total / (B * C)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("settings", "shares"), [
+    ({}, (0.7, 0.6)), ({"low_loss": "keep"}, (0.7, 1.0)), ({"high_loss": "keep"}, (1.0, 0.6)),
+    ({"high_loss": "correct"}, (0.7, 0.6)), ({"high_loss": "correct", "low_loss": "keep"}, (0.7, 1.0)),
+])  # fmt: skip
+def test_coselection_is_the_naive_selection(settings: dict[str, Any], shares: tuple[float, float], seed: int) -> None:
+    method, outputs, labels = _method("coselection", tau_h=0.3, tau_l=0.4, **settings), _logits(seed), _labels(seed)
+    losses = method.objective(outputs, labels, torch.arange(B), END)
+    high = settings.get("high_loss", "remove")
+    first = _naive_selection(outputs["first"], outputs["second"], labels, *shares, high)
+    second = _naive_selection(outputs["second"], outputs["first"], labels, *shares, high)
+    assert float(losses["first"]) == pytest.approx(first, rel=1e-5)
+    assert float(losses["second"]) == pytest.approx(second, rel=1e-5)
+    assert float(losses["total"]) == pytest.approx(first + second, rel=1e-5)
+
+
+def test_rates_are_updated_at_the_end_of_an_epoch() -> None:
+    method: Any = _method("coselection", tau_h=0.02, tau_l=0.06, ramp=10)
+    assert method.keep_shares(START) == (1, 1)
+    assert method.keep_shares(Clock(1, 0, 20, 1)) == pytest.approx((0.998, 0.994))
+    assert method.keep_shares(Clock(15, 0, 20, 1)) == pytest.approx((0.98, 0.94))
+    method = _method("coselection", taus_of="nus 25")
+    assert method.keep_shares(END) == pytest.approx((1 - 0.02, 1 - 0.06))
+    assert len(PUBLISHED_TAUS) == 12
+    with pytest.raises(UsageError, match="no published taus of 'coco 10'"):
+        _method("coselection", taus_of="coco 10")
+
+
+@pytest.mark.parametrize("name", ["coselection", "co_teaching", "co_teaching_plus"])
+def test_before_the_ramp_it_is_assume_negative_twice(name: str) -> None:
+    outputs, labels = _logits(0), _labels(0)
+    total = _method(name).objective(outputs, labels, torch.arange(B), START)["total"]
+    each = [_method("assume_negative").objective({"logits": outputs[which]}, labels, torch.arange(B), START)["total"]
+            for which in ("first", "second")]  # fmt: skip
+    torch.testing.assert_close(total, each[0] + each[1])
+
+
+@pytest.mark.parametrize("unit", ["image", "cell"])
+def test_co_teaching_learns_what_the_peer_finds_easy(unit: str) -> None:
+    method, outputs, labels = _method("co_teaching", tau=0.4, unit=unit), _logits(1), _labels(1)
+    losses = method.objective(outputs, labels, torch.arange(B), END)
+    cells = [(i, c) for i in range(B) for c in range(C)]
+
+    def loss(which: str, cell: tuple[int, int]) -> float:
+        return _loss(float(outputs[which][cell]), bool(labels[cell] == 1))
+
+    for own, peer in (("first", "second"), ("second", "first")):
+        if unit == "image":
+            order = sorted(range(B), key=lambda i: sum(loss(peer, (i, c)) for c in range(C)))
+            chosen = [(i, c) for i in order[: math.floor(0.6 * B)] for c in range(C)]
+        else:
+            unknown = sorted((cell for cell in cells if labels[cell] == 0), key=lambda cell: loss(peer, cell))
+            known = [cell for cell in cells if labels[cell] != 0]
+            chosen = unknown[: math.floor(0.6 * len(unknown) + 1e-9)] + known
+        assert float(losses[own]) == pytest.approx(sum(loss(own, cell) for cell in chosen) / (B * C), rel=1e-5)
+
+
+def test_co_teaching_plus_waits_then_looks_at_disagreement() -> None:
+    outputs, labels = _logits(2), _labels(2)
+    settings = {"tau": 0.0, "unit": "cell", "agree_epochs": 5}
+    method = _method("co_teaching_plus", **settings)
+    before = method.objective(outputs, labels, torch.arange(B), Clock(4, 0, 11, 110))
+    plain = _method("co_teaching", tau=0.0, unit="cell").objective(outputs, labels, torch.arange(B), END)
+    torch.testing.assert_close(before["total"], plain["total"])
+    after = method.objective(outputs, labels, torch.arange(B), Clock(5, 0, 11, 110))
+    differs = (outputs["first"] > 0) != (outputs["second"] > 0)
+    goal = (labels == 1).float()
+    own = binary_cross_entropy_with_logits(outputs["first"], goal, reduction="none")
+    torch.testing.assert_close(after["first"], (own * differs).sum() / (B * C))
+    same = dict.fromkeys(outputs, outputs["first"])
+    torch.testing.assert_close(method.objective(same, labels, torch.arange(B), END)["first"], own.mean())
+
+
+def test_jocor_is_its_formula() -> None:
+    outputs, labels = _logits(3), _labels(3)
+    total = _method("jocor", tau=0.4, agreement=0.7).objective(outputs, labels, torch.arange(B), END)["total"]
+    goal = (labels == 1).double()
+    f, g = outputs["first"].double(), outputs["second"].double()
+    p, q = torch.stack([f.sigmoid(), 1 - f.sigmoid()]), torch.stack([g.sigmoid(), 1 - g.sigmoid()])
+    divergence = (kl_div(q.log(), p, reduction="none") + kl_div(p.log(), q, reduction="none")).sum(0)
+    torch.testing.assert_close(bernoulli_divergence(f, g), divergence)
+    bce = sum(binary_cross_entropy_with_logits(logits, goal, reduction="none") for logits in (f, g))
+    joint = 0.3 * bce + 0.7 * divergence
+    easiest = torch.argsort(joint.mean(1))[: math.floor(0.6 * B)]
+    assert float(total) == pytest.approx(float(joint[easiest].sum() / (B * C)), rel=1e-5)
+
+
+def test_two_heads_start_apart_and_report_what_is_asked() -> None:
+    torch.manual_seed(1)
+    picture = torch.randn(2, 3, 32, 32)
+    outputs = {
+        report: _method("coselection", report=report).eval()({"weak": picture}) for report in ("first", "second", "mean")
+    }
+    assert not torch.allclose(outputs["mean"]["first"], outputs["mean"]["second"])
+    torch.testing.assert_close(outputs["first"]["logits"], outputs["mean"]["first"])
+    torch.testing.assert_close(outputs["second"]["logits"], outputs["mean"]["second"])
+    torch.testing.assert_close(outputs["mean"]["logits"], (outputs["mean"]["first"] + outputs["mean"]["second"]) / 2)

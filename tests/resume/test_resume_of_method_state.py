@@ -1,0 +1,51 @@
+"""Tables that a method keeps for its images go on exactly where training was cut off."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from partlabel.api.train import resume, train
+from partlabel.labels import LabelTable
+from partlabel.training import fit as fit_module
+from partlabel.training.run_folder import RunFolder
+
+SETTINGS: dict[str, Any] = {
+    "backbone": "test_resnet", "pretrained": False, "size": 32, "epochs": 3, "batch_size": 16, "accelerator": "cpu",
+    "ema": 0.9, "lr": 0.01, "checkpoint_every": 1, "report": False,
+}  # fmt: skip
+
+
+def _last(run: Path) -> dict[str, Any]:
+    return torch.load(RunFolder(run).checkpoint("selection"), weights_only=True)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("method", "table", "own"),
+    [("role", "method.estimates", {}), ("entropy_maximization", "method.soft", {"warmup_epochs": 1})],
+)
+def test_from_every_step(
+    method: str, table: str, own: dict[str, Any], color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    whole, steps = tmp_path / "whole", tmp_path / "steps"
+    with monkeypatch.context() as patch:
+        original = fit_module._Watch.after_step
+
+        def keep(watch: Any, done: int) -> None:
+            original(watch, done)
+            shutil.copytree(whole, steps / str(done))
+
+        patch.setattr(fit_module._Watch, "after_step", keep)
+        train(partial_labels, images=color_pictures[0], out=whole, method=method, **own, **SETTINGS)
+    wanted = _last(whole)
+    assert not torch.equal(wanted["state_dict"][table], _last(steps / "1")["state_dict"][table])
+    assert not any(table.rpartition(".")[2] in name for name in wanted["state_dict"] if name.startswith("average."))
+    for step in range(1, 6):
+        resume(steps / str(step), report=False)
+        found = _last(steps / str(step))
+        for name, value in wanted["state_dict"].items():
+            assert value.equal(found["state_dict"][name]), (step, name)
+        torch.testing.assert_close(found["optimizer_states"], wanted["optimizer_states"], rtol=0, atol=0)
