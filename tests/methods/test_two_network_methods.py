@@ -1,6 +1,7 @@
 """Co-label selection, co-teaching, co-teaching+ and JoCoR against naive loops over cells."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, kl_div
 
+import partlabel
 from partlabel.errors import UsageError
 from partlabel.labels import LabelTable
 from partlabel.methods.base import Clock, Method
@@ -15,7 +17,12 @@ from partlabel.methods.build import build_method
 from partlabel.methods.coselection import PUBLISHED_TAUS
 from partlabel.methods.jocor import bernoulli_divergence
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import create_backbone
+from partlabel.models.backbone import TwinBackbone, create_backbone
+from partlabel.models.bundle import load_bundle
+from partlabel.progress import SILENT
+from partlabel.training.adapter import Adapter
+from partlabel.training.build import build, sources
+from partlabel.training.settings import TrainSettings
 
 B, C = 5, 4
 END = Clock(10, 100, 11, 110)
@@ -153,3 +160,42 @@ def test_two_heads_start_apart_and_report_what_is_asked() -> None:
     torch.testing.assert_close(outputs["first"]["logits"], outputs["mean"]["first"])
     torch.testing.assert_close(outputs["second"]["logits"], outputs["mean"]["second"])
     torch.testing.assert_close(outputs["mean"]["logits"], (outputs["mean"]["first"] + outputs["mean"]["second"]) / 2)
+
+
+def _trained(color_pictures: tuple[Path, LabelTable], out: Path, **settings: Any) -> partlabel.RunFolder:
+    root, table = color_pictures
+    common = {"backbone": "test_resnet", "pretrained": False, "size": 32, "epochs": 2, "batch_size": 16, "accelerator": "cpu"}
+    return partlabel.train(table, images=root, out=out, report=False, **{**common, **settings})
+
+
+@pytest.mark.parametrize("how", [{}, {"freeze": True}, {"freeze": True, "train_last": 1}, {"ema": 0.9, "clip_norm": 0.1}])
+def test_both_networks_are_trained_shipped_and_evaluated(
+    how: dict[str, Any], color_pictures: tuple[Path, LabelTable], tmp_path: Path
+) -> None:
+    run = _trained(color_pictures, tmp_path / "run", method="coselection", **how)
+    tagger, info = load_bundle(run.model, freeze=bool(how.get("freeze")), train_last=how.get("train_last", 0))
+    assert info.backbone.copies == (1 if how == {"freeze": True} else 2)
+    if isinstance(tagger.backbone, TwinBackbone):
+        pairs = [dict(part.named_parameters()) for part in (tagger.backbone.first, tagger.backbone.second)]
+        trained = [name for name, value in pairs[0].items() if value.requires_grad]
+        assert any(not torch.equal(pairs[0][name], pairs[1][name]) for name in trained)
+    root, table = color_pictures
+    partlabel.evaluate(run, table, images=root, report=False)
+    judged: Any = run.evaluation()
+    assert judged["networks"]["mean"]["mAP"] == judged["mAP"]["raw"]
+    assert len({judged["networks"][which]["mAP"] for which in ("first", "second")}) == 2
+
+
+def test_each_network_is_clipped_by_itself(color_pictures: tuple[Path, LabelTable]) -> None:
+    root, table = color_pictures
+    settings = TrainSettings(method="coselection", backbone="test_resnet", pretrained=False, size=32, accelerator="cpu")
+    method = build(settings, Prior(table))
+    training, scoring = sources(settings, method.tagger.backbone, ("weak",), table.images, root, SILENT)
+    adapter = Adapter(method, table, training, scoring, settings)
+    for name, parameter in method.named_parameters():
+        parameter.grad = torch.full_like(parameter, 100.0 if ".first." in name else 0.001)
+    adapter.configure_gradient_clipping(torch.optim.SGD(method.parameters(), lr=1), 1.0)
+    first, second = ([p for name, p in method.named_parameters() if f".{which}." in name] for which in ("first", "second"))
+    norm = torch.nn.utils.get_total_norm([p.grad for p in first if p.grad is not None])
+    assert float(norm) == pytest.approx(1, rel=1e-4)
+    assert all(torch.equal(p.grad, torch.full_like(p, 0.001)) for p in second if p.grad is not None)

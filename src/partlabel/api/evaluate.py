@@ -1,7 +1,7 @@
 """`evaluate`: a run, or scores from any tool, against tri-state truth."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pyarrow.csv
@@ -15,6 +15,7 @@ from partlabel.evaluation import Evaluation
 from partlabel.evaluation import evaluate as judge
 from partlabel.files import write_json
 from partlabel.labels import LabelTable
+from partlabel.models.heads.twin import Report
 from partlabel.progress import SILENT, Reporter
 from partlabel.report import write_report
 from partlabel.training.run_folder import RunFolder
@@ -32,6 +33,8 @@ def evaluate(
     read: ReadArguments | None = None,
 ) -> Evaluation:
     """Judge a run by labels that it was not trained on. The result stays in the run folder too, as evaluation.json.
+
+    Of a method with two networks, evaluation.json also holds the mAP and AUC of each and of their mean, under `networks`.
 
     Args:
         run: a finished run.
@@ -66,6 +69,11 @@ def evaluate(
     counts = folder.labels().counts_by_class()
     result = judge(logits, labels.dense(), info.classes, thresholds=values, training_annotations=counts.present + counts.absent)
     written = {**result.to_json(), "pictures_used_in_training": seen}
+    if info.head.kind == "twin":
+        written["networks"] = {
+            network: _mean_ap(run_logits(folder, labels.images, Path(images).resolve(), reporter, network)[0], labels)
+            for network in get_args(Report)
+        }
     folder.write_evaluation(written)
     if json is not None:
         write_json(json, written)
@@ -73,6 +81,12 @@ def evaluate(
         pictures = Path(folder.info["inputs"]["images"])
         write_report(folder, images=pictures if pictures.is_dir() else None, evaluation=folder.evaluation())
     return result
+
+
+def _mean_ap(logits: NDArray[np.float32], labels: LabelTable) -> dict[str, float | None]:
+    """Class means that need no thresholds."""
+    judged = judge(logits, labels.dense(), labels.classes, thresholds=0.0).to_json()
+    return {"mAP": judged["mAP"]["raw"], "AUC": judged["AUC"]}
 
 
 def evaluate_scores(

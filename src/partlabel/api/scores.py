@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partlabel.models.bundle import BundleInfo, load_bundle
+from partlabel.models.heads.twin import Report, TwinHead
 from partlabel.progress import Reporter
 from partlabel.training.build import compute_device, sources
 from partlabel.training.data import picture_source, view_settings
@@ -14,10 +15,17 @@ from partlabel.training.run_folder import RunFolder
 from partlabel.training.scoring import Block, score_blocks
 
 
-def run_blocks(run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter) -> tuple[Iterator[Block], BundleInfo]:
-    """Logits of pictures by a finished run, in blocks of pictures; a frozen run reads and fills the cache of maps."""
+def run_blocks(
+    run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter, network: Report | None = None
+) -> tuple[Iterator[Block], BundleInfo]:
+    """Logits of pictures by a finished run, in blocks of pictures; a frozen run reads and fills the cache of maps.
+
+    Of a run with two networks, `network` says which one tags; by default the one that the run reports.
+    """
     settings = run.settings
     tagger, info = load_bundle(run.model, freeze=settings.freeze, train_last=settings.train_last)
+    if network is not None and isinstance(tagger.head, TwinHead):
+        tagger.head.report = network
     device = compute_device(settings)
     if settings.freeze:
         tagger.use_trunk_output()
@@ -34,9 +42,11 @@ def run_blocks(run: RunFolder, names: Sequence[str], root: Path, reporter: Repor
     return blocks(), info
 
 
-def run_logits(run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter) -> tuple[NDArray[np.float32], BundleInfo]:
-    """Logits, float32 `[N, C]`, of pictures by a finished run."""
-    blocks, info = run_blocks(run, names, root, reporter)
+def run_logits(
+    run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter, network: Report | None = None
+) -> tuple[NDArray[np.float32], BundleInfo]:
+    """Logits, float32 `[N, C]`, of pictures by a finished run; arguments as in `run_blocks`."""
+    blocks, info = run_blocks(run, names, root, reporter, network)
     logits = np.empty((len(names), len(info.classes)), np.float32)
     for rows, block in blocks:
         logits[rows] = block

@@ -12,7 +12,7 @@ def per_process_total(count: Tensor) -> Tensor:
     """
     if _processes() == 1:
         return count
-    total = count.detach().to(torch.float64 if count.device.type == "cpu" else torch.float32)
+    total = count.detach().to(torch.float64 if count.device.type == "cpu" else torch.float32, copy=True)
     distributed.all_reduce(total)
     return total / distributed.get_world_size()
 

@@ -35,6 +35,8 @@ class BackboneSpec(BaseModel):
     interpolation: str = "bicubic"
     local_global: bool = False
     """Whether the 3 × 3 convolutions have a global branch (`models.local_global`)."""
+    copies: int = 1
+    """2 for a `TwinBackbone`."""
 
 
 class Backbone(nn.Module):
@@ -147,6 +149,44 @@ class Backbone(nn.Module):
         )
 
 
+class TwinBackbone(Backbone):
+    """Two backbones of one architecture, one for each of two networks; their maps side by side, `[B, 2·d, h, w]`.
+
+    What is frozen they have in common, so `trunk` is computed, and cached, once.
+
+    Args:
+        first: backbone of the first network, not wholly frozen.
+        second: backbone of the second; frozen parts equal.
+    """
+
+    def __init__(self, first: Backbone, second: Backbone) -> None:
+        nn.Module.__init__(self)
+        self.first, self.second = first, second
+        self.spec = first.spec.model_copy(update={"copies": 2})
+        self.num_features = first.num_features
+        self.freeze, self.train_last, self.frozen_norm = first.freeze, first.train_last, first.frozen_norm
+        self.trunk_pool = None
+
+    def trunk(self, pictures: Float[Tensor, "batch 3 height width"]) -> Tensor:
+        """The frozen part of both."""
+        return self.first.trunk(pictures)
+
+    def tail(self, trunk_output: Tensor) -> Float[Tensor, "batch features h w"]:
+        """The trainable part of each."""
+        return torch.cat([self.first.tail(trunk_output), self.second.tail(trunk_output)], dim=1)
+
+    def trunk_state(self) -> dict[str, Tensor]:
+        """Weights and statistics of the frozen part."""
+        return self.first.trunk_state()
+
+    def train(self, mode: bool = True) -> "TwinBackbone":
+        """Training mode for the trainable parts."""
+        nn.Module.train(self, mode and not self.freeze)
+        self.first.train(mode)
+        self.second.train(mode)
+        return self
+
+
 def create_backbone(
     name: str,
     *,
@@ -197,6 +237,10 @@ def create_backbone(
 
 def rebuild_backbone(spec: BackboneSpec, *, freeze: bool = False, train_last: int = 0) -> Backbone:
     """The architecture of a spec with random weights; its weights come from a bundle."""
+    if spec.copies == 2:
+        one = spec.model_copy(update={"copies": 1})
+        first, second = (rebuild_backbone(one, freeze=freeze, train_last=train_last) for _ in range(2))
+        return TwinBackbone(first, second)
     network = timm.create_model(spec.architecture, pretrained=False, num_classes=0, **spec.model_args)
     if spec.local_global:
         add_local_global(network)

@@ -105,6 +105,24 @@ class Adapter(lightning.LightningModule):
         if gradients and not torch.isfinite(torch.stack(torch._foreach_norm(gradients)).sum()):
             raise NotFiniteError(self._not_finite("a gradient", self._last_index, self.global_step))
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the norm of all gradients; of two networks each by itself, so that one cannot slow the other down."""
+        if gradient_clip_val is None:
+            return
+        networks: dict[str, list[torch.nn.Parameter]] = {}
+        for name, parameter in self.method.named_parameters():
+            one = (
+                next((part for part in name.split(".") if part in {"first", "second"}), "") if self.method.networks == 2 else ""
+            )
+            networks.setdefault(one, []).append(parameter)
+        for parameters in networks.values():
+            torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Let the moving average follow each optimizer step, then tell who watches how many steps are done."""
         if self.average is not None and self.global_step != self._stepped:

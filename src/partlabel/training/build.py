@@ -8,9 +8,9 @@ import torch
 
 from partlabel.errors import UsageError
 from partlabel.methods.base import Method
-from partlabel.methods.build import build_method
+from partlabel.methods.build import build_method, method_class
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import Backbone, create_backbone
+from partlabel.models.backbone import Backbone, TwinBackbone, create_backbone
 from partlabel.models.lora import add_lora
 from partlabel.progress import Reporter
 from partlabel.training.data import Source, map_source, picture_source, view_settings
@@ -34,13 +34,9 @@ def build(settings: TrainSettings, prior: Prior) -> Method[Any]:
     if settings.lora_rank:
         _check_lora(settings)
     torch.manual_seed(settings.seed)
-    backbone = create_backbone(
-        settings.backbone, pretrained=settings.pretrained, size=settings.size, freeze=settings.freeze,
-        train_last=settings.train_last, model_args=settings.backbone_args, local_global=settings.local_global,
-        frozen_norm=settings.frozen_norm, train_parts=settings.train_parts,
-    )  # fmt: skip
-    if settings.lora_rank:
-        add_lora(backbone.network, settings.lora_rank, settings.lora_alpha)
+    backbone = _backbone(settings)
+    if method_class(settings.method).networks == 2 and not (settings.freeze and not settings.train_last):
+        backbone = TwinBackbone(backbone, _backbone(settings))
     method = build_method(settings.method, settings.method_settings, backbone, prior)
     if settings.accumulate > 1 and method.batch_global:
         raise UsageError(
@@ -52,6 +48,17 @@ def build(settings: TrainSettings, prior: Prior) -> Method[Any]:
     else:
         method.to(memory_format=torch.channels_last)  # quicker convolutions (docs/decisions)
     return method
+
+
+def _backbone(settings: TrainSettings) -> Backbone:
+    backbone = create_backbone(
+        settings.backbone, pretrained=settings.pretrained, size=settings.size, freeze=settings.freeze,
+        train_last=settings.train_last, model_args=settings.backbone_args, local_global=settings.local_global,
+        frozen_norm=settings.frozen_norm, train_parts=settings.train_parts,
+    )  # fmt: skip
+    if settings.lora_rank:
+        add_lora(backbone.network, settings.lora_rank, settings.lora_alpha)
+    return backbone
 
 
 def _check_lora(settings: TrainSettings) -> None:

@@ -204,8 +204,8 @@ def _description(backbone: Backbone, pictures: PictureDataset, view: str, draw: 
 
 
 def _spec(backbone: Backbone) -> dict[str, Any]:
-    """The spec without what no frozen backbone has, so that maps of earlier releases are found."""
-    return backbone.spec.model_dump(mode="json", exclude={"local_global"})
+    """The spec without what makes no difference to a frozen part, so that maps of earlier releases are found."""
+    return backbone.spec.model_dump(mode="json", exclude={"local_global", "copies"})
 
 
 def _compute(
