@@ -8,10 +8,10 @@ as written; `folded` applies Pᵀw, and autograd keeps the products; `blocks` is
 attention alone, from places and labels to attention and back; `--part head` is the whole head of co-learning around it.
 
 Each form runs in a process of its own; memory is what its peak grows by from just before its first step (resident memory on a
-CPU, under Linux; allocated memory on a GPU). The time is the shortest of `--repeats` steps, forward and backward. The gradients
-of all parameters and of the places are compared with those of `unfolded`: the largest difference over the largest value, tensor
-by tensor, in float64 at a small shape and in float32 at the full one. Biases that a softmax or a batch norm cancels are left
-out: their gradients are zero but for rounding.
+CPU, under Linux; allocated memory on a GPU). The time is the shortest of `--repeats` steps, forward and backward; processor
+seconds say more where others use the machine. The gradients of all parameters and of the places are compared with those of
+`unfolded`: the largest difference over the largest value, tensor by tensor, in float64 at a small shape and in float32 at the
+full one. Biases that a softmax or a batch norm cancels are left out: their gradients are zero but for rounding.
 """
 
 import argparse
@@ -112,17 +112,18 @@ def measure(form: str, part: str, shape: dict[str, int], device: str, repeats: i
     """Time a form in this process; write its gradients and print its numbers."""
     module = build(form, part, shape).to(device)
     given = [tensor.to(device).requires_grad_() for tensor in inputs(part, shape)]
-    cuda, seconds = device.startswith("cuda"), []
+    cuda, seconds, processor = device.startswith("cuda"), [], []
     before = torch.cuda.memory_allocated() if cuda else resident_peak(afresh=True)
     for _ in range(repeats):
-        start = time.perf_counter()
+        start, started = time.perf_counter(), time.process_time()
         step(part, module, given)
         if cuda:
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
+        processor.append(time.process_time() - started)
     peak = torch.cuda.max_memory_allocated() if cuda else resident_peak()
     torch.save(gradients(module, given), out)
-    print(json.dumps({"seconds": min(seconds), "bytes": peak - before}))
+    print(json.dumps({"seconds": min(seconds), "processor": min(processor), "bytes": peak - before}))
 
 
 def resident_peak(*, afresh: bool = False) -> int:
@@ -135,7 +136,8 @@ def resident_peak(*, afresh: bool = False) -> int:
 
 def compare(arguments: argparse.Namespace) -> None:
     """Run the forms one after the other and print the table."""
-    table = Table("form", "seconds a step", "peak memory, MB", "gradients, float64 small", "gradients, float32 full")
+    columns = ("form", "seconds a step", "processor seconds", "peak memory, MB", "gradients, float64 small", "float32 full")
+    table = Table(*columns)
     with tempfile.TemporaryDirectory() as folder:
         reference: dict[str, Tensor] | None = None
         for form in FORMS:
@@ -145,7 +147,7 @@ def compare(arguments: argparse.Namespace) -> None:
             found = torch.load(out, weights_only=True)
             reference = found if reference is None else reference
             table.add_row(
-                form, f"{numbers['seconds']:.2f}", f"{numbers['bytes'] / 1e6:.0f}",
+                form, f"{numbers['seconds']:.2f}", f"{numbers['processor']:.2f}", f"{numbers['bytes'] / 1e6:.0f}",
                 f"{small_difference(form, arguments.part):.1e}", f"{largest_difference(found, reference):.1e}",
             )  # fmt: skip
     Console().print(table)

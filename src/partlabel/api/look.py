@@ -9,6 +9,7 @@ from partlabel.inspection.look import Against, Look, MethodFit
 from partlabel.inspection.pictures import Pictures, inspect_pictures
 from partlabel.inspection.states import KnownStates
 from partlabel.labels import LabelTable
+from partlabel.methods.auto import choices
 from partlabel.methods.catalogue import CATALOGUE, misfit
 from partlabel.progress import SILENT, Reporter
 
@@ -60,6 +61,7 @@ def look(
     return Look(
         known=KnownStates.of(labels),
         methods=tuple(MethodFit(name, entry.unknown, misfit(name, labels)) for name, entry in CATALOGUE.items()),
+        auto=choices(labels),
         report=reading and reading.report,
         pictures=None if images is None else _pictures(images, labels, other, max_distance, reporter),
         against=second,

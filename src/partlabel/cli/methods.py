@@ -14,14 +14,29 @@ def methods(
     ] = None,
 ) -> None:
     """The methods: paper, what each needs of labels, what it does with unknown cells."""
+    from partlabel.methods.auto import AUTO, RULES
     from partlabel.methods.catalogue import CATALOGUE
 
+    if name == AUTO:
+        _tell_rules()
+        return
     if name is not None:
         _tell(name)
         return
     for method, entry in CATALOGUE.items():
         typer.echo(f"{method}\n    {entry.title}, {entry.venue}\n    needs {entry.needs}; unknown cells are {entry.unknown}")
-    typer.echo("\n`partlabel methods NAME` tells all about one, and the settings for --set and config files.")
+    taken = ", ".join(dict.fromkeys(rule.method for rule in RULES))
+    typer.echo(f"\n`--method auto` takes one by the labels ({taken}); `partlabel methods auto` shows its rules.")
+    typer.echo("`partlabel methods NAME` tells all about one, and the settings for --set and config files.")
+
+
+def _tell_rules() -> None:
+    from partlabel.methods.auto import RULES
+
+    typer.echo("`--method auto` takes the first of these that holds; settings that are given go before those of a rule.")
+    for rule in RULES:
+        settings = "".join(f" {name}={value}" for name, value in rule.settings.items())
+        typer.echo(f"{', '.join(rule.when)}: {rule.method}{settings}\n    {rule.reason} ({rule.evidence})")
 
 
 def _tell(name: str) -> None:

@@ -17,7 +17,9 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(help="Go on with this run; nothing else is needed (--images DIR if the folder was moved).")
     ] = None,
-    method: Annotated[str | None, typer.Option(help="See `partlabel methods`. Default: bce.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="See `partlabel methods`; auto takes one by the labels and says why. Default: bce.")
+    ] = None,
     backbone: Annotated[str | None, typer.Option(help="timm name, hf-hub:NAME or local-dir:FOLDER. Default: resnet50.")] = None,
     from_scratch: Annotated[bool, typer.Option(help="Start the backbone from random weights.")] = False,
     freeze: Annotated[bool, typer.Option(help="Train on maps computed once: enough for a laptop.")] = False,

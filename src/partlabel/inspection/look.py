@@ -1,6 +1,7 @@
 """Everything that `look` found, as values, as JSON, and as a page for a terminal."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from partlabel.inspection.page import page
 from partlabel.inspection.pictures import Pictures
 from partlabel.inspection.states import KnownStates
 from partlabel.labels import Counts
+from partlabel.methods.auto import Choice, Network
 
 
 class MethodFit(NamedTuple):
@@ -48,6 +50,7 @@ class Look:
     Args:
         known: states by class and by image.
         methods: every method of the catalogue, and whether it fits.
+        auto: what `--method auto` takes for each way to train the network; empty if no present cell is known.
         report: how the label file was read; None if it came as a table.
         pictures: what the image folder holds; None if no folder was given.
         against: the second table; None if there is none.
@@ -55,6 +58,7 @@ class Look:
 
     known: KnownStates
     methods: tuple[MethodFit, ...]
+    auto: Mapping[Network, Choice]
     report: ReadingReport | None
     pictures: Pictures | None
     against: Against | None
@@ -91,6 +95,10 @@ class Look:
             "reading": _report_json(self.report),
             "methods": {
                 fit.method: {"fits": fit.misfit is None, "reason": fit.misfit, "unknown": fit.unknown} for fit in self.methods
+            },
+            "auto": {
+                network: {"method": choice.method, "settings": choice.settings, "reason": choice.reason}
+                for network, choice in self.auto.items()
             },
             "pictures": None if self.pictures is None else _pictures_json(self.pictures),
             "against": None

@@ -114,6 +114,15 @@ def _methods(look: "Look") -> Iterator[str]:
         yield "Methods that fit these labels"
         width = max(len(fit.method) for fit in fitting)
         yield from _indented(f"{fit.method:<{width}}  unknown cells are {fit.unknown}" for fit in fitting)
+    if look.auto:
+        yield "What --method auto takes"
+        networks: dict[str, list[str]] = {}
+        for network, choice in look.auto.items():
+            networks.setdefault(f"{choice.taken}: {choice.reason}", []).append(network)
+        whichever = len(networks) == 1
+        yield from _indented(
+            sentence if whichever else f"{' or '.join(those)}: {sentence}" for sentence, those in networks.items()
+        )
     if len(fitting) < len(look.methods):
         yield "Methods that do not fit"
         yield from _indented(fit.misfit for fit in look.methods if fit.misfit is not None)

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from partlabel.errors import UsageError
+from partlabel.methods.auto import AUTO, RULES
 from partlabel.methods.base import Method, MethodConfig
 from partlabel.methods.catalogue import entry
 from partlabel.methods.prior import Prior
@@ -22,6 +23,16 @@ def method_class(name: str) -> type[Method[Any]]:
     """
     module, _, attribute = entry(name).location.partition(":")
     return getattr(import_module(f"partlabel.methods.{module}"), attribute)  # type: ignore[no-any-return]
+
+
+def setting_names(name: str) -> frozenset[str]:
+    """Names of the settings of a method; for "auto", of all methods that it may take.
+
+    Raises:
+        UsageError: no such method.
+    """
+    names = {rule.method for rule in RULES} if name == AUTO else {name}
+    return frozenset(field for method in names for field in method_class(method).Config.model_fields)
 
 
 def method_config(name: str, settings: Mapping[str, Any]) -> MethodConfig:

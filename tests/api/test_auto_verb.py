@@ -1,0 +1,175 @@
+"""`auto` as a user meets it: in train, look, methods and bench."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import partlabel
+from partlabel.cli import main
+from partlabel.errors import AssumptionError, UsageError
+from partlabel.grids import plan
+from partlabel.labels import LabelTable
+
+TINY: dict[str, Any] = {
+    "backbone": "test_resnet", "pretrained": False, "size": 32, "epochs": 1, "batch_size": 16, "accelerator": "cpu",
+    "report": False,
+}  # fmt: skip
+Colours = tuple[Path, LabelTable]
+
+
+def partlabel_says(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command."""
+    monkeypatch.setattr(sys, "argv", ["partlabel", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = capsys.readouterr()
+    return int(end.value.code or 0), said.out, " ".join(said.err.split())
+
+
+def test_on_the_command_line(
+    color_pictures: Colours, partial_labels: LabelTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    table, out = tmp_path / "labels.csv", tmp_path / "run"
+    partlabel.write_table(partial_labels, table)
+    code, _, said = partlabel_says(
+        monkeypatch, capsys, "train", str(table), "--images", str(color_pictures[0]), "--out", str(out), "--method", "auto",
+        "--backbone", "test_resnet", "--from-scratch", "--freeze", "--set", "size=32", "--set", "accelerator=cpu", "--set",
+        "clip=0.1", "--epochs", "1",
+    )  # fmt: skip
+    assert code == 0
+    assert "auto takes asl, clip = 0.1: " in said
+    assert "(docs/corel5k.md); the labels: both signs, 32 × 3 cells" in said
+    config, info = (json.loads((out / name).read_text()) for name in ("config.json", "run.json"))
+    assert (config["method"], config["method_settings"]) == ("asl", {"clip": 0.1})
+    assert info["auto"]["kind"] == "both signs"
+    assert "docs/corel5k.md" in info["auto"]["reason"]
+    assert json.loads((out / "model" / "model.json").read_text())["method"] == "asl"
+
+
+def test_a_run_is_what_its_method_by_name_gives(color_pictures: Colours, partial_labels: LabelTable, tmp_path: Path) -> None:
+    auto = partlabel.train(partial_labels, images=color_pictures[0], out=tmp_path / "auto", method="auto", alpha=0.25, **TINY)
+    settings = {"method": "saliency", "pseudo": "none", "alpha": 0.25}
+    named = partlabel.train(partial_labels, images=color_pictures[0], out=tmp_path / "named", **settings, **TINY)
+    assert auto.settings == named.settings
+    assert (auto.model / "model.safetensors").read_bytes() == (named.model / "model.safetensors").read_bytes()
+    assert "auto" not in named.info
+
+
+def test_what_the_user_sets_goes_before_the_rule(color_pictures: Colours, partial_labels: LabelTable, tmp_path: Path) -> None:
+    for name, given in (("flat", {"pseudo": "weak"}), ("nested", {"method_settings": {"pseudo": "weak"}})):
+        run = partlabel.train(partial_labels, images=color_pictures[0], out=tmp_path / name, method="auto", **given, **TINY)
+        assert (run.settings.method, run.settings.method_settings) == ("saliency", {"pseudo": "weak"})
+
+
+def test_weights_of_an_earlier_run_are_no_start_from_scratch(
+    color_pictures: Colours, partial_labels: LabelTable, tmp_path: Path
+) -> None:
+    first = partlabel.train(partial_labels, images=color_pictures[0], out=tmp_path / "first", **TINY)
+    more = partlabel.train(
+        partial_labels, images=color_pictures[0], out=tmp_path / "more", method="auto", init=first.path, **TINY
+    )
+    assert more.settings.method == "asl"
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"margin": 2.0}, "method saliency: margin: extra inputs are not permitted; its settings are saliency, alpha"),
+        ({"method_settings": {"tilt": 1}}, "method saliency: tilt: extra inputs are not permitted; its settings are saliency"),
+        ({"epoch": 3}, "no setting 'epoch'; settings are"),
+        ({"alpha": "much"}, "method saliency: alpha: input should be a valid number"),
+    ],
+)
+def test_settings_that_do_not_fit_the_method_taken(
+    settings: dict[str, Any], sentence: str, color_pictures: Colours, partial_labels: LabelTable, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        partlabel.train(partial_labels, images=color_pictures[0], out=tmp_path / "run", method="auto", **settings, **TINY)
+    assert sentence in str(refused.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_table_without_a_present_cell_is_refused(color_pictures: Colours, tmp_path: Path) -> None:
+    root, truth = color_pictures
+    absent = LabelTable.from_dense(truth.images, truth.classes, np.minimum(truth.dense(), 0))
+    with pytest.raises(AssumptionError, match="auto: the table holds no known present cell"):
+        partlabel.train(absent, images=root, out=tmp_path / "run", method="auto", **TINY)
+    assert partlabel.look(absent).to_json()["auto"] == {}
+
+
+def test_look_says_what_training_takes(color_pictures: Colours, partial_labels: LabelTable) -> None:
+    found = partlabel.look(partial_labels)
+    assert {network: entry["method"] for network, entry in found.to_json()["auto"].items()} == {
+        "frozen": "asl", "fine-tuned": "asl", "from scratch": "saliency",
+    }  # fmt: skip
+    lines = found.to_text().splitlines()
+    start = lines.index("What --method auto takes")
+    assert lines[start + 1].startswith("  frozen or fine-tuned: asl: ")
+    assert lines[start + 2].startswith("  from scratch: saliency, pseudo = none: ")
+    positives = LabelTable.from_dense(["a", "b"], ["x", "y"], [[1, 1], [0, 1]])
+    assert any(line.startswith("  hill: made for") for line in partlabel.look(positives).to_text().splitlines())
+
+
+def test_the_list_of_methods_tells_of_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    _, listed, _ = partlabel_says(monkeypatch, capsys, "methods")
+    assert "`--method auto` takes one by the labels (saliency, bce, asl, hill, entropy_maximization)" in listed
+    code, rules, _ = partlabel_says(monkeypatch, capsys, "methods", "auto")
+    assert code == 0
+    assert "both signs, from scratch: saliency pseudo=none\n" in rules
+
+
+GRID = """
+seeds = [0]
+
+[data.scenes]
+builtin = "digit_scenes"
+train = 40
+test = 20
+
+[masking.half]
+name = "known_ratio"
+ratio = 0.5
+
+[masking.positives]
+name = "positives_only"
+
+[settings]
+backbone = "test_resnet"
+pretrained = false
+size = 32
+epochs = 1
+accelerator = "cpu"
+
+[method.auto]
+alpha = 0.25
+lr = 1e-3
+"""
+
+
+def test_a_row_of_a_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid, out = tmp_path / "grid.toml", tmp_path / "out"
+    grid.write_text(GRID)
+    outcome = partlabel.bench(grid, out=out)
+    assert outcome.failed.keys() == {"scenes / positives / auto / seed 0"}
+    assert "method hill: alpha: extra inputs" in outcome.failed["scenes / positives / auto / seed 0"]
+    record = json.loads((out / "cells" / "scenes--half--auto--seed0" / "cell.json").read_text())
+    assert (record["settings"]["method"], record["settings"]["method_settings"]["alpha"]) == ("saliency", 0.25)
+
+    monkeypatch.setattr(plan, "RULES", plan.RULES[1:])
+    partlabel.bench(grid, out=out)
+    again = json.loads((out / "cells" / "scenes--half--auto--seed0" / "cell.json").read_text())
+    assert again["key"] != record["key"]
+
+
+def test_a_grid_refuses_a_setting_that_no_rule_could_use(tmp_path: Path) -> None:
+    grid = tmp_path / "grid.toml"
+    grid.write_text(GRID.replace("alpha", "aplha"))
+    with pytest.raises(UsageError, match=r"method\.auto: no setting 'aplha'; settings are"):
+        partlabel.bench(grid, out=tmp_path / "out")
