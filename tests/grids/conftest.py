@@ -1,10 +1,14 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+from partlabel.grids.cell import Record
+from partlabel.grids.grid import Grid, read_grid
 
 COLOURS = ("red", "green", "blue")
 
@@ -89,3 +93,35 @@ def write_grid(squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         return path
 
     return write
+
+
+@pytest.fixture
+def bare_grid(tmp_path: Path) -> Callable[..., Grid]:
+    """A grid of rows that are never trained, on data that do not exist."""
+
+    def build(methods: Sequence[str], maskings: Sequence[str] = ("half",), top: str = "seeds = [0, 1, 2]") -> Grid:
+        lines = [top, '[data.squares]\ntrain = "train.csv"\ntest = "test.csv"\nimages = "pictures"']
+        lines += [f'[masking."{label}"]\nname = "known_ratio"\nratio = 0.5' for label in maskings]
+        lines += [f'[method."{label}"]\nmethod = "bce"\nlr = 0.01' for label in methods]
+        path = tmp_path / "bare.toml"
+        path.write_text("\n".join(lines))
+        return read_grid(path)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def record() -> Callable[..., Record]:
+    """The record of a cell that is done, with a test mAP, and a held-out mAP that is another number."""
+
+    def make(value: float, held_out: float = 0.5, **changes: Any) -> Record:
+        test = {
+            "mAP": {"raw": value, "voc12": value, "voc07": value}, "OF1": value / 2,
+            "CF1": {"harmonic": value / 3, "mean": 0.5},
+            "classes": {"scored": 2}, "known": {"present": 1000, "absent": 500, "unknown": 0},
+        }  # fmt: skip
+        return {
+            "status": "done", "lr": 0.01, "thresholds": "held_out", "held_out": {"mAP": held_out}, "test": test, **changes,
+        }  # fmt: skip
+
+    return make

@@ -6,7 +6,7 @@ import pytest
 
 from partlabel.errors import LabelError
 from partlabel.grids.data import load
-from partlabel.grids.grid import DigitScenes, LabelFiles
+from partlabel.grids.schema import DigitScenes, LabelFiles
 from partlabel.progress import SILENT
 
 Write = Callable[..., Path]

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from partlabel.errors import UsageError
-from partlabel.grids.grid import read_grid, slug
+from partlabel.grids.grid import Grid, read_grid, slug
 
 Write = Callable[..., Path]
 
@@ -14,6 +14,7 @@ def test_grid_is_read_with_variables_filled_in(write_grid: Write, squares: Path)
     assert grid.data["squares"].images == f"{squares}/pictures"  # type: ignore[union-attr]
     assert grid.maskings["half"].settings == {"ratio": 0.5}
     assert (grid.seeds, grid.measures, grid.keep_runs) == ((0, 1), ("mAP", "OF1", "CF1"), False)
+    assert (grid.top, grid.curves) == (None, ())
     bce, saliency = grid.rows["bce"], grid.rows["saliency, no CR"]
     assert (bce.settings["method"], bce.rates) == ("bce", (0.001, 0.01))
     assert "lr" not in bce.settings
@@ -41,6 +42,9 @@ def test_own_settings_of_a_method_go_before_common_ones(write_grid: Write) -> No
         ("seeds = [0, 1]", "seeds = []", "seeds: Tuple should have at least 1 item"),
         ("seeds = [0, 1]", "seeds = [1, 1]", "seeds: a value is listed twice, got"),
         ("seeds = [0, 1]", "seeds = [-1]", "seeds.0: Input should be greater than or equal to 0, got -1"),
+        ("seeds =", "top = 0\nseeds =", "top: Input should be greater than or equal to 1, got 0"),
+        ("seeds =", "curves = ['ebc']\nseeds =", "curves: no row 'ebc'; rows are bce, saliency, no CR"),
+        ("seeds =", "curves = ['bce', 'bce']\nseeds =", "curves: a value is listed twice"),
         ("title =", "tittle =", "no key 'tittle'; keys are title, seeds"),
         ("seeds =", 'measures = ["F2"]\nseeds =', "no measure 'F2'; measures are mAP"),
         ('train = "train.csv"', 'trian = "train.csv"', "data.squares.train is missing"),
@@ -70,6 +74,21 @@ def test_wrong_grids_name_the_key(write_grid: Write, old: str, new: str, sentenc
         read_grid(path)
     assert sentence in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(("common", "own"), [("holdout = 0.3", "holdout = 0.2"), ("holdout = 0", "")])
+def test_top_wants_the_same_held_out_cells_for_all_rows(write_grid: Write, common: str, own: str) -> None:
+    one = ("lr = [0.001, 0.01]", "lr = 0.01"), ("holdout = 0.3", common), ("lr = 0.003", f"lr = 0.003\n{own}")
+    read_grid(write_grid(*one))
+    with pytest.raises(UsageError, match="top compares the rows on the same held-out cells; give all of them one holdout"):
+        read_grid(write_grid(*one, ("seeds =", "top = 1\nseeds =")))
+
+
+def test_at_most_eight_curves(bare_grid: Callable[..., Grid]) -> None:
+    names = [f"row {number}" for number in range(9)]
+    assert bare_grid(names, top=f"seeds = [0]\ncurves = {names[:8]}").curves == tuple(names[:8])
+    with pytest.raises(UsageError, match="curves: Tuple should have at most 8 items"):
+        bare_grid(names, top=f"seeds = [0]\ncurves = {names}")
 
 
 def test_missing_grid(tmp_path: Path) -> None:

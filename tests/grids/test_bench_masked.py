@@ -7,8 +7,8 @@ import pytest
 from partlabel.api.hide import hide
 from partlabel.errors import RunError
 from partlabel.formats import read_table, write_table
-from partlabel.grids.grid import Masking
-from partlabel.grids.masked import masked_table
+from partlabel.grids.masked import lacking, masked_table
+from partlabel.grids.schema import Masking
 from partlabel.labels import LabelTable
 from partlabel.masking import hide as mask
 from partlabel.progress import SILENT
@@ -58,3 +58,14 @@ def test_file_without_record_is_made_again(complete: LabelTable, tmp_path: Path)
     path.write_bytes(content[:100])
     assert file_of(complete, tmp_path) == path
     assert read_table(path).table.hash == mask(complete, "known_ratio", seed=0, ratio=0.5).table.hash
+
+
+@pytest.mark.parametrize(
+    ("states", "words"),
+    [
+        ([[1, -1]], ""), ([[1, 0]], "known absent cells"), ([[0, -1]], "known present cells"),
+        ([[0, 0]], "known present and absent cells"),
+    ],
+)  # fmt: skip
+def test_what_labels_lack(states: list[list[int]], words: str) -> None:
+    assert lacking(LabelTable.from_dense(["a.jpg"], ["a", "b"], np.array(states))) == words

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from partlabel.api.bench import bench
 from partlabel.api.evaluate import evaluate
 from partlabel.api.hide import hide
 from partlabel.api.train import resume, train
+from partlabel.cli.app import app
 from partlabel.errors import Interrupted, LabelError, RunError, StorageError, UsageError
 from partlabel.grids.runner import Verbs, run_grid
 from partlabel.progress import Tick
@@ -59,6 +61,7 @@ def out(finished: dict[str, Path], write_grid: Write, tmp_path: Path) -> Path:
     if not finished["out"].exists():
         outcome = bench(grid, out=finished["out"])
         assert (outcome.table, outcome.done, outcome.failed) == (finished["out"] / "table.md", 4, {})
+        assert outcome.misfits == {}
     return Path(shutil.copytree(finished["out"], tmp_path / "out"))
 
 
@@ -161,26 +164,82 @@ def test_ctrl_c_leaves_what_the_same_call_goes_on_from(out: Path, write_grid: Wr
     assert tables(again) == tables(out)
 
 
-def test_a_failing_cell_does_not_stop_the_others(out: Path, write_grid: Write) -> None:
+def test_a_method_that_does_not_fit_the_labels_is_no_failure(write_grid: Write, tmp_path: Path) -> None:
     grid = write_grid(("[masking.half]", '[masking.present]\nname = "positives_only"\n[masking.half]'))
     text = grid.read_text().replace(
         '[method."saliency, no CR"]\nmethod = "saliency"\npseudo = "none"', "[method.assume_negative]"
     )
     grid.write_text(text)
-    shutil.rmtree(out)
+    out = tmp_path / "out"
     outcome = bench(grid, out=out)
-    assert outcome.done == 6
-    assert list(outcome.failed) == ["squares / present / bce / seed 0", "squares / present / bce / seed 1"]
-    first, second = outcome.failed.values()
-    assert "bce needs known present and known absent cells" in first
-    assert second == "the search of its learning rate, on seed 0, failed"
+    assert (outcome.done, outcome.failed) == (6, {})
+    assert list(outcome.misfits) == ["squares / present / bce / seed 0", "squares / present / bce / seed 1"]
+    assert all("bce needs known present and known absent cells" in why for why in outcome.misfits.values())
     table = (out / "table.md").read_text()
-    assert f"- squares / present / bce / seed 0: {first}" in table
+    assert "| bce | —, needs known absent cells | " in table
+    assert not [words for words in ("Failed", "still to be run") if words in table]
     assert "probability 0.5" in record(out, "squares--present--assume_negative--seed0")["thresholds"]
     assert "†" in next(line for line in table.split("### OF1")[1].splitlines() if line.startswith("| assume_negative"))
+    again, before = Lines(), tables(out)
+    assert bench(grid, out=out, reporter=again).misfits == outcome.misfits
+    assert (again.said, tables(out)) == ([], before)
+    result = CliRunner().invoke(app, ["bench", str(grid), "--out", str(out), "--quiet"])
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_a_failing_cell_does_not_stop_the_others(write_grid: Write, tmp_path: Path) -> None:
+    grid, out = (
+        write_grid(("lr = [0.001, 0.01]", "lr = [1e30, 1e31]"), ("seeds = [0, 1]", "seeds = [0, 1]\ntop = 2")),
+        tmp_path / "out",
+    )
+    outcome = bench(grid, out=out)
+    assert (outcome.done, list(outcome.failed)) == (2, ["squares / half / bce / seed 0"])
+    [why] = outcome.failed.values()
+    table = (out / "table.md").read_text()
+    assert f"- squares / half / bce / seed 0: {why}" in table
+    assert "still to be run" not in table
     again = Lines()
-    assert bench(grid, out=out, reporter=again).failed == outcome.failed
+    assert bench(write_grid(("lr = [0.001, 0.01]", "lr = [1e30, 1e31]")), out=out, reporter=again).failed == {
+        "squares / half / bce / seed 0": why,
+        "squares / half / bce / seed 1": "the search of its learning rate, on seed 0, failed",
+    }
     assert again.cells() == 2
+
+
+def test_only_the_best_rows_of_the_first_seed_go_on(out: Path, write_grid: Write, tmp_path: Path) -> None:
+    held_out = {cell: record(out, cell)["held_out"]["mAP"] for cell in (BCE_0, SALIENCY_0)}
+    goes_on, stays = (BCE_1, SALIENCY_1) if held_out[BCE_0] >= held_out[SALIENCY_0] else (SALIENCY_1, BCE_1)
+    grid, fresh, lines = write_grid(("seeds = [0, 1]", "top = 1\nseeds = [0, 1]")), tmp_path / "fresh", Lines()
+    outcome = bench(grid, out=fresh, reporter=lines)
+    assert (outcome.done, lines.cells()) == (3, 3)
+    assert [line.split(":")[0].split(",")[0] for line in lines.said if line.startswith("cell ")] == [
+        "cell 1 of 3", "cell 2 of 3", "cell 3 of 3",
+    ]  # fmt: skip
+    assert record(fresh, goes_on) == {**record(out, goes_on), "seconds": record(fresh, goes_on)["seconds"]}
+    assert not (fresh / "cells" / stays).exists()
+    row = next(
+        line for line in (fresh / "table.md").read_text().splitlines() if line.startswith(f"| {record(out, stays)['method']}")
+    )
+    assert row.endswith(" (n = 1) |")
+    # What an earlier grid ran besides is left where it is, and has no part in the tables.
+    assert bench(grid, out=out).done == 3
+    assert tables(out) == tables(fresh)
+    assert (out / "cells" / stays).exists()
+
+
+def test_pictures_are_linked_and_the_same_when_drawn_again(out: Path, write_grid: Write) -> None:
+    assert not (out / "curves.png").exists()
+    bench(write_grid(("seeds = [0, 1]", "curves = ['bce', 'saliency, no CR']\nseeds = [0, 1]")), out=out)
+    names = {"plot-mAP.png", "plot-OF1.png", "plot-CF1.png", "curves.png"}
+    pictures = {path.name: path.read_bytes() for path in out.glob("*.png")}
+    table = (out / "table.md").read_text()
+    assert set(pictures) == names
+    assert all(f"]({name})" in table for name in names)
+    assert "held out, never on test cells" in table
+    bench(write_grid(("seeds = [0, 1]", "curves = ['bce', 'saliency, no CR']\nseeds = [0, 1]")), out=out)
+    assert {path.name: path.read_bytes() for path in out.glob("*.png")} == pictures
+    bench(write_grid(), out=out)
+    assert not (out / "curves.png").exists()
 
 
 def test_a_trained_cell_that_could_not_be_judged_is_not_trained_again(write_grid: Write, squares: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@ import csv
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,20 +15,13 @@ from partlabel.grids.summary import Rate, Results
 from partlabel.grids.table import to_csv, to_markdown
 from partlabel.labels import LabelTable
 
+Make = Callable[..., Record]
 SALIENCY = "saliency, no CR"
 
 
 @pytest.fixture
 def grid(write_grid: Callable[..., Path]) -> Grid:
     return read_grid(write_grid(("seeds = [0, 1]", "seeds = [0, 1, 2]"), ('"Squares"', '"A | B"')))
-
-
-def record(value: float, lr: float = 0.01, **changes: Any) -> Record:
-    test = {
-        "mAP": {"raw": value, "voc12": value, "voc07": value}, "OF1": value / 2, "CF1": {"harmonic": value / 3, "mean": 0.5},
-        "classes": {"scored": 2}, "known": {"present": 1000, "absent": 500, "unknown": 0},
-    }  # fmt: skip
-    return {"status": "done", "lr": lr, "thresholds": "held_out", "test": test, **changes}
 
 
 def bce(seed: int) -> Cell:
@@ -42,7 +34,7 @@ def data() -> dict[str, Loaded]:
     return {"squares": Loaded(Path(), table, table, 260, 50)}
 
 
-def test_mean_and_sample_deviation(grid: Grid) -> None:
+def test_mean_and_sample_deviation(grid: Grid, record: Make) -> None:
     values = [0.5, 0.625, 0.4375]
     results = Results(grid, {bce(seed): record(value) for seed, value in enumerate(values)})
     entry = results.entry("squares", "half", "bce", "mAP")
@@ -51,7 +43,7 @@ def test_mean_and_sample_deviation(grid: Grid) -> None:
     assert results.entry("squares", "half", "bce", "CF1").mean == pytest.approx(np.mean(values) / 3)
 
 
-def test_markdown_says_what_is_missing(grid: Grid, data: dict[str, Loaded]) -> None:
+def test_markdown_says_what_is_missing(grid: Grid, data: dict[str, Loaded], record: Make) -> None:
     records = {
         bce(0): record(0.5), bce(1): record(0.6), bce(2): {"status": "failed", "error": "it broke"},
         Cell("squares", "half", SALIENCY, 0): record(0.25, thresholds="probability 0.5"),
@@ -73,12 +65,52 @@ def test_markdown_of_nothing_done(grid: Grid, data: dict[str, Loaded]) -> None:
     assert "6 cell(s) are still to be run." in text
 
 
+def test_markdown_ranks_where_there_is_a_result(bare_grid: Callable[..., Grid], data: dict[str, Loaded], record: Make) -> None:
+    grid = bare_grid(["a", "b", "c"], ["one", "two"], "seeds = [0]\nmeasures = ['mAP']")
+    records = {
+        Cell("squares", "one", "a", 0): record(0.2), Cell("squares", "two", "a", 0): record(0.4),
+        Cell("squares", "one", "b", 0): record(0.3), Cell("squares", "one", "c", 0): record(0.2),
+        Cell("squares", "two", "b", 0): {"status": "misfit", "lacking": "known absent cells", "error": "b cannot"},
+        Cell("squares", "two", "c", 0): {"status": "misfit", "lacking": "", "error": "c cannot"},
+    }  # fmt: skip
+    text = to_markdown(grid, data, records)
+    assert "| b | 30.0 | —, needs known absent cells |" in text
+    assert "| c | 20.0 | —, does not fit |" in text
+    assert "—: the method cannot learn from such labels" in text
+    assert "still to be run" not in text
+    assert "Failed" not in text
+    ranks = text.split("### Ranks by mAP\n\n")[1].split("\n\n")[0].splitlines()
+    assert ranks == [
+        "| method | mean rank | settings | squares / one (of 3) | squares / two (of 1) |",
+        "|---|---:|---:|---:|---:|",
+        "| b | 1.00 | 1 of 2 | 1 | - |",
+        "| a | 1.75 | 2 of 2 | 2.5 | 1 |",
+        "| c | 2.50 | 1 of 2 | 2.5 | - |",
+    ]
+    rows = {(row["masking"], row["method"]): row for row in csv.DictReader(io.StringIO(to_csv(Results(grid, records))))}
+    columns = ("rank", "mean_rank", "mean_rank_settings", "misfit")
+    assert [rows["one", "a"][name] for name in columns] == ["2.5", "1.75", "2", ""]
+    assert [rows["two", "b"][name] for name in columns] == ["", "1.0", "1", "needs known absent cells"]
+
+
+def test_markdown_says_who_goes_on(bare_grid: Callable[..., Grid], data: dict[str, Loaded], record: Make) -> None:
+    grid = bare_grid(["a", "b", "c"], top="seeds = [3, 1, 2]\ntop = 1")
+    first = {Cell("squares", "half", name, 3): record(0.5, held) for name, held in (("a", 0.1), ("b", 0.625), ("c", 0.25))}
+    text = to_markdown(grid, data, first)
+    assert "Seed 3 ran every method; the other seeds only the best 1 of each data set and masking" in text
+    assert "| a | 10.0 |\n| b | 62.5, goes on |\n| c | 25.0 |" in text.split("### Held-out mAP on seed 3")[1]
+    assert text.endswith("2 cell(s) are still to be run.\n")
+    text = to_markdown(grid, data, {**first, **{Cell("squares", "half", "b", seed): record(0.5) for seed in (1, 2)}})
+    assert "| a | 50.0 (n = 1) |\n| b | 50.0 ± 0.0 |\n" in text
+    assert "still to be run" not in text
+
+
 def test_labels_cannot_break_a_row(write_grid: Callable[..., Path], data: dict[str, Loaded]) -> None:
     grid = read_grid(write_grid(("[masking.half]", '[masking."a|b"]')))
     assert "| method | a\\|b |" in to_markdown(grid, data, {})
 
 
-def test_csv_holds_full_numbers(grid: Grid) -> None:
+def test_csv_holds_full_numbers(grid: Grid, record: Make) -> None:
     values = [1 / 3, 2 / 3]
     text = to_csv(Results(grid, {bce(seed): record(value) for seed, value in enumerate(values)}))
     rows = list(csv.DictReader(io.StringIO(text)))
@@ -98,7 +130,7 @@ def test_edge_of_the_candidates(value: float, candidates: tuple[float, ...], exp
     assert Rate(value, candidates).at_edge is expected
 
 
-def test_a_measure_that_does_not_exist_is_left_out(grid: Grid) -> None:
+def test_a_measure_that_does_not_exist_is_left_out(grid: Grid, record: Make) -> None:
     without = record(0.5)
     without["test"]["OF1"] = None
     results = Results(grid, {bce(0): without, bce(1): record(0.5)})

@@ -14,7 +14,8 @@ def bench(grid: Path | str, *, out: Path | str, reporter: Reporter = SILENT) -> 
 
     Results that are in `out` already are kept; a cell whose entry in the grid, or whose labels, have changed is run anew; an
     interrupted one goes on from its last checkpoint. A cell that fails does not stop the others, and is tried again by the
-    next call. Test labels decide nothing: learning rates, thresholds and models are chosen on held-out training cells.
+    next call; a method that cannot learn from the labels of a masking is no failure. Test labels decide nothing: learning
+    rates, thresholds, models and the rows that go on are chosen on held-out training cells.
 
     Args:
         grid: a TOML file; `partlabel.grids.grid` shows one.
@@ -22,7 +23,7 @@ def bench(grid: Path | str, *, out: Path | str, reporter: Reporter = SILENT) -> 
         reporter: where progress goes.
 
     Returns:
-        The path of the table, the number of cells that have a result, and why the others have none.
+        The path of the table, the number of cells that have a result, and why others have none.
 
     Raises:
         UsageError: the grid cannot be used; names the key.

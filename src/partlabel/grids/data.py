@@ -11,7 +11,7 @@ from partlabel.datasets.digit_scenes import write_scenes
 from partlabel.errors import LabelError
 from partlabel.files import write_json
 from partlabel.formats import read_table, write_table
-from partlabel.grids.grid import DigitScenes, LabelFiles
+from partlabel.grids.schema import DigitScenes, LabelFiles
 from partlabel.labels import LabelTable
 from partlabel.progress import Reporter
 

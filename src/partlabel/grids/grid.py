@@ -3,6 +3,9 @@
 title = "Corel5k, frozen backbone"
 seeds = [0, 1, 2]             # each seeds the masking, the held-out cells and the training
 measures = ["mAP", "OF1"]     # of partlabel.grids.measures; these and CF1 if left out
+top = 6                       # the first seed runs every row; the others only the best rows of each data and masking, by the
+                              # mAP of held-out known cells on the first seed; if left out, every seed runs every row
+curves = ["bce"]              # rows, at most 8, whose held-out mAP by epoch is drawn; see validate_every
 keep_runs = false             # true keeps the weights of every run
 
 [data.corel5k]                # one or more; paths are relative to this file, ${NAME} is an environment variable
@@ -33,98 +36,17 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator
+from pydantic import BaseModel, ValidationError
 
 from partlabel.errors import UsageError
-from partlabel.grids.measures import MEASURES
-from partlabel.methods.build import method_class, method_config
+from partlabel.grids.schema import DigitScenes, GridFile, LabelFiles, Masking
+from partlabel.methods.auto import AUTO
+from partlabel.methods.build import method_config, setting_names
 from partlabel.training.settings import make_settings
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class LabelFiles(_Strict):
-    """Data in label files. `where_train` and `where_test` are the `where` of reading each; the rest holds for both."""
-
-    train: str
-    test: str
-    images: str
-    codes: str | None = None
-    unlisted: Literal["unknown", "absent"] = "unknown"
-    classes: tuple[str, ...] | None = None
-    where_train: dict[str, str] = {}
-    where_test: dict[str, str] = {}
-    ignore: tuple[str, ...] = ()
-    conflicts: Literal["fail", "unknown"] = "fail"
-    format: str | None = None
-    separator: str | None = None
-    min_present: int = Field(default=0, ge=0)
-
-
-class DigitScenes(_Strict):
-    """Built-in data; see `partlabel.datasets.digit_scenes.write_scenes`."""
-
-    builtin: Literal["digit_scenes"]
-    train: int = Field(default=2000, ge=1)
-    test: int = Field(default=1000, ge=1)
-    size: int = Field(default=64, ge=32)
-    seed: int = Field(default=0, ge=0)
-    min_present: int = Field(default=0, ge=0)
-
-
-class Masking(BaseModel):
-    """A masking by name; whatever else is said goes to it."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    name: str
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Settings of the masking."""
-        return dict(self.model_extra or {})
-
-
-def _kind(value: Any) -> str:
-    return "builtin" if isinstance(value, dict) and "builtin" in value else "files"
-
-
-Data = Annotated[
-    Annotated[LabelFiles, Tag("files")] | Annotated[DigitScenes, Tag("builtin")],
-    Discriminator(_kind),
-]
-
-
-class _File(_Strict):
-    title: str = "Results"
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
-    measures: tuple[str, ...] = Field(default=("mAP", "OF1", "CF1"), min_length=1)
-    keep_runs: bool = False
-    data: dict[str, Data] = Field(min_length=1)
-    masking: dict[str, Masking] = Field(min_length=1)
-    settings: dict[str, Any] = {}
-    method: dict[str, dict[str, Any]] = Field(min_length=1)
-
-    @field_validator("seeds", "measures")
-    @classmethod
-    def _different(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        if len(set(values)) < len(values):
-            raise ValueError("a value is listed twice")
-        return values
-
-    @field_validator("measures")
-    @classmethod
-    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if name not in MEASURES:
-                raise ValueError(f"no measure {name!r}; measures are {', '.join(MEASURES)}")
-        return names
 
 
 @dataclass(frozen=True)
@@ -136,12 +58,14 @@ class Row:
         settings: arguments of `train`, without seed, and without lr where that is searched.
         rates: learning rates to search; empty if the settings say it.
         written: the settings as written, variables not filled in and without lr, so that they are the same on any machine.
+        holdout: share of the known cells that is held out.
     """
 
     label: str
     settings: dict[str, Any]
     rates: tuple[float, ...]
     written: dict[str, Any]
+    holdout: float
 
 
 @dataclass(frozen=True)
@@ -152,6 +76,8 @@ class Grid:
     title: str
     seeds: tuple[int, ...]
     measures: tuple[str, ...]
+    top: int | None
+    curves: tuple[str, ...]
     keep_runs: bool
     data: dict[str, LabelFiles | DigitScenes]
     maskings: dict[str, Masking]
@@ -171,7 +97,7 @@ def read_grid(path: Path | str) -> Grid:
         raise UsageError(f"{path} cannot be read as a grid file: {error}") from error
     filled = _filled(written, path)
     try:
-        file = _File.model_validate(filled)
+        file = GridFile.model_validate(filled)
     except ValidationError as error:
         raise UsageError(f"{path}: {_sentence(error)}") from error
     for kind, labels in (("data", file.data), ("masking", file.masking), ("method", file.method)):
@@ -180,7 +106,10 @@ def read_grid(path: Path | str) -> Grid:
         if reserved := {"seed", "table", "masking", "out", "reporter", "read"} & set(masking.settings):
             raise UsageError(f"{path}: masking.{label}: {min(reserved)} is no setting of a masking; seeds come from `seeds`")
     rows = {label: _row(label, file, written, f"{path}: method.{label}") for label in file.method}
-    return Grid(path, file.title, file.seeds, file.measures, file.keep_runs, file.data, file.masking, rows)
+    _check_choices(path, file, rows)
+    return Grid(
+        path, file.title, file.seeds, file.measures, file.top, file.curves, file.keep_runs, file.data, file.masking, rows
+    )
 
 
 def slug(label: str) -> str:
@@ -188,7 +117,7 @@ def slug(label: str) -> str:
     return re.sub(r"[^\w.]+", "-", label.casefold()).strip("-.")
 
 
-def _row(label: str, file: _File, written: Mapping[str, Any], where: str) -> Row:
+def _row(label: str, file: GridFile, written: Mapping[str, Any], where: str) -> Row:
     settings = {"method": label, **file.settings, **file.method[label]}
     as_written = {"method": label, **written.get("settings", {}), **written["method"][label]}
     rates: tuple[float, ...] = ()
@@ -197,25 +126,37 @@ def _row(label: str, file: _File, written: Mapping[str, Any], where: str) -> Row
         if not rates:
             raise UsageError(f"{where}: lr is an empty list; list the learning rates to search")
     try:
-        _check_settings(settings, rates)
+        holdout = _check_settings(settings, rates)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from error
     if len(set(rates)) < len(rates):
         raise UsageError(f"{where}: lr lists a value twice")
     as_written.pop("lr", None)
-    return Row(label, settings, rates, as_written)
+    return Row(label, settings, rates, as_written, holdout)
 
 
-def _check_settings(settings: Mapping[str, Any], rates: tuple[float, ...]) -> None:
+def _check_choices(path: Path, file: GridFile, rows: Mapping[str, Row]) -> None:
+    """Whether `top` can compare the rows, and `curves` are rows."""
+    if file.top is not None and (len({row.holdout for row in rows.values()}) > 1 or not next(iter(rows.values())).holdout):
+        raise UsageError(f"{path}: top compares the rows on the same held-out cells; give all of them one holdout above 0")
+    for label in file.curves:
+        if label not in rows:
+            raise UsageError(f"{path}: curves: no row {label!r}; rows are {', '.join(rows)}")
+
+
+def _check_settings(settings: Mapping[str, Any], rates: tuple[float, ...]) -> float:
+    """The share of cells that is held out; raises where `train` would refuse the settings."""
     if "seed" in settings:
         raise UsageError("seed is no setting here; seeds come from `seeds`")
     method = str(settings["method"])
-    fields = method_class(method).Config.model_fields
+    fields = setting_names(method)
     for rate in rates or (settings.get("lr"),):
         checked = make_settings({**settings, "lr": rate}, fields)
-    method_config(method, checked.method_settings)
+    if method != AUTO:  # which method it takes is known when there are labels
+        method_config(method, checked.method_settings)
     if rates and checked.holdout == 0:
         raise UsageError("a list of learning rates is searched on held-out cells; set holdout above 0, or one lr")
+    return checked.holdout
 
 
 def _filled(value: Any, path: Path, key: str = "") -> Any:
@@ -247,7 +188,7 @@ def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     key = [str(part) for part in first["loc"]]
     models: dict[str, type[BaseModel]] = {"files": LabelFiles, "builtin": DigitScenes}
-    model: type[BaseModel] = _File
+    model: type[BaseModel] = GridFile
     if key[0] == "data" and len(key) > 2:
         model = models[key.pop(2)]
     if first["type"] == "missing":

@@ -7,7 +7,7 @@ from pathlib import Path
 from partlabel.errors import RunError
 from partlabel.formats import read_table
 from partlabel.grids.cell import digest
-from partlabel.grids.grid import Masking
+from partlabel.grids.schema import Masking
 from partlabel.labels import LabelTable
 from partlabel.progress import Reporter
 
@@ -37,3 +37,10 @@ def masked_table(
     elif read_table(path).table.hash != json.loads(record.read_text(encoding="utf-8"))["output_hash"]:
         raise RunError(f"{path} is not the table that {record} describes; delete both, and they are made again")
     return path
+
+
+def lacking(table: LabelTable) -> str:
+    """Which known cells a table has none of, in words; empty if it has both signs."""
+    counts = table.counts_by_class()
+    signs = [sign for sign, count in (("present", counts.present), ("absent", counts.absent)) if not count.any()]
+    return f"known {' and '.join(signs)} cells" if signs else ""

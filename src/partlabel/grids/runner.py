@@ -1,22 +1,26 @@
 """Run the cells of a grid one after the other, each once, and keep the tables up to date."""
 
-import fcntl
 import itertools
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from partlabel.errors import Interrupted, LabelError, PartlabelError, RunError, StorageError, UsageError
+from partlabel.errors import AssumptionError, Interrupted, LabelError, PartlabelError, StorageError, UsageError
 from partlabel.evaluation import Evaluation
 from partlabel.files import write_json, write_text
-from partlabel.grids.cell import Cell, Record, digest, read_record
+from partlabel.formats import read_table
+from partlabel.grids.cell import Cell, Record, read_record
 from partlabel.grids.data import Loaded, load
+from partlabel.grids.figures import write_figures
 from partlabel.grids.grid import Grid, read_grid, slug
-from partlabel.grids.masked import masked_table
+from partlabel.grids.masked import lacking, masked_table
+from partlabel.grids.out_folder import alone, shed_weights
+from partlabel.grids.plan import Plan, make_plan, search_of
+from partlabel.grids.stages import outstanding, wanted
+from partlabel.grids.summary import Results
 from partlabel.grids.table import write_tables
 from partlabel.labels import LabelTable
 from partlabel.progress import Reporter
@@ -39,20 +43,14 @@ class Outcome:
     Args:
         table: the table to read; `table.csv` beside it holds the same numbers in full.
         done: number of cells that have a result.
-        failed: for each cell that has none, why.
+        failed: for each cell whose training or judging failed, why.
+        misfits: for each cell whose method cannot learn from its labels, why.
     """
 
     table: Path
     done: int
     failed: dict[str, str]
-
-
-class _Plan(NamedTuple):
-    """What a cell trains with: settings, learning rates to search, and the key of all that its result depends on."""
-
-    settings: dict[str, Any]
-    rates: tuple[float, ...]
-    key: str
+    misfits: dict[str, str]
 
 
 def run_grid(path: Path | str, out: Path | str, verbs: Verbs, reporter: Reporter) -> Outcome:
@@ -63,7 +61,7 @@ def run_grid(path: Path | str, out: Path | str, verbs: Verbs, reporter: Reporter
         Interrupted: Ctrl-C; the same call goes on from there.
     """
     grid, out = read_grid(path), Path(out)
-    with _alone(out):
+    with alone(out):
         write_text(out / "grid.toml", grid.path.read_text(encoding="utf-8"))
         runner = _Runner(grid, _load(grid, out, reporter), out, verbs, reporter)
         try:
@@ -75,45 +73,49 @@ def run_grid(path: Path | str, out: Path | str, verbs: Verbs, reporter: Reporter
 class _Runner:
     def __init__(self, grid: Grid, data: dict[str, Loaded], out: Path, verbs: Verbs, reporter: Reporter) -> None:
         self.grid, self.data, self.out, self.verbs, self.reporter = grid, data, out, verbs, reporter
-        self.cells = [Cell(*labels) for labels in itertools.product(data, grid.maskings, grid.rows, grid.seeds)]
+        # The first seed comes before the others: it finds learning rates, and which rows go on.
+        labels = itertools.product(data, grid.maskings, grid.seeds, grid.rows)
+        self.cells = [Cell(label, masking, method, seed) for label, masking, seed, method in labels]
         self.records: dict[Cell, Record] = {}
 
     def run(self) -> Outcome:
         """Run what has no result; earlier results are in the tables from the beginning."""
         for cell in self.cells:
             self._recall(cell)
-        waiting = [cell for cell in self.cells if cell not in self.records]
-        self._check_maskings(waiting)
-        started = time.monotonic()
-        for number, cell in enumerate(waiting):
-            minutes = (time.monotonic() - started) / 60 / max(number, 1) * (len(waiting) - number)
+        missing = [cell for cell in self.cells if cell not in self.records]
+        self._check_maskings([cell for cell in missing if wanted(self.grid, self.records, cell)])
+        started, number = time.monotonic(), 0
+        for cell in missing:
+            if not wanted(self.grid, self.records, cell):
+                continue
+            waiting = outstanding(self.grid, self.records)
+            minutes = (time.monotonic() - started) / 60 / max(number, 1) * waiting
             left = f", about {minutes:.0f} min left" if number else ""
-            self.reporter.say(f"cell {number + 1} of {len(waiting)}{left}: {cell}")
+            self.reporter.say(f"cell {number + 1} of {number + waiting}{left}: {cell}")
             self._run(cell)
-            self._write_tables()
-        self._write_tables()
-        failed = {str(cell): record["error"] for cell, record in self.records.items() if record["status"] == "failed"}
-        return Outcome(self.out / "table.md", len(self.cells) - len(failed), failed)
+            number += 1
+            write_tables(self.out, self.grid, self.data, self.records)
+        figures = write_figures(self.out, Results(self.grid, self.records))
+        write_tables(self.out, self.grid, self.data, self.records, figures)
+        failed, misfits = self._errors("failed"), self._errors("misfit")
+        return Outcome(self.out / "table.md", len(self.records) - len(failed) - len(misfits), failed, misfits)
 
-    def _plan(self, cell: Cell) -> _Plan | None:
-        """What a cell trains with; None while the first seed has not found its learning rate."""
-        data, row, masking = self.data[cell.data], self.grid.rows[cell.method], self.grid.maskings[cell.masking]
-        settings, rates = {**row.settings, "seed": cell.seed}, row.rates
-        if rates and cell.seed != self.grid.seeds[0]:
-            search = self.records.get(cell._replace(seed=self.grid.seeds[0]), {})
-            if search.get("status") != "done":
-                return None
-            settings["lr"], rates = search["lr"], ()
-        key = digest({
-            "train": data.train.hash, "test": data.test.hash, "masking": masking.name, "masking settings": masking.settings,
-            "settings": row.written, "lr": rates or settings.get("lr"), "seed": cell.seed,
-        })  # fmt: skip
-        return _Plan(settings, rates, key)
+    def _errors(self, status: str) -> dict[str, str]:
+        return {str(cell): record["error"] for cell, record in self.records.items() if record["status"] == status}
+
+    def _plan(self, cell: Cell) -> Plan | None:
+        return make_plan(self.grid, self.data[cell.data], self.records, cell)
 
     def _recall(self, cell: Cell) -> bool:
         """Take an earlier result, if it answers what the grid asks now."""
+        if not wanted(self.grid, self.records, cell):
+            return False
+        search = search_of(self.grid, cell)
+        if search and self.records.get(search, {}).get("status") == "misfit":
+            self.records[cell] = self.records[search]
+            return True
         plan, record = self._plan(cell), read_record(self._record_path(cell))
-        if plan is None or record.get("status") != "done" or record.get("key") != plan.key:
+        if plan is None or record.get("status") not in {"done", "misfit"} or record.get("key") != plan.key:
             return False
         self.records[cell] = record
         return True
@@ -130,12 +132,12 @@ class _Runner:
 
     def _run(self, cell: Cell) -> None:
         """Bring a cell to its end; a failure is recorded."""
+        if self._recall(cell):
+            return
         plan = self._plan(cell)
         if plan is None:
             error = f"the search of its learning rate, on seed {self.grid.seeds[0]}, failed"
             self.records[cell] = {"status": "failed", "error": error}
-            return
-        if self._recall(cell):
             return
         path = self._record_path(cell)
         resumes = self._resumes(cell, plan, read_record(path))
@@ -148,15 +150,19 @@ class _Runner:
             record = {"status": "done", "key": plan.key, **facts, "seconds": round(time.monotonic() - started, 1)}
         except (Interrupted, StorageError):
             raise  # neither is the fault of the cell, and it can be resumed
+        except AssumptionError as error:
+            self.reporter.say(f"{cell} does not fit: {error}")
+            missing = lacking(read_table(self._masked(cell)).table)
+            record = {"status": "misfit", "key": plan.key, "lacking": missing, "error": str(error)}
         except PartlabelError as error:
             self.reporter.say(f"{cell} failed: {error}")
             record = {"status": "failed", "key": plan.key, "error": str(error)}
         write_json(path, record)
         self.records[cell] = record
         if record["status"] == "done" and not self.grid.keep_runs:
-            _shed_weights(self._run_path(cell))
+            shed_weights(self._run_path(cell))
 
-    def _resumes(self, cell: Cell, plan: _Plan, earlier: Record) -> bool:
+    def _resumes(self, cell: Cell, plan: Plan, earlier: Record) -> bool:
         """Whether the run folder holds a training that can go on, or one that ended and only wants judging."""
         if not earlier:
             return False
@@ -170,7 +176,7 @@ class _Runner:
         noted = not plan.rates or "find_lr" in run.info
         return noted and (earlier.get("status") == "started" or run.info["status"] == "done")
 
-    def _train_and_judge(self, cell: Cell, plan: _Plan, resumes: bool) -> Record:
+    def _train_and_judge(self, cell: Cell, plan: Plan, resumes: bool) -> Record:
         data, masking, path = self.data[cell.data], self.grid.maskings[cell.masking], self._run_path(cell)
         if resumes:
             run = self.verbs.resume(path, report=False, reporter=self.reporter)
@@ -206,9 +212,6 @@ class _Runner:
     def _run_path(self, cell: Cell) -> Path:
         return self.out / "runs" / cell.slug
 
-    def _write_tables(self) -> None:
-        write_tables(self.out, self.grid, self.data, self.records)
-
 
 def _load(grid: Grid, out: Path, reporter: Reporter) -> dict[str, Loaded]:
     data = {}
@@ -218,29 +221,3 @@ def _load(grid: Grid, out: Path, reporter: Reporter) -> dict[str, Loaded]:
         except (LabelError, UsageError) as error:
             raise type(error)(f"{grid.path}: data.{label}: {error}") from error
     return data
-
-
-def _shed_weights(run: Path) -> None:
-    """Delete what is large and can be made again; settings, log and held-out cells stay."""
-    for folder in (run, *run.glob("find_lr/*")):
-        for name in ("checkpoints", "model"):
-            shutil.rmtree(folder / name, ignore_errors=True)
-        (folder / "labels.parquet").unlink(missing_ok=True)
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Keep a second process out of the folder."""
-    lock = out / ".lock"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock.touch()
-    except OSError as error:
-        raise StorageError(f"cannot write to {out}: {error.strerror}") from error
-    with open(lock, "w", encoding="utf-8") as stream:
-        try:
-            # Unlike flock, such a lock does not live on in worker processes that outlive a killed run.
-            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(f"another bench is writing to {out}; wait until it ends or choose another --out") from error
-        yield

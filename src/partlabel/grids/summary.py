@@ -1,5 +1,6 @@
 """From the records of single trainings to the entries of a table."""
 
+import itertools
 import statistics
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -46,28 +47,45 @@ class Rate(NamedTuple):
 
 
 class Results:
-    """The cells of a grid that have a result.
+    """The cells of a grid that have a result, and those that cannot have one.
 
     Args:
         grid: the grid.
-        records: records of its cells; those that are not done are left out.
+        records: records of its cells.
     """
 
     def __init__(self, grid: Grid, records: Mapping[Cell, Record]) -> None:
         self.grid = grid
         self.done = {cell: record for cell, record in records.items() if record["status"] == "done"}
+        self.misfits = {cell: record for cell, record in records.items() if record["status"] == "misfit"}
+
+    @property
+    def settings(self) -> list[tuple[str, str]]:
+        """Each data set with each masking."""
+        return list(itertools.product(self.grid.data, self.grid.maskings))
+
+    def of_seeds(self, data: str, masking: str, method: str) -> dict[int, Record]:
+        """The results of a method by seed, in the order of the grid."""
+        cells = {seed: Cell(data, masking, method, seed) for seed in self.grid.seeds}
+        return {seed: self.done[cell] for seed, cell in cells.items() if cell in self.done}
 
     def entry(self, data: str, masking: str, method: str, measure: str) -> Entry:
         """Mean and spread of a measure."""
-        values, seeds, untuned = [], [], False
-        for seed in self.grid.seeds:
-            record = self.done.get(Cell(data, masking, method, seed))
-            value = None if record is None else MEASURES[measure].of(record["test"])
-            if record is not None and value is not None:
+        measured, values, seeds, untuned = MEASURES[measure], [], [], False
+        for seed, record in self.of_seeds(data, masking, method).items():
+            value = measured.of(record["test"])
+            if value is not None:
                 values.append(value)
                 seeds.append(seed)
-                untuned |= MEASURES[measure].thresholded and record["thresholds"] != "held_out"
+                untuned |= measured.thresholded and record["thresholds"] != "held_out"
         return Entry(tuple(values), tuple(seeds), untuned)
+
+    def misfit(self, data: str, masking: str, method: str) -> str | None:
+        """Why a method has no result on these labels, in a few words; None if it can learn from them."""
+        for seed in self.grid.seeds:
+            if record := self.misfits.get(Cell(data, masking, method, seed)):
+                return f"needs {record['lacking']}" if record["lacking"] else "does not fit"
+        return None
 
     def rate(self, data: str, masking: str, method: str) -> Rate | None:
         """The learning rate of all seeds; None if the first of them has no result."""

@@ -2,20 +2,28 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from partlabel.files import write_text
+from partlabel.grids.captions import caption, curve_caption, data_caption, joined, rank_caption
 from partlabel.grids.cell import Cell, Record
 from partlabel.grids.data import Loaded
+from partlabel.grids.figures import Picture
 from partlabel.grids.grid import Grid
-from partlabel.grids.measures import MEASURES
+from partlabel.grids.ranks import Standing, standings
+from partlabel.grids.stages import finalists, held_out_map, outstanding
 from partlabel.grids.summary import Entry, Rate, Results
 
-_COLUMNS = ("data", "masking", "method", "measure", "mean", "sd", "n", "seeds", "lr", "lr_candidates", "lr_at_edge")
+_COLUMNS = (
+    "data", "masking", "method", "measure", "mean", "sd", "n", "seeds", "lr", "lr_candidates", "lr_at_edge", "rank",
+    "mean_rank", "mean_rank_settings", "misfit",
+)  # fmt: skip
 
 
-def write_tables(out: Path, grid: Grid, data: Mapping[str, Loaded], records: Mapping[Cell, Record]) -> None:
+def write_tables(
+    out: Path, grid: Grid, data: Mapping[str, Loaded], records: Mapping[Cell, Record], pictures: Sequence[Picture] = ()
+) -> None:
     """Write `table.csv` and `table.md`.
 
     Args:
@@ -23,80 +31,78 @@ def write_tables(out: Path, grid: Grid, data: Mapping[str, Loaded], records: Map
         grid: the grid.
         data: its data.
         records: records of the cells that were run; others count as still to be run.
+        pictures: the pictures beside the table.
     """
     write_text(out / "table.csv", to_csv(Results(grid, records)))
-    write_text(out / "table.md", to_markdown(grid, data, records))
+    write_text(out / "table.md", to_markdown(grid, data, records, pictures))
 
 
 def to_csv(results: Results) -> str:
     """One line an entry; numbers as fractions, in full; lists separated by spaces."""
+    grid = results.grid
+    standing = {measure: standings(results, measure) for measure in grid.measures}
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    grid = results.grid
-    for data in grid.data:
-        for masking in grid.maskings:
-            for method in grid.rows:
-                rate = results.rate(data, masking, method)
-                learning = (rate.value, _joined(rate.candidates), rate.at_edge) if rate else ("", "", "")
-                for measure in grid.measures:
-                    entry = results.entry(data, masking, method, measure)
-                    spread = (entry.mean, entry.sd, len(entry.seeds), _joined(entry.seeds))
-                    writer.writerow((data, masking, method, measure, *spread, *learning))
+    for setting in results.settings:
+        for method in grid.rows:
+            rate, misfit = results.rate(*setting, method), results.misfit(*setting, method)
+            learning = (rate.value, joined(rate.candidates), rate.at_edge) if rate else ("", "", "")
+            for measure in grid.measures:
+                entry, stands = results.entry(*setting, method, measure), standing[measure][method]
+                spread = (entry.mean, entry.sd, len(entry.seeds), joined(entry.seeds))
+                ranks = (stands.ranks.get(setting), stands.mean, len(stands.ranks))
+                writer.writerow((*setting, method, measure, *spread, *learning, *ranks, misfit))
     return stream.getvalue()
 
 
-def to_markdown(grid: Grid, data: Mapping[str, Loaded], records: Mapping[Cell, Record]) -> str:
-    """A section for each data set with a table for each measure and one of learning rates; in the end what is missing."""
+def to_markdown(
+    grid: Grid, data: Mapping[str, Loaded], records: Mapping[Cell, Record], pictures: Sequence[Picture] = ()
+) -> str:
+    """A section for each data set with its tables, then ranks and pictures, in the end what is missing."""
     results = Results(grid, records)
-    parts = [f"# {grid.title}", _caption(grid)]
+    parts = [f"# {grid.title}", caption(results)]
     for label, loaded in data.items():
-        parts += [f"## {label}", _data_caption(loaded, [record for cell, record in results.done.items() if cell.data == label])]
+        parts += [f"## {label}", data_caption(loaded, [record for cell, record in results.done.items() if cell.data == label])]
         for measure in grid.measures:
             parts += [f"### {measure}", _table(grid, _entries(results, label, measure))]
         parts += ["### Learning rates", _table(grid, _rates(results, label))]
+        if grid.top is not None:
+            parts += [f"### Held-out mAP on seed {grid.seeds[0]}", _table(grid, _held_out(results, records, label))]
+    links = {picture.shows: picture for picture in pictures}
+    parts += _rank_section(results, links)
+    if "" in links:
+        parts += ["## Held-out mAP by epoch", curve_caption(), f"![Held-out mAP by epoch]({links[''].name})"]
     failed = [f"- {cell}: {record['error']}" for cell, record in records.items() if record["status"] == "failed"]
     if failed:
         parts += ["## Failed", "\n".join(failed)]
-    waiting = len(data) * len(grid.maskings) * len(grid.rows) * len(grid.seeds) - len(records)
-    if waiting:
+    if waiting := outstanding(grid, records):
         parts.append(f"{waiting} cell(s) are still to be run.")
     return "\n\n".join(parts) + "\n"
 
 
-def _caption(grid: Grid) -> str:
-    seeds = _joined(grid.seeds, ", ")
-    several = len(grid.seeds) > 1
-    lines = [
-        f"In %, mean ± sample standard deviation over seeds {seeds}." if several else f"In %, of one seed ({seeds}).",
-        "A seed decides which cells are hidden, which of the known ones are held out, and the training.",
-        *(f"{name}: {MEASURES[name].meaning}." for name in grid.measures),
-    ]
-    if any(MEASURES[name].thresholded for name in grid.measures):
-        lines.append(
-            "Precision, recall and F1 use thresholds set on held-out known training cells; † marks entries where a run decides "
-            "by probability 0.5, because its held-out cells lack a sign."
-        )
-    if any(row.rates for row in grid.rows.values()):
-        lines.append(
-            "A learning rate followed by candidates was chosen among them by the mAP of held-out known training cells, on seed "
-            f"{grid.seeds[0]}, and used for all seeds; at the edge: a better one may lie beyond them."
-        )
-    return "\n".join(f"- {line}" for line in lines)
+def _rank_section(results: Results, links: Mapping[str, Picture]) -> list[str]:
+    """Ranks and plots of each measure; nothing as long as there is nothing to rank."""
+    parts = []
+    for measure in results.grid.measures:
+        standing = standings(results, measure)
+        if any(stands.ranks for stands in standing.values()):
+            parts += [f"### Ranks by {measure}", _rank_table(results, standing)]
+            if measure in links:
+                parts.append(f"![{measure} of each method]({links[measure].name})")
+    return ["## Ranks", rank_caption(results), *parts] if parts else []
 
 
-def _data_caption(data: Loaded, records: list[Record]) -> str:
-    classes = f"{len(data.train.classes)} classes"
-    if len(data.train.classes) < data.all_classes:
-        classes += f" of {data.all_classes} (those with at least {data.min_present} known present training cells)"
-    text = f"{len(data.train)} training and {len(data.test)} test images, {classes}."
-    if records:
-        scored, known = records[0]["test"]["classes"]["scored"], records[0]["test"]["known"]
-        text += (
-            f" Class means over {scored} classes; test measures rest on {known['present'] + known['absent']:,} known cells, "
-            f"{known['present']:,} of them present."
-        )
-    return text
+def _rank_table(results: Results, standing: Mapping[str, Standing]) -> str:
+    """Rows are methods, the best first; columns the mean, how many settings it stands on, and the rank in each."""
+    counts = {setting: sum(setting in stands.ranks for stands in standing.values()) for setting in results.settings}
+    heads = [f"{' / '.join(setting)} (of {count})" for setting, count in counts.items()]
+    lines = [_line(("method", "mean rank", "settings", *heads)), "|---|" + "---:|" * (2 + len(heads))]
+    for method, stands in standing.items():
+        mean = "-" if stands.mean is None else f"{stands.mean:.2f}"
+        ranks = [f"{stands.ranks[setting]:g}" if setting in stands.ranks else "-" for setting in counts]
+        lines.append(_line((method, mean, f"{len(stands.ranks)} of {len(counts)}", *ranks)))
+    return "\n".join(lines)
 
 
 def _table(grid: Grid, entry: Callable[[str, str], str]) -> str:
@@ -111,12 +117,16 @@ def _line(values: Iterable[str]) -> str:
 
 
 def _entries(results: Results, data: str, measure: str) -> Callable[[str, str], str]:
-    return lambda masking, method: _number(results.entry(data, masking, method, measure), len(results.grid.seeds))
+    def entry(masking: str, method: str) -> str:
+        found = results.entry(data, masking, method, measure)
+        return _number(found, len(results.grid.seeds), results.misfit(data, masking, method))
+
+    return entry
 
 
-def _number(entry: Entry, seeds: int) -> str:
+def _number(entry: Entry, seeds: int, misfit: str | None) -> str:
     if entry.mean is None:
-        return "-"
+        return f"—, {misfit}" if misfit else "-"
     spread = "" if entry.sd is None else f" ± {100 * entry.sd:.1f}"
     short = f" (n = {len(entry.seeds)})" if len(entry.seeds) < seeds else ""
     return f"{100 * entry.mean:.1f}{spread}{short}{'†' * entry.untuned}"
@@ -135,5 +145,13 @@ def _rate(rate: Rate | None) -> str:
     return f"{rate.value:g} [{candidates}]{', at the edge' * rate.at_edge}"
 
 
-def _joined(values: Iterable[float], separator: str = " ") -> str:
-    return separator.join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+def _held_out(results: Results, records: Mapping[Cell, Record], data: str) -> Callable[[str, str], str]:
+    grid = results.grid
+
+    def entry(masking: str, method: str) -> str:
+        record = results.done.get(Cell(data, masking, method, grid.seeds[0]))
+        value = None if record is None else held_out_map(record)
+        goes_on = method in (finalists(grid, records, data, masking) or ())
+        return "-" if value is None else f"{100 * value:.1f}{', goes on' * goes_on}"
+
+    return entry

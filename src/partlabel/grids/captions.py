@@ -1,0 +1,85 @@
+"""What the tables of a grid say of themselves, as sentences."""
+
+from collections.abc import Iterable
+
+from partlabel.grids.cell import Record
+from partlabel.grids.data import Loaded
+from partlabel.grids.grid import Grid
+from partlabel.grids.measures import MEASURES
+from partlabel.grids.summary import Results
+
+
+def caption(results: Results) -> str:
+    """What holds for all tables."""
+    grid = results.grid
+    seeds = joined(grid.seeds, ", ")
+    several = len(grid.seeds) > 1
+    lines = [
+        f"In %, mean ± sample standard deviation over seeds {seeds}." if several else f"In %, of one seed ({seeds}).",
+        "A seed decides which cells are hidden, which of the known ones are held out, and the training.",
+        *(f"{name}: {MEASURES[name].meaning}." for name in grid.measures),
+        *_stages(grid),
+    ]
+    if any(MEASURES[name].thresholded for name in grid.measures):
+        lines.append(
+            "Precision, recall and F1 use thresholds set on held-out known training cells; † marks entries where a run decides "
+            "by probability 0.5, because its held-out cells lack a sign."
+        )
+    if any(row.rates for row in grid.rows.values()):
+        lines.append(
+            "A learning rate followed by candidates was chosen among them by the mAP of held-out known training cells, on seed "
+            f"{grid.seeds[0]}, and used for all seeds; at the edge: a better one may lie beyond them."
+        )
+    if results.misfits:
+        lines.append("—: the method cannot learn from such labels, and was not run on them.")
+    return _listed(lines)
+
+
+def _stages(grid: Grid) -> list[str]:
+    if grid.top is None or len(grid.seeds) == 1:
+        return []
+    return [
+        f"Seed {grid.seeds[0]} ran every method; the other seeds only the best {grid.top} of each data set and masking, by the "
+        f"mAP of held-out known training cells on seed {grid.seeds[0]}, never by test cells. Others stand on that seed (n = 1)."
+    ]
+
+
+def data_caption(data: Loaded, records: list[Record]) -> str:
+    """How large a data set is, and what its test measures rest on, by the results there are."""
+    classes = f"{len(data.train.classes)} classes"
+    if len(data.train.classes) < data.all_classes:
+        classes += f" of {data.all_classes} (those with at least {data.min_present} known present training cells)"
+    text = f"{len(data.train)} training and {len(data.test)} test images, {classes}."
+    if records:
+        scored, known = records[0]["test"]["classes"]["scored"], records[0]["test"]["known"]
+        text += (
+            f" Class means over {scored} classes; test measures rest on {known['present'] + known['absent']:,} known cells, "
+            f"{known['present']:,} of them present."
+        )
+    return text
+
+
+def rank_caption(results: Results) -> str:
+    """How to read the ranks."""
+    lines = [
+        "Rank 1 is best, by the mean over the seeds that a method has; equal means share the mean of their ranks.",
+        "A method is ranked only where it has a result. Mean ranks that stand on different settings do not compare.",
+    ]
+    return _listed(lines)
+
+
+def curve_caption() -> str:
+    """How to read the curves."""
+    return (
+        "Measured on known training cells that are held out, never on test cells, after each epoch that was judged. Lines are "
+        "means over the seeds that a method has; bands reach one sample standard deviation to each side."
+    )
+
+
+def joined(values: Iterable[float], separator: str = " ") -> str:
+    """Numbers as short as they can be."""
+    return separator.join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+
+
+def _listed(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)

@@ -1,0 +1,93 @@
+"""What a grid file may hold, each part checked by itself; `partlabel.grids.grid` checks how the parts fit together."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+
+from partlabel.grids.measures import MEASURES
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LabelFiles(_Strict):
+    """Data in label files. `where_train` and `where_test` are the `where` of reading each; the rest holds for both."""
+
+    train: str
+    test: str
+    images: str
+    codes: str | None = None
+    unlisted: Literal["unknown", "absent"] = "unknown"
+    classes: tuple[str, ...] | None = None
+    where_train: dict[str, str] = {}
+    where_test: dict[str, str] = {}
+    ignore: tuple[str, ...] = ()
+    conflicts: Literal["fail", "unknown"] = "fail"
+    format: str | None = None
+    separator: str | None = None
+    min_present: int = Field(default=0, ge=0)
+
+
+class DigitScenes(_Strict):
+    """Built-in data; see `partlabel.datasets.digit_scenes.write_scenes`."""
+
+    builtin: Literal["digit_scenes"]
+    train: int = Field(default=2000, ge=1)
+    test: int = Field(default=1000, ge=1)
+    size: int = Field(default=64, ge=32)
+    seed: int = Field(default=0, ge=0)
+    min_present: int = Field(default=0, ge=0)
+
+
+class Masking(BaseModel):
+    """A masking by name; whatever else is said goes to it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of the masking."""
+        return dict(self.model_extra or {})
+
+
+def _kind(value: Any) -> str:
+    return "builtin" if isinstance(value, dict) and "builtin" in value else "files"
+
+
+Data = Annotated[
+    Annotated[LabelFiles, Tag("files")] | Annotated[DigitScenes, Tag("builtin")],
+    Discriminator(_kind),
+]
+
+
+class GridFile(_Strict):
+    """The file as a whole; `partlabel.grids.grid` shows one."""
+
+    title: str = "Results"
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+    measures: tuple[str, ...] = Field(default=("mAP", "OF1", "CF1"), min_length=1)
+    top: int | None = Field(default=None, ge=1)
+    curves: tuple[str, ...] = Field(default=(), max_length=8)
+    keep_runs: bool = False
+    data: dict[str, Data] = Field(min_length=1)
+    masking: dict[str, Masking] = Field(min_length=1)
+    settings: dict[str, Any] = {}
+    method: dict[str, dict[str, Any]] = Field(min_length=1)
+
+    @field_validator("seeds", "measures", "curves")
+    @classmethod
+    def _different(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(set(values)) < len(values):
+            raise ValueError("a value is listed twice")
+        return values
+
+    @field_validator("measures")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in MEASURES:
+                raise ValueError(f"no measure {name!r}; measures are {', '.join(MEASURES)}")
+        return names
