@@ -139,7 +139,7 @@ def test_a_measure_that_does_not_exist_is_left_out(grid: Grid, record: Make) -> 
 
 def test_every_measure_is_in_an_evaluation() -> None:
     judged = evaluate(np.array([[1.0], [-1.0], [0.5]]), np.array([[1], [-1], [-1]], np.int8), ["cat"]).to_json()
-    values = {name: measure.of(judged) for name, measure in MEASURES.items()}
+    values = {name: measure.of({"test": judged, "held_out": {"mAP": 0.25}}) for name, measure in MEASURES.items()}
     assert values["mAP"] == values["AUC"] == 1
     assert values["OP"] == values["CP"] == 0.5
     assert values["OF1"] == values["CF1 mean"] == values["CF1"] == pytest.approx(2 / 3)

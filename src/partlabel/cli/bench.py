@@ -13,7 +13,7 @@ def bench(
     out: Annotated[Path, typer.Option(help="Folder of results; what it holds already is not run again.")],
     quiet: o.Quiet = False,
 ) -> None:
-    """Run a grid of trainings one after the other, and make its table."""
+    """Run a grid of trainings one after the other, and make its tables and plots."""
     from partlabel.api.bench import bench as run
 
     outcome = run(grid, out=out, reporter=o.reporter(quiet))

@@ -1,4 +1,4 @@
-"""The measures that a table can show, and where they are in the JSON of an evaluation."""
+"""The measures that a table can show, and where they are in the record of a cell."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -8,18 +8,20 @@ class Measure(NamedTuple):
     """One measure.
 
     Args:
-        path: keys that lead to it in `Evaluation.to_json()`.
+        path: keys that lead to it in `Evaluation.to_json()` or, with `held_out`, in what the run says of its held-out cells.
         meaning: its convention, for the caption.
         thresholded: whether it depends on the thresholds of the run.
+        held_out: whether it is measured on held-out training cells, in place of test ones.
     """
 
     path: tuple[str, ...]
     meaning: str
     thresholded: bool = False
+    held_out: bool = False
 
-    def of(self, evaluation: Mapping[str, Any]) -> float | None:
+    def of(self, record: Mapping[str, Any]) -> float | None:
         """Its value in 0..1; None where it does not exist."""
-        value: Any = evaluation
+        value: Any = record["held_out" if self.held_out else "test"] or {self.path[0]: None}
         for key in self.path:
             value = value[key]
         return None if value is None else float(value)
@@ -36,5 +38,6 @@ MEASURES: dict[str, Measure] = {
     "CP": Measure(("CP",), "mean over classes of precision", True),
     "CR": Measure(("CR",), "mean over classes of recall", True),
     "CF1": Measure(("CF1", "harmonic"), "harmonic mean of CP and CR", True),
+    "held-out mAP": Measure(("mAP",), "mAP, raw, of held-out known training cells; by it choices are made", held_out=True),
     "CF1 mean": Measure(("CF1", "mean"), "mean over classes of F1", True),
 }

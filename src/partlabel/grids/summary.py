@@ -73,7 +73,7 @@ class Results:
         """Mean and spread of a measure."""
         measured, values, seeds, untuned = MEASURES[measure], [], [], False
         for seed, record in self.of_seeds(data, masking, method).items():
-            value = measured.of(record["test"])
+            value = measured.of(record)
             if value is not None:
                 values.append(value)
                 seeds.append(seed)
