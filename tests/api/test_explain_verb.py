@@ -227,3 +227,20 @@ def test_awkward_picture_names(run: partlabel.RunFolder, color_pictures: Picture
         shutil.copy(color_pictures[0] / "00.png", tmp_path / f"{name}.png")
     found = partlabel.explain(run, [tmp_path], out=tmp_path / "out", labels=["red"])
     assert [entry["figure"] for entry in found["pictures"]] == ["001-50_x_.png", f"002-{'a' * 40}.png", "003-two_lines_.png"]
+
+
+def test_labels_of_training_are_not_put_on_pictures_of_the_same_name_elsewhere(
+    run: partlabel.RunFolder, color_pictures: Pictures, tmp_path: Path
+) -> None:
+    root, table = color_pictures
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copy(root / "05.png", elsewhere / "00.png")
+    truth = LabelTable.from_dense(["00.png"], table.classes, table.rows([5]))
+    told = partlabel.explain(run, [elsewhere / "00.png"], out=tmp_path / "out", truth=truth, images=elsewhere)
+    assert {label["state"] for label in told["pictures"][0]["labels"]} == {None}
+    assert {label["truth"] for label in told["pictures"][0]["labels"]} <= {"present", "absent"}
+    assert partlabel.evaluate(run, truth, images=elsewhere, report=False) is not None
+    judged = run.evaluation()
+    assert judged is not None
+    assert judged["pictures_used_in_training"] == 0

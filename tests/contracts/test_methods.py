@@ -1,5 +1,6 @@
 """What every method promises, tried on each in turn."""
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from partlabel.api.train import train
 from partlabel.errors import AssumptionError, UsageError
 from partlabel.labels import LabelTable
 from partlabel.methods.base import Clock, Method
@@ -15,6 +17,7 @@ from partlabel.methods.build import build_method, method_class
 from partlabel.methods.catalogue import CATALOGUE, Needs, check_fit, misfit
 from partlabel.methods.prior import Prior
 from partlabel.models.backbone import create_backbone
+from partlabel.training.settings import TrainSettings
 
 LIGHT = {"reduction": 32, "hidden": 64, "dropout": 0.0, "mlp_dropout": 0.0}
 """Of `colearning`: at the learning rate of the overfitting test the full width is unsteady, and dropout would be judged too."""
@@ -233,9 +236,16 @@ def test_a_table_that_does_not_fit_is_refused_with_names() -> None:
         check_fit("bce", LabelTable.from_dense(["x"], ["a"], [[0]]))
 
 
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_every_setting_can_be_given_by_its_name(name: str) -> None:
+    """One that has the name of a setting of the loop or of an argument of `train` could not."""
+    taken = TrainSettings.model_fields.keys() | inspect.signature(train).parameters.keys()
+    assert not taken & method_class(name).Config.model_fields.keys()
+
+
 def test_unknown_method_and_setting_are_refused() -> None:
     backbone = create_backbone("test_resnet", pretrained=False, size=32)
-    with pytest.raises(UsageError, match="no method 'sr'; methods are assume_negative"):
+    with pytest.raises(UsageError, match=r"no method 'sr'; .*methods are assume_negative"):
         build_method("sr", {}, backbone, _prior())
     with pytest.raises(UsageError, match=r"alpha2.*its settings are"):
         build_method("saliency", {"alpha2": 1}, backbone, _prior())

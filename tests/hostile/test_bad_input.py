@@ -207,6 +207,7 @@ def test_wrong_words(run: Run, folder: Path) -> None:
     _one_sentence(_train(run, folder, "labels.csv", "--method", "sr"), 2, "no method 'sr'", "saliency")
     _one_sentence(_train(run, folder, "labels.csv", "--set", "epoch=3"), 2, "no setting 'epoch'")
     _one_sentence(_train(run, folder, "labels.csv", "--set", "epochs"), 2, "'epochs' is not NAME=VALUE")
+    _one_sentence(_train(run, folder, "labels.csv", "--set", "epochs=3"), 2, "epochs is given twice")
     _one_sentence(run("train", folder / "labels.csv"), 2, "--images DIR")
     _one_sentence(run("train", "--resume", folder), 5, "is no run folder")
     _one_sentence(run("train", "--resume", folder, "--epochs", 3), 2, "leave epochs out")

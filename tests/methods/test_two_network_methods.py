@@ -154,7 +154,7 @@ def test_two_heads_start_apart_and_report_what_is_asked() -> None:
     torch.manual_seed(1)
     picture = torch.randn(2, 3, 32, 32)
     outputs = {
-        report: _method("coselection", report=report).eval()({"weak": picture}) for report in ("first", "second", "mean")
+        report: _method("coselection", reported=report).eval()({"weak": picture}) for report in ("first", "second", "mean")
     }
     assert not torch.allclose(outputs["mean"]["first"], outputs["mean"]["second"])
     torch.testing.assert_close(outputs["first"]["logits"], outputs["mean"]["first"])
@@ -184,6 +184,22 @@ def test_both_networks_are_trained_shipped_and_evaluated(
     judged: Any = run.evaluation()
     assert judged["networks"]["mean"]["mAP"] == judged["mAP"]["raw"]
     assert len({judged["networks"][which]["mAP"] for which in ("first", "second")}) == 2
+
+
+def test_weights_go_from_one_network_to_two_and_back(color_pictures: tuple[Path, LabelTable], tmp_path: Path) -> None:
+    """Both get the backbone of the one, the one that of the first, and two heads stay two."""
+    still: dict[str, Any] = {"epochs": 1, "lr": 1e-30, "frozen_norm": True, "holdout": 0.0}
+    one = _trained(color_pictures, tmp_path / "one", method="bce", frozen_norm=True)
+    two = _trained(color_pictures, tmp_path / "two", method="coselection", init=one.path, **still)
+    apart = _trained(color_pictures, tmp_path / "apart", method="coselection", frozen_norm=True)
+    back = _trained(color_pictures, tmp_path / "back", method="bce", init=apart.path, **still)
+    weights = {run.path.name: load_bundle(run.model)[0].state_dict() for run in (one, two, apart, back)}
+    names = [name.removeprefix("backbone.") for name in weights["one"] if name.startswith("backbone.")]
+    for name in names:
+        for which in ("first", "second"):
+            assert torch.equal(weights["two"][f"backbone.{which}.{name}"], weights["one"][f"backbone.{name}"])
+        assert torch.equal(weights["back"][f"backbone.{name}"], weights["apart"][f"backbone.first.{name}"])
+    assert not torch.equal(weights["two"]["head.first.linear.weight"], weights["two"]["head.second.linear.weight"])
 
 
 def test_each_network_is_clipped_by_itself(color_pictures: tuple[Path, LabelTable]) -> None:

@@ -269,6 +269,17 @@ def test_bfloat16_and_few_of_everything(row: str, classes: int) -> None:
     assert all(torch.isfinite(gradient).all() for gradient in gradients)
 
 
+def test_places_are_told_apart_in_half_precision_as_well() -> None:
+    """Position codes are those of float32, whatever type autocast gives the maps."""
+    head = CoLearningHead(1024, 3, sgfe=False, srfl=False, coarse=False)
+    assert head.encoder is not None
+    seen = []
+    head.encoder.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[1]))
+    with torch.autocast("cpu", torch.bfloat16):
+        head(torch.randn(1, 1024, 14, 14, dtype=torch.bfloat16))
+    torch.testing.assert_close(seen[0], sine_positions(14, 14, 1024))
+
+
 def test_all_parameters_learn() -> None:
     """Two processes hang if a parameter is left out; constants that cancel have a gradient of zero."""
     head = _head().train()

@@ -229,7 +229,7 @@ def test_word_vectors_are_summed(tmp_path: Path, header: str, suffix: str) -> No
     expected = [[1, 2, 3], *[[1.5, 1, 0]] * 3, [1, 1, 1], [0, 0, 4], [0, 1, 0], [2, 3, 4]]
     np.testing.assert_array_equal(found.vectors.numpy(), np.array(expected, np.float32))
     assert str(path) in found.origin
-    assert found.origin.endswith("without words that it does not have: red, s")
+    assert "without words that it does not have: red, s;" in found.origin
 
 
 def test_classes_without_any_word_are_named(tmp_path: Path) -> None:
@@ -250,6 +250,24 @@ def test_bad_word_files_are_refused(tmp_path: Path) -> None:
     path.write_text("")
     with pytest.raises(LabelError, match="no word of 1 class"):
         label_vectors(str(path), ["dog"])
+
+
+def test_word_files_without_vectors_are_refused_and_blank_lines_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    path.write_text("dog\ncat\n")
+    with pytest.raises(LabelError, match=r"words\.txt, line 1: a word and its numbers, with spaces between, are needed"):
+        label_vectors(str(path), ["dog", "cat"])
+    path.write_text("\ndog 1 2\ncat 3 4\n")
+    found = label_vectors(str(path), ["dog", "cat"])
+    assert found.vectors is not None
+    assert found.vectors.tolist() == [[1, 2], [3, 4]]
+    assert "the same vector" not in found.origin
+
+
+def test_classes_of_one_vector_are_named(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("dog 1 2\ncat 3 4\n")
+    found = label_vectors(str(tmp_path / "words.txt"), ["Dog", "cat", "dog"])
+    assert found.origin.endswith("; 'Dog' and 'dog' have the same vector, which tells them not apart")
 
 
 def test_reading_stops_when_all_words_are_found(tmp_path: Path) -> None:

@@ -42,6 +42,24 @@ def test_maps_of_every_layout(name: str, size: int) -> None:
         torch.testing.assert_close(maps, features.permute(0, 3, 1, 2) if channels_last else features)
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "model_args"),
+    [
+        ("test_resnet", 32, {}),
+        ("test_convnext", 32, {}),
+        ("test_vit3", 160, {"global_pool": "map"}),
+        ("mobilenetv3_small_050", 32, {}),
+        ("selecsls42b", 32, {}),
+    ],
+)
+def test_what_is_trained_are_the_parameters_that_maps_depend_on(name: str, size: int, model_args: dict[str, str]) -> None:
+    """Several processes wait for the gradient of everything that is trained."""
+    backbone = create_backbone(name, pretrained=False, size=size, model_args=model_args).train()
+    backbone(torch.randn(2, 3, size, size)).sum().backward()
+    trained = {name for name, parameter in backbone.named_parameters() if parameter.requires_grad}
+    assert trained == {name for name, parameter in backbone.named_parameters() if parameter.grad is not None}
+
+
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext", "test_efficientnet", "resnet18"])
 def test_a_cut_gives_what_the_whole_gives(name: str) -> None:
     torch.manual_seed(0)

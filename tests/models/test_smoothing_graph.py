@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from partlabel.errors import LabelError
+from partlabel.errors import LabelError, UsageError
 from partlabel.labels import LabelTable
 from partlabel.models.smoothing_graph import read_edges, smoothing_graph, strongest
 
@@ -71,3 +71,8 @@ def test_unusable_files_are_refused(text: str, message: str, tmp_path: Path) -> 
         read_edges(path, CLASSES)
     with pytest.raises(LabelError, match=r"missing\.csv cannot be read"):
         read_edges(tmp_path / "missing.csv", CLASSES)
+
+
+def test_a_source_that_is_none_is_told_from_an_unusable_file() -> None:
+    with pytest.raises(UsageError, match="label graph 'cooccurrence' is neither co_occurrence nor identity nor a file"):
+        smoothing_graph("cooccurrence", _table(), 2)

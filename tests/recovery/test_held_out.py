@@ -14,9 +14,9 @@ CLASSES = ("sky", "sea")
         (
             [1, 1],
             [0, 1],
-            "hold no known absent cell \\(2 held-out cells, all present\\).*mark some cells absent, or use review",
+            "hold no known absent cell \\(2 held-out cells, all present\\).*mark some cells absent; `predict` gives scores",
         ),
-        ([-1, -1], [0, 1], "hold no known present cell .*mark some cells present, or use review"),
+        ([-1, -1], [0, 1], "hold no known present cell .*mark some cells present; `predict` gives scores"),
         ([1, -1], [0, 1], "each of the 1 known present held-out cells is of a class without a known absent one"),
         ([1, 0], [0, 0], "neither present \\(\\+1\\) nor absent"),
         ([1, -1], [0, 2], "from 0 to 2, outside 0..1"),

@@ -108,6 +108,16 @@ def test_present_cells_alone_are_ranked_among_unknown_ones(color_pictures: tuple
     assert "among unknown" in plot.alt
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 5, 10])
+def test_a_schedule_of_very_few_steps(color_pictures: tuple[Path, LabelTable], tmp_path: Path, epochs: int) -> None:
+    """One step an epoch: a warm-up of 0.2 of 5 steps, or 0.1 of 10, is exactly one step."""
+    root, table = color_pictures
+    for warmup in (0.1, 0.2, 0.5):
+        settings = {**TINY, "epochs": epochs, "batch_size": 64, "warmup": warmup}
+        run = partlabel.train(table, images=root, out=tmp_path / f"{warmup}", **settings)
+        assert len(run.log()) == epochs
+
+
 def test_a_learning_rate_that_diverges_is_out(color_pictures: tuple[Path, LabelTable], tmp_path: Path) -> None:
     root, table = color_pictures
     run = partlabel.train(table, images=root, out=tmp_path / "run", find_lr=(1e-3, 1e30), **{**TINY, "epochs": 2})

@@ -54,8 +54,7 @@ def evaluate(
     labels, _ = open_table(truth, reporter, read or {})
     labels = same_classes(labels, folder)
     fixed = None if thresholds == "held_out" else _logit(float(thresholds))
-    trained = set(folder.labels().images)
-    seen = sum(name in trained for name in labels.images)
+    seen = _used_in_training(folder, labels, Path(images).resolve())
     if seen:
         reporter.say(f"{seen} of {len(labels)} pictures were used in training: these are no test numbers")
     logits, info = run_logits(folder, labels.images, Path(images).resolve(), reporter)
@@ -81,6 +80,13 @@ def evaluate(
         pictures = Path(folder.info["inputs"]["images"])
         write_report(folder, images=pictures if pictures.is_dir() else None, evaluation=folder.evaluation())
     return result
+
+
+def _used_in_training(run: RunFolder, labels: LabelTable, root: Path) -> int:
+    """How many pictures the run was trained on: the same files, not only the same names."""
+    trained_on = Path(run.info["inputs"]["images"])
+    trained = {trained_on / name for name in run.labels().images}
+    return sum(root / name in trained for name in labels.images)
 
 
 def _mean_ap(logits: NDArray[np.float32], labels: LabelTable) -> dict[str, float | None]:

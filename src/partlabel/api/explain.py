@@ -66,7 +66,8 @@ def explain(
         maps: "method": the maps of the method's head, or gradient maps (Grad-CAM) if it has none; "gradient": both.
         table: labels that training knew, or the path of a label file; by default those of the run itself.
         truth: true labels, or the path of a label file, by which the other labels are marked as right, wrong or not annotated.
-        images: folder that the names in table and truth are relative to; by default the one the run was trained on.
+        images: folder that the names in table and truth are relative to; by default the one the run was trained on. The run's
+            own labels belong to that one whatever is given here, unless it is gone.
         broken: what to do about pictures that cannot be read: "fail" names them, "skip" leaves them out and says so.
         reporter: where progress goes.
         read: how to read label files.

@@ -60,23 +60,23 @@ def given_labels(
     """
     path = run.path if isinstance(run, RunFolder) else Path(run)
     folder = RunFolder.open(path) if (path / "run.json").is_file() else None
-    if images is not None:
-        root = image_root(images)
-    elif folder is not None:
-        root = Path(folder.info["inputs"]["images"])
-    elif table is None and truth is None:
-        return None, None
-    else:
-        raise UsageError(
-            "a model folder does not tell where its pictures were; give the folder of the label names with --images"
-        )
-    states = []
+    trained_on = None if folder is None else Path(folder.info["inputs"]["images"])
+    root = trained_on if images is None else image_root(images)
+    states: list[FileStates | None] = []
     for given, what in ((table, "the table"), (truth, "the truth")):
-        states.append(None if given is None else FileStates(open_table(given, reporter, read)[0], root, classes))
-        if states[-1] is not None:
-            _check_covered(states[-1], what, files, reporter)
-    if table is None and folder is not None and folder.labels_path.is_file():
-        states[0] = FileStates(folder.labels(), root, classes)
+        if given is None:
+            states.append(None)
+            continue
+        if root is None:
+            raise UsageError(
+                "a model folder does not tell where its pictures were; give the folder of the label names with --images"
+            )
+        found = FileStates(open_table(given, reporter, read)[0], root, classes)
+        _check_covered(found, what, files, reporter)
+        states.append(found)
+    if table is None and folder is not None and trained_on is not None and folder.labels_path.is_file():
+        moved_to = None if trained_on.is_dir() else root  # then --images tells where the training pictures are now
+        states[0] = FileStates(folder.labels(), moved_to or trained_on, classes)
     return states[0], states[1]
 
 

@@ -62,7 +62,11 @@ def train(
         "amp": amp, "seed": seed, "workers": workers, "freeze": freeze or None, "refit": refit or None,
         "pretrained": False if from_scratch else None,
     }  # fmt: skip
-    merged = o.config_file(config) | o.settings(set_) | {name: value for name, value in given.items() if value is not None}
+    named = {name: value for name, value in given.items() if value is not None}
+    merged = o.config_file(config) | o.settings(set_) | named
+    twice = [name for name in o.settings(set_) if name in named]
+    if twice:
+        raise UsageError(f"{twice[0]} is given twice, with --set and as an option of its own; leave one of them out")
     read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format, separator)
     o.refuse_arguments(merged, api.train)
     api.train(

@@ -4,6 +4,7 @@ To add a method, write `methods/NAME.py` and one entry below.
 """
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
 
 from partlabel.errors import AssumptionError, UsageError
@@ -152,7 +153,9 @@ def entry(name: str) -> Entry:
         UsageError: no such method.
     """
     if name not in CATALOGUE:
-        raise UsageError(f"no method {name!r}; methods are {', '.join(CATALOGUE)}")
+        near = get_close_matches(name, CATALOGUE)
+        similar = f"closest: {', '.join(near)}; " if near else ""
+        raise UsageError(f"no method {name!r}; {similar}methods are {', '.join(CATALOGUE)}, or auto")
     return CATALOGUE[name]
 
 
@@ -177,5 +180,7 @@ def check_fit(name: str, table: LabelTable) -> None:
     if reason is None:
         return
     fitting = [other for other in CATALOGUE if misfit(other, table) is None]
-    advice = f"methods that fit these labels: {', '.join(fitting)}" if fitting else "no method can learn from these labels"
+    advice = "no method can learn from these labels"
+    if fitting:
+        advice = f"--method auto takes one that fits these labels; they are {', '.join(fitting)}"
     raise AssumptionError(f"{reason}; {advice}")

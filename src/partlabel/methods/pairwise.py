@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from partlabel.errors import AssumptionError
 from partlabel.losses.pairwise import lsep_images, rankable, warp_images
 from partlabel.losses.precision import at_least_float32
 from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
@@ -24,6 +25,7 @@ from partlabel.methods.distributed import per_process_total
 from partlabel.methods.prior import Prior
 from partlabel.models.backbone import Pool
 from partlabel.models.heads import HeadSpec
+from partlabel.models.tagger import Tagger
 
 
 class PairwiseConfig(MethodConfig):
@@ -38,6 +40,15 @@ class LSEP(Method[PairwiseConfig]):
 
     Config = PairwiseConfig
     batch_global = ("number of images with a pair",)
+
+    def __init__(self, tagger: Tagger, config: PairwiseConfig, prior: Prior) -> None:
+        super().__init__(tagger, config, prior)
+        counts = prior.labels.counts_by_image()
+        if not ((counts.present > 0) & (counts.absent > 0)).any():
+            raise AssumptionError(
+                "no image of the table has both a known present and a known absent cell, so that there is no pair to rank; "
+                "take a method that compares no classes, such as bce"
+            )
 
     @classmethod
     def head(cls, config: PairwiseConfig, prior: Prior) -> HeadSpec:

@@ -15,7 +15,7 @@ from partlabel.models.heads.twin import Report
 class TwoNetworksConfig(MethodConfig):
     """Settings of every method with two networks."""
 
-    report: Report = "mean"
+    reported: Report = "mean"
     """Which network tags pictures; `evaluate` judges all three. Papers: either, both, or not said."""
     pool: Pool = "avg"
     """Pooling of the heads."""
@@ -37,7 +37,7 @@ class TwoNetworks(Method[_Config]):
     def head(cls, config: _Config, prior: Prior) -> HeadSpec:
         """Two pooled heads."""
         pooled = {"kind": "pooled", "settings": {"pool": config.pool}}
-        return HeadSpec(kind="twin", settings={"head": pooled, "report": config.report})
+        return HeadSpec(kind="twin", settings={"head": pooled, "report": config.reported})
 
     def forward(self, views: Mapping[str, Tensor]) -> Outputs:
         """Logits of the `first` and the `second` network, and the reported ones."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from partlabel.errors import UsageError
-from partlabel.models.cut import Cut, cut_before_last_stages
+from partlabel.models.cut import Cut, children_before_pooling, cut_before_last_stages
 from partlabel.models.local_global import add_local_global, branch_parameters
 
 Pool = Literal["avg", "max"]
@@ -79,6 +79,10 @@ class Backbone(nn.Module):
         self.trunk_pool: Pool | None = None
         stages = 1 if train_parts == "last_stage" else train_last
         self._cut: Cut | None = cut_before_last_stages(network, stages, spec.size) if stages else None
+        used = children_before_pooling(network)
+        for name, module in network.named_children():
+            if name not in used:  # several processes would wait for its gradients in vain
+                module.requires_grad_(False)
         if freeze or train_parts != "all":
             network.requires_grad_(False)
             for parameter in self._trained_parameters():
@@ -250,6 +254,11 @@ def rebuild_backbone(spec: BackboneSpec, *, freeze: bool = False, train_last: in
 def plain_name(name: str) -> str:
     """Name of a tensor as it is without a global branch or low-rank change beside it, which put it one level deeper."""
     return name.replace(".local_conv.", ".").replace(".parametrizations.weight.original", ".weight")
+
+
+def name_in_single(name: str) -> str:
+    """Name that a tensor of one of two backbones has where there is one."""
+    return name.replace("backbone.first.", "backbone.").replace("backbone.second.", "backbone.")
 
 
 def _is_frozen(norm: nn.Module) -> bool:

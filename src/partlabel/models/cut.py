@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from partlabel.errors import UsageError
 
+_POOLING = "global_pool"
 _AFTER_THE_MAPS = {
-    "global_pool",
+    "aggregate",
+    "attn_pool",
     "pool",
     "flatten",
     "fc_norm",
@@ -96,7 +98,10 @@ def cut_before_last_stages(network: nn.Module, stages: int, size: int) -> Cut:
 
 def children_before_pooling(network: nn.Module) -> dict[str, nn.Module]:
     """The parts of a network that lead to its maps, by name."""
-    return dict(takewhile(lambda child: child[0] not in _AFTER_THE_MAPS, network.named_children()))
+    children = list(network.named_children())
+    # SelecSLS calls its last convolutions before the pooling "head"
+    ends = {_POOLING} if _POOLING in dict(children) else _AFTER_THE_MAPS
+    return dict(takewhile(lambda child: child[0] not in ends, children))
 
 
 def _stage_modules(network: nn.Module) -> set[nn.Module]:

@@ -52,9 +52,18 @@ def label_vectors(source: str, names: Sequence[str]) -> LabelVectors:
 
     Raises:
         UsageError: the source cannot be read or is no text encoder.
-        LabelError: no word of some class is in the file.
+        LabelError: no word of some class is in the file, or it holds no vectors.
         MissingDependencyError: transformers is not installed.
     """
+    found = _from_source(source, names)
+    alike = None if found.vectors is None else _alike(found.vectors)
+    if alike is None:
+        return found
+    first, second = (names[place] for place in alike)
+    return found._replace(origin=f"{found.origin}; {first!r} and {second!r} have the same vector, which tells them not apart")
+
+
+def _from_source(source: str, names: Sequence[str]) -> LabelVectors:
     if source == "learned":
         return LabelVectors(None, "label vectors are learned with the network, from random ones")
     if source == "auto":
@@ -62,6 +71,16 @@ def label_vectors(source: str, names: Sequence[str]) -> LabelVectors:
     if Path(source).suffix in _WORD_FILES:
         return _word_vectors(Path(source), names)
     return _encoder_vectors(source, names, called=source)
+
+
+def _alike(vectors: Float[Tensor, "classes text_features"]) -> tuple[int, int] | None:
+    """The first two classes that have the same vector, if any have."""
+    first_of: dict[bytes, int] = {}
+    for place, vector in enumerate(vectors.numpy()):
+        first = first_of.setdefault(vector.tobytes(), place)
+        if first != place:
+            return first, place
+    return None
 
 
 def hold_label_vectors(module: nn.Module, classes: int, features: int, *, learned: bool) -> None:
@@ -122,8 +141,12 @@ def _read_words(path: Path, wanted: set[str]) -> dict[str, NDArray[np.float64]]:
         for number, line in enumerate(lines, start=1):
             if not dimension:
                 fields = line.split()
+                if not fields:
+                    continue
                 header = number == 1 and len(fields) == 2 and all(field.isdigit() for field in fields)
                 dimension = int(fields[1]) if header else len(fields) - 1
+                if not dimension:
+                    raise LabelError(f"{path}, line {number}: a word and its numbers, with spaces between, are needed")
                 if header:
                     continue
             word, _, rest = line.strip().partition(b" ")

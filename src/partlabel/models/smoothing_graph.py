@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from partlabel.errors import LabelError
+from partlabel.errors import LabelError, UsageError
 from partlabel.formats.text import examine
 from partlabel.labels import LabelTable
 from partlabel.models.label_graph import co_occurrence
@@ -21,11 +21,18 @@ Graph = Float[Tensor, "classes classes"]
 
 
 def smoothing_graph(source: str, table: LabelTable, top: int) -> Graph:
-    """The graph of a source: "co_occurrence" of known labels, "identity", or the path of an edge list."""
+    """The graph of a source: "co_occurrence" of known labels, "identity", or the path of an edge list.
+
+    Raises:
+        UsageError: the source is none of these.
+        LabelError: see `read_edges`.
+    """
     if source == "identity":
         return torch.eye(len(table.classes))
     if source == "co_occurrence":
         return normalized_columns(strongest(co_occurrence(table).T, top))
+    if not Path(source).is_file():
+        raise UsageError(f"label graph {source!r} is neither co_occurrence nor identity nor a file of edges")
     return normalized_columns(read_edges(Path(source), table.classes))
 
 

@@ -70,20 +70,21 @@ def check_held_out(logits: ArrayLike, states: ArrayLike, class_index: ArrayLike,
 def _check_both_states(present: BoolArray, counts: BoolArray) -> None:
     if not present.size:
         raise LabelError(
-            "no known cell was held out of training, so precision cannot be measured; hold some out, or use review"
+            "no known cell was held out of training, so precision cannot be measured; hold some out; `predict` gives scores "
+            "without a promise"
         )
     if present.all():
         raise LabelError(
             f"these labels hold no known absent cell ({present.size} held-out cells, all present), so precision cannot be "
-            "measured; mark some cells absent, or use review"
+            "measured; mark some cells absent; `predict` gives scores without a promise"
         )
     if not present.any():
         raise LabelError(
             f"these labels hold no known present cell ({present.size} held-out cells, all absent), so precision cannot be "
-            "measured; mark some cells present, or use review"
+            "measured; mark some cells present; `predict` gives scores without a promise"
         )
     if not (present & counts).any():
         raise LabelError(
             f"each of the {present.sum()} known present held-out cells is of a class without a known absent one, so precision "
-            "cannot be measured; mark some cells of these classes absent, or use review"
+            "cannot be measured; mark some cells of these classes absent; `predict` gives scores without a promise"
         )

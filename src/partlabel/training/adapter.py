@@ -146,7 +146,7 @@ class Adapter(lightning.LightningModule):
                 optimizer,
                 [group["lr"] for group in groups],
                 total_steps=max(steps, 2),
-                pct_start=settings.warmup,
+                pct_start=max(settings.warmup, 1.5 / max(steps, 2)),  # a rise of exactly one step divides by zero in torch
                 cycle_momentum=False,
             )
         elif settings.schedule == "cosine":

@@ -160,7 +160,9 @@ class CoLearningHead(Head):
         maps = self.reduction(maps)
         places = maps.flatten(2).transpose(1, 2)
         if self.encoder is not None:
-            codes = sine_positions(maps.shape[2], maps.shape[3], maps.shape[1], device=maps.device, dtype=maps.dtype)
+            # half precision, of autocast, would tell places apart eighteen times worse than it rounds
+            dtype = torch.promote_types(maps.dtype, torch.float32)
+            codes = sine_positions(maps.shape[2], maps.shape[3], maps.shape[1], device=maps.device, dtype=dtype)
             places = self.encoder(places, codes)
         if self.guidance is None:
             return _Regions(places, self.classifier(places), None)
