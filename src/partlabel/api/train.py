@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from partlabel.api.init_weights import take_weights
 from partlabel.api.tables import ReadArguments, Table, open_table
-from partlabel.errors import Interrupted, LabelError, NotFiniteError, PictureError, RunError, UsageError
+from partlabel.api.usable import usable_classes, usable_pictures
+from partlabel.errors import Interrupted, LabelError, NotFiniteError, RunError, UsageError
 from partlabel.evaluation.thresholds import best_f1_thresholds
 from partlabel.files import write_json
-from partlabel.images.check import check_pictures
 from partlabel.images.paths import image_root
 from partlabel.labels import Cells, LabelTable
 from partlabel.methods.auto import AUTO, Choice, choose
@@ -23,8 +24,7 @@ from partlabel.methods.base import Method
 from partlabel.methods.build import method_class, method_config, setting_names
 from partlabel.methods.catalogue import check_fit
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import name_in_single, plain_name
-from partlabel.models.bundle import BundleInfo, load_bundle, save_bundle
+from partlabel.models.bundle import BundleInfo, save_bundle
 from partlabel.models.label_text import label_vectors
 from partlabel.models.lora import merge_lora
 from partlabel.models.tagger import Tagger
@@ -85,7 +85,7 @@ def train(
     if not process_rank():
         RunFolder(out).check_new()
     labels, _ = open_table(table, reporter, read or {})
-    labels = _usable_classes(labels, drop_empty_classes)
+    labels = usable_classes(labels, drop_empty_classes)
     facts: dict[str, Any] = {}
     if checked.method == AUTO:
         choice = _choice(labels, checked, init)
@@ -98,7 +98,7 @@ def train(
     vectors = _label_vectors(checked, labels.classes, reporter)
     _start(checked, Prior(labels, vectors), init, SILENT)  # what cannot be built must not leave a run folder behind
     root = Path(images).resolve()
-    labels = _usable_pictures(labels, root, broken, reporter)
+    labels = usable_pictures(labels, root, broken, reporter)
     inputs = {
         "table": str(table) if not isinstance(table, LabelTable) else "in memory", "images": str(root),
         "labels_hash": labels.hash, "init": str(Path(init).resolve()) if init else None,
@@ -213,7 +213,7 @@ def _start(settings: TrainSettings, prior: Prior, init: Path | str | None, repor
     """The method before its first step."""
     method = build(settings, prior)
     if init:
-        _take_weights(method, Path(init), reporter)
+        take_weights(method, Path(init), reporter)
     return method
 
 
@@ -290,75 +290,6 @@ def _search_learning_rate(run: RunFolder, labels: LabelTable, root: Path, report
     shutil.copytree(winner / "checkpoints", run.path / "checkpoints", dirs_exist_ok=True)
     shutil.copyfile(winner / "log.csv", run.path / "log.csv")
     run.update(found_lr={f"{rate:g}": value for rate, value in found.items()})
-
-
-def _usable_classes(labels: LabelTable, drop: bool) -> LabelTable:
-    counts = labels.counts_by_class()
-    known = counts.present + counts.absent
-    empty = [labels.classes[column] for column in np.flatnonzero(known == 0)]
-    if not empty:
-        return labels
-    if not drop or len(empty) == len(labels.classes):
-        shown = ", ".join(repr(name) for name in empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
-        raise LabelError(
-            f"{len(empty)} of {len(labels.classes)} classes have no known cell and cannot be learned: {shown}; label some "
-            "pictures, choose --classes, or leave them out with --drop-empty-classes"
-        )
-    return labels.select_classes(np.flatnonzero(known > 0))
-
-
-def _usable_pictures(labels: LabelTable, root: Path, broken: str, reporter: Reporter) -> LabelTable:
-    with reporter.track("checking pictures") as tick:
-        problems = check_pictures(root, labels.images, progress=tick)
-    if not problems:
-        return labels
-    if len(problems) == len(labels):
-        raise PictureError(
-            f"none of the {len(labels)} pictures of the table can be read below {root}; first: {problems[0].reason}"
-        )
-    if broken == "fail":
-        shown = "; ".join(problem.reason for problem in problems[:3])
-        raise PictureError(
-            f"{len(problems)} of {len(labels)} pictures cannot be used: {shown}{'; ...' if len(problems) > 3 else ''}; "
-            "repair them (`partlabel look` lists all) or train without them with --broken skip"
-        )
-    reporter.say(f"training without {len(problems)} pictures that cannot be read; `partlabel look` lists them")
-    bad = {problem.image for problem in problems}
-    return labels.select_images(np.asarray([row for row, name in enumerate(labels.images) if name not in bad]))
-
-
-def _take_weights(method: Method[Any], run: Path, reporter: Reporter) -> None:
-    """Weights of an earlier run wherever name and shape agree; class rows follow the class names."""
-    other, info = load_bundle(RunFolder.open(run).model)
-    mine = method.tagger.state_dict()
-    theirs = _counterparts(mine, other.state_dict())
-    learned = dict(method.tagger.named_parameters())
-    by_class = {name for name, axes in method.tagger.class_axes.items() if axes == (0,) and name in learned}
-    given = method.tagger.class_axes.keys() - by_class  # label vectors and graphs: of the classes and labels at hand
-    column = {name: number for number, name in enumerate(info.classes)}
-    shared = [(row, column[name]) for row, name in enumerate(method.tagger.classes) if name in column]
-    taken = {}
-    for name, value in theirs.items():
-        if name in by_class and mine[name].shape[1:] == value.shape[1:] and shared:
-            rows, their_rows = zip(*shared, strict=True)
-            taken[name] = mine[name].clone()
-            taken[name][list(rows)] = value[list(their_rows)]
-        elif name not in by_class | given and mine[name].shape == value.shape:
-            taken[name] = value
-    if not taken:
-        raise RunError(f"no weight of {run} fits this backbone and head")
-    method.tagger.load_state_dict({**mine, **taken})
-    reporter.say(f"{len(taken)} of {len(mine)} tensors start from {run}")
-
-
-def _counterparts(names: Iterable[str], saved: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What an earlier run saved for each name; the backbone of its first network for one, that of its only one for two."""
-    plain = {plain_name(name): value for name, value in saved.items()}
-    single: dict[str, torch.Tensor] = {}
-    for name, value in plain.items():
-        single.setdefault(name_in_single(name), value)
-    found = {name: plain.get(plain_name(name), single.get(name_in_single(plain_name(name)))) for name in names}
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def _signs(cells: Cells) -> dict[str, int]:

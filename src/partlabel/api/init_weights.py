@@ -1,0 +1,48 @@
+"""`train --init`: weights of an earlier run to start from."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from partlabel.errors import RunError
+from partlabel.methods.base import Method
+from partlabel.models.backbone import name_in_single, plain_name
+from partlabel.models.bundle import load_bundle
+from partlabel.progress import Reporter
+from partlabel.training.run_folder import RunFolder
+
+
+def take_weights(method: Method[Any], run: Path, reporter: Reporter) -> None:
+    """Weights of an earlier run wherever name and shape agree; class rows follow the class names."""
+    other, info = load_bundle(RunFolder.open(run).model)
+    mine = method.tagger.state_dict()
+    theirs = _counterparts(mine, other.state_dict())
+    learned = dict(method.tagger.named_parameters())
+    by_class = {name for name, axes in method.tagger.class_axes.items() if axes == (0,) and name in learned}
+    given = method.tagger.class_axes.keys() - by_class  # label vectors and graphs: of the classes and labels at hand
+    column = {name: number for number, name in enumerate(info.classes)}
+    shared = [(row, column[name]) for row, name in enumerate(method.tagger.classes) if name in column]
+    taken = {}
+    for name, value in theirs.items():
+        if name in by_class and mine[name].shape[1:] == value.shape[1:] and shared:
+            rows, their_rows = zip(*shared, strict=True)
+            taken[name] = mine[name].clone()
+            taken[name][list(rows)] = value[list(their_rows)]
+        elif name not in by_class | given and mine[name].shape == value.shape:
+            taken[name] = value
+    if not taken:
+        raise RunError(f"no weight of {run} fits this backbone and head")
+    method.tagger.load_state_dict({**mine, **taken})
+    reporter.say(f"{len(taken)} of {len(mine)} tensors start from {run}")
+
+
+def _counterparts(names: Iterable[str], saved: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What an earlier run saved for each name; the backbone of its first network for one, that of its only one for two."""
+    plain = {plain_name(name): value for name, value in saved.items()}
+    single: dict[str, torch.Tensor] = {}
+    for name, value in plain.items():
+        single.setdefault(name_in_single(name), value)
+    found = {name: plain.get(plain_name(name), single.get(name_in_single(plain_name(name)))) for name in names}
+    return {name: value for name, value in found.items() if value is not None}

@@ -1,0 +1,55 @@
+"""Of a label table, the classes and pictures that can be trained on."""
+
+from pathlib import Path
+
+import numpy as np
+
+from partlabel.errors import LabelError, PictureError
+from partlabel.images.check import check_pictures
+from partlabel.labels import LabelTable
+from partlabel.progress import Reporter
+
+
+def usable_classes(labels: LabelTable, drop: bool) -> LabelTable:
+    """The table without classes that have no known cell.
+
+    Raises:
+        LabelError: there are such classes, and they are not to be dropped.
+    """
+    counts = labels.counts_by_class()
+    known = counts.present + counts.absent
+    empty = [labels.classes[column] for column in np.flatnonzero(known == 0)]
+    if not empty:
+        return labels
+    if not drop or len(empty) == len(labels.classes):
+        shown = ", ".join(repr(name) for name in empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
+        raise LabelError(
+            f"{len(empty)} of {len(labels.classes)} classes have no known cell and cannot be learned: {shown}; label some "
+            "pictures, choose --classes, or leave them out with --drop-empty-classes"
+        )
+    return labels.select_classes(np.flatnonzero(known > 0))
+
+
+def usable_pictures(labels: LabelTable, root: Path, broken: str, reporter: Reporter) -> LabelTable:
+    """The table without pictures that are missing or broken.
+
+    Raises:
+        PictureError: there are such pictures, and `broken` is "fail", or there are no others.
+    """
+    with reporter.track("checking pictures") as tick:
+        problems = check_pictures(root, labels.images, progress=tick)
+    if not problems:
+        return labels
+    if len(problems) == len(labels):
+        raise PictureError(
+            f"none of the {len(labels)} pictures of the table can be read below {root}; first: {problems[0].reason}"
+        )
+    if broken == "fail":
+        shown = "; ".join(problem.reason for problem in problems[:3])
+        raise PictureError(
+            f"{len(problems)} of {len(labels)} pictures cannot be used: {shown}{'; ...' if len(problems) > 3 else ''}; "
+            "repair them (`partlabel look` lists all) or train without them with --broken skip"
+        )
+    reporter.say(f"training without {len(problems)} pictures that cannot be read; `partlabel look` lists them")
+    bad = {problem.image for problem in problems}
+    return labels.select_images(np.asarray([row for row, name in enumerate(labels.images) if name not in bad]))
