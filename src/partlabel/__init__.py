@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from partlabel.api.explain import explain
     from partlabel.api.hide import hide
     from partlabel.api.look import look
+    from partlabel.api.merge import merge
     from partlabel.api.predict import predict
     from partlabel.api.recover import recover
     from partlabel.api.train import resume, train
@@ -32,6 +33,7 @@ _HOMES = {
     "explain": "api.explain",
     "hide": "api.hide",
     "look": "api.look",
+    "merge": "api.merge",
     "predict": "api.predict",
     "recover": "api.recover",
     "resume": "api.train",
@@ -58,6 +60,7 @@ __all__ = [
     "explain",
     "hide",
     "look",
+    "merge",
     "predict",
     "read_table",
     "recover",

@@ -1,6 +1,7 @@
 """Writing files so that a reader never sees half of one."""
 
 import errno
+import hashlib
 import json
 import os
 import tempfile
@@ -59,9 +60,15 @@ def write_json(target: Path | str, value: Any) -> None:
     write_text(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 @contextmanager
 def storage_errors(target: Path) -> Iterator[None]:
-    """Turn what the system says about a full disk or a forbidden place into a `StorageError` that names the target."""
+    """Turn what the system says about a full disk or an impossible place into a `StorageError` that names the target."""
     try:
         yield
     except OSError as error:
@@ -69,7 +76,7 @@ def storage_errors(target: Path) -> Iterator[None]:
             raise
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             raise StorageError(f"no space left on the disk while writing {target}; free some space and run again") from error
-        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}:
+        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT}:
             raise StorageError(f"cannot write {target}: {error.strerror}") from error
         raise
 

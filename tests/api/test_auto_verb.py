@@ -50,6 +50,7 @@ def test_on_the_command_line(
     assert (config["method"], config["method_settings"]) == ("asl", {"clip": 0.1})
     assert info["auto"]["kind"] == "both signs"
     assert "docs/corel5k.md" in info["auto"]["reason"]
+    assert "auto took asl for these labels: " in (out / "report.html").read_text()
     assert json.loads((out / "model" / "model.json").read_text())["method"] == "asl"
 
 

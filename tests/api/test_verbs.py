@@ -117,6 +117,11 @@ def test_recover_suggests_unknown_cells_only(
         )
     merged, conflicts = partial_labels.merge(found.to_table())
     assert not conflicts
+    partlabel.recover(run, partial_labels, images=root, out=tmp_path / "found.csv", min_precision=0.5)
+    with (tmp_path / "found.csv").open("a") as file:
+        file.write("\n")
+    with pytest.raises(UsageError, match="may hold your checks"):
+        partlabel.recover(run, partial_labels, images=root, out=tmp_path / "found.csv", min_precision=0.5)
     again = partlabel.read_table(tmp_path / "found.csv").table if len(found) else None
     assert again is None or int(again.counts_by_class().present.sum()) == len(found)
     assert json.loads((tmp_path / "found.csv.json").read_text())["suggested"] == len(found)

@@ -78,6 +78,12 @@ def _one_sentence(said: Said, code: int, *parts: str) -> None:
         assert part in said.error, said.error
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system where no folder can be made")
+def test_a_run_folder_that_cannot_be_made(run: Run, folder: Path) -> None:
+    said = run("train", folder / "labels.csv", "--images", folder / "pictures", "--out", "/proc/nope/run", *CODES, *TINY)
+    _one_sentence(said, said.code, "cannot write /proc/nope/run: No such file or directory")
+
+
 def test_values_without_codes(run: Run, folder: Path) -> None:
     said = run("look", folder / "labels.csv")
     _one_sentence(said, 3, "labels.csv", "--codes")
@@ -205,7 +211,7 @@ def test_positives_only(run: Run, folder: Path) -> None:
 
 def test_wrong_words(run: Run, folder: Path) -> None:
     _one_sentence(_train(run, folder, "labels.csv", "--method", "sr"), 2, "no method 'sr'", "saliency")
-    _one_sentence(_train(run, folder, "labels.csv", "--set", "epoch=3"), 2, "no setting 'epoch'")
+    _one_sentence(_train(run, folder, "labels.csv", "--set", "epoch=3"), 2, "no setting 'epoch'", "did you mean epochs?")
     _one_sentence(_train(run, folder, "labels.csv", "--set", "epochs"), 2, "'epochs' is not NAME=VALUE")
     _one_sentence(_train(run, folder, "labels.csv", "--set", "epochs=3"), 2, "epochs is given twice")
     _one_sentence(run("train", folder / "labels.csv"), 2, "--images DIR")

@@ -7,7 +7,7 @@ from partlabel.api.scores import run_blocks
 from partlabel.api.tables import ReadArguments, Table, open_table
 from partlabel.progress import SILENT, Reporter
 from partlabel.recovery.calibrate import fit_calibration
-from partlabel.recovery.suggest import Suggestions, suggest
+from partlabel.recovery.suggest import Suggestions, refuse_checked, suggest
 from partlabel.recovery.thresholds import fit_thresholds
 from partlabel.report import write_report
 from partlabel.training.run_folder import RunFolder
@@ -42,7 +42,10 @@ def recover(
         LabelError: the held-out cells hold no present or no absent cell, so that no precision can be measured.
         RunError: the table has other classes than the run.
         PictureError: a picture cannot be read.
+        UsageError: `out` exists and was changed since it was written.
     """
+    if out is not None:
+        refuse_checked(out)
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
     labels, _ = open_table(table, reporter, read or {})
     labels = same_classes(labels, folder)

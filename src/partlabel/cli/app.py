@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from partlabel.cli import bench, demo, evaluate, explain, hide, look, methods, predict, recover, train
+from partlabel.cli import bench, demo, evaluate, explain, hide, look, merge, methods, predict, recover, train
 from partlabel.errors import Interrupted
 
 
@@ -34,6 +34,7 @@ app.command("hide", context_settings={"ignore_unknown_options": False})(hide.hid
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("recover")(recover.recover)
+app.command("merge")(merge.merge)
 app.command("predict")(predict.predict)
 app.command("explain")(explain.explain)
 app.command("methods")(methods.methods)

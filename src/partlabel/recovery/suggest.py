@@ -1,6 +1,7 @@
 """Suggestions: unknown cells that are probably present, each with its calibrated probability."""
 
 import csv
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from partlabel.errors import LabelError
-from partlabel.files import atomic_path, write_json
+from partlabel.errors import LabelError, UsageError
+from partlabel.files import atomic_path, file_sha256, write_json
 from partlabel.labels import IntArray, LabelTable, Source, State
 from partlabel.recovery.calibrate import Calibration
 from partlabel.recovery.held_out import BoolArray, FloatArray
@@ -118,12 +119,31 @@ class Suggestions:
         Raises:
             StorageError: a file cannot be written.
         """
-        with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            for image, name, probability, logit, rule in self:
-                writer.writerow((image, name, "present", f"{probability:.6f}", f"{logit:.6g}", rule))
-        write_json(f"{path}.json", self.summary())
+        with atomic_path(path) as temporary:
+            with temporary.open("w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(COLUMNS)
+                for image, name, probability, logit, rule in self:
+                    writer.writerow((image, name, "present", f"{probability:.6f}", f"{logit:.6g}", rule))
+            digest = file_sha256(temporary)
+        write_json(f"{path}.json", {"sha256": digest, **self.summary()})
+
+
+def refuse_checked(path: Path | str) -> None:
+    """Refuse to write suggestions over a file that is not as `Suggestions.write` left it: it may hold somebody's checks.
+
+    Raises:
+        UsageError: there is such a file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return
+    try:
+        written = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        written = None
+    if written != file_sha256(path):
+        raise UsageError(f"{path} exists and is not as recover wrote it: it may hold your checks; give another file to write")
 
 
 def suggest(

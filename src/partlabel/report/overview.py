@@ -91,6 +91,8 @@ def notes(run: RunFolder, settings: TrainSettings, has_held_out: bool) -> list[s
     found = []
     if info.get("status") != "done":
         found.append(f"This run is not finished: its status is {info.get('status', 'unknown')!r}.")
+    if "auto" in info:
+        found.append(f"auto took {settings.method} for these labels: {info['auto']['reason']}.")
     if not has_held_out:
         return found
     found.append("Held-out cells are known labels that the training did not see; their pictures were seen with other labels.")

@@ -1,6 +1,7 @@
 """Settings of one training, checked; the same words in Python, on the command line and in a config file."""
 
 from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -114,6 +115,8 @@ def make_settings(values: Mapping[str, Any], method_fields: Collection[str]) -> 
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            known = ", ".join(sorted({*TrainSettings.model_fields, *method_fields}))
-            raise UsageError(f"no setting {name!r}; settings are {known}") from error
+            known = sorted({*TrainSettings.model_fields, *method_fields})
+            near = get_close_matches(name, known, 1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise UsageError(f"no setting {name!r}; settings are {', '.join(known)}{meant}") from error
         raise UsageError(f"setting {name}: {first['msg'].lower()}, got {first['input']!r}") from error

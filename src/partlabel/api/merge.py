@@ -1,0 +1,58 @@
+"""`merge`: two label tables made one, such as yours and the suggestions that you have checked."""
+
+from pathlib import Path
+from typing import Literal
+
+from partlabel.api.tables import ReadArguments, Table, open_table
+from partlabel.errors import LabelError
+from partlabel.formats import write_table
+from partlabel.labels import LabelTable
+from partlabel.progress import SILENT, Reporter
+
+
+def merge(
+    table: Table,
+    other: Table,
+    *,
+    out: Path | str | None = None,
+    prefer: Literal["first", "second"] | None = None,
+    reporter: Reporter = SILENT,
+    read: ReadArguments | None = None,
+) -> LabelTable:
+    """Union of two tables over the union of their images and classes; a known state beats an unknown one.
+
+    Args:
+        table: label table, or the path of a label file; it is not changed.
+        other: label table, or the path of a label file of any format, read with the codes and conflicts of `read`; it is not
+            changed.
+        out: label file to write.
+        prefer: which table decides where one says present and the other absent.
+        reporter: where findings go.
+        read: how to read the label file.
+
+    Raises:
+        LabelError: a file cannot be read, or the tables contradict each other and `prefer` does not decide.
+        StorageError: the file cannot be written.
+    """
+    read = read or {}
+    first, _ = open_table(table, reporter, read)
+    second, _ = open_table(other, reporter, {"codes": read.get("codes"), "conflicts": read.get("conflicts", "fail")})
+    side: Literal["self", "other"] | None = None if prefer is None else "self" if prefer == "first" else "other"
+    merged, clashes = first.merge(second, side)
+    if clashes and prefer is None:
+        raise LabelError(
+            f"{len(clashes)} cell(s) are present in one table and absent in the other, first: class {clashes[0].class_name!r} "
+            f"of {clashes[0].image!r}; say which one is right (prefer first or second)"
+        )
+    for new, what in (
+        ([name for name in second.images if name not in first.image_positions], "image(s)"),
+        ([name for name in second.classes if name not in first.class_positions], "class(es)"),
+    ):
+        if new:
+            reporter.say(f"{len(new)} {what} are in the second table only, first: {new[0]!r}")
+    if out is not None:
+        write_table(merged, out)
+        before, after = first.counts_by_class(), merged.counts_by_class()
+        gains = [int(new.sum() - old.sum()) for new, old in zip(after[:2], before[:2], strict=True)]
+        reporter.say(f"{out}: {gains[0]:+,} present and {gains[1]:+,} absent cells")
+    return merged

@@ -1,0 +1,34 @@
+"""`partlabel merge`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from partlabel.cli import options as o
+
+
+def merge(
+    table: Annotated[Path, typer.Argument(help="Label file; it is not changed.")],
+    other: Annotated[Path, typer.Argument(help="Another one, such as checked suggestions; --codes hold for it as well.")],
+    out: Annotated[Path, typer.Option(help="Label file to write.")],
+    prefer: Annotated[
+        Literal["first", "second"] | None,
+        typer.Option(help="Which one is right where one says present and the other absent. Default: refuse."),
+    ] = None,
+    codes: o.Codes = None,
+    unlisted: o.Unlisted = "unknown",
+    classes: o.Classes = None,
+    where: o.Where = None,
+    ignore: o.Ignore = None,
+    conflicts: o.Conflicts = "fail",
+    format: o.Format = None,
+    separator: o.Separator = None,
+    quiet: o.Quiet = False,
+) -> None:
+    """Make one table of two: a known state beats an unknown one."""
+    from partlabel.api.merge import merge as api
+
+    read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format, separator)
+    api(table, other, out=out, prefer=prefer, reporter=o.reporter(quiet), read=read)
+    typer.echo(out)

@@ -1,0 +1,75 @@
+"""`merge`: two tables made one, from files of any format, and what it refuses."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import partlabel
+from partlabel.cli import main
+from partlabel.errors import LabelError, UsageError
+from partlabel.labels import LabelTable
+from partlabel.recovery.suggest import refuse_checked
+
+CODES = "1=present,0=absent,=unknown"
+
+
+@pytest.fixture
+def tags(tmp_path: Path) -> Path:
+    path = tmp_path / "tags.csv"
+    path.write_text("image,cat,dog\na.jpg,1,\nb.jpg,,0\n")
+    return path
+
+
+def _other(folder: Path, *rows: str) -> Path:
+    path = folder / "other.csv"
+    path.write_text("\n".join(("image,class,state,probability", *rows)) + "\n")
+    return path
+
+
+def _state(table: LabelTable, image: str, name: str) -> int:
+    return int(table.rows([table.image_positions[image]])[0, table.class_positions[name]])
+
+
+def test_checked_suggestions_fill_unknown_cells_and_nothing_else(
+    tags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = _other(tmp_path, "a.jpg,dog,present,0.9", "b.jpg,cat,absent,0.8")
+    out = tmp_path / "more.csv"
+    monkeypatch.setattr(sys, "argv", ["partlabel", "merge", str(tags), str(other), "--codes", CODES, "--out", str(out)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+    assert "+1 present and +1 absent cells" in capsys.readouterr().err
+    merged = partlabel.read_table(out).table
+    assert [_state(merged, image, name) for image in ("a.jpg", "b.jpg") for name in ("cat", "dog")] == [1, 1, -1, -1]
+
+
+def test_what_neither_table_says_stays_unknown(tags: Path, tmp_path: Path) -> None:
+    merged = partlabel.merge(tags, _other(tmp_path, "a.jpg,dog,present,0.9", "c.jpg,cow,absent,0.9"), read={"codes": CODES})
+    assert merged.images == ("a.jpg", "b.jpg", "c.jpg")
+    assert merged.classes == ("cat", "dog", "cow")
+    states = {(image, name): _state(merged, image, name) for image in merged.images for name in merged.classes}
+    known = {("a.jpg", "cat"): 1, ("a.jpg", "dog"): 1, ("b.jpg", "dog"): -1, ("c.jpg", "cow"): -1}
+    assert states == {cell: known.get(cell, 0) for cell in states}
+
+
+def test_a_contradiction_is_refused_until_somebody_decides(tags: Path, tmp_path: Path) -> None:
+    other = _other(tmp_path, "a.jpg,cat,absent,0.9")
+    with pytest.raises(LabelError, match=r"1 cell.* first: class 'cat' of 'a\.jpg'; say which one is right"):
+        partlabel.merge(tags, other, out=tmp_path / "more.csv", read={"codes": CODES})
+    assert not (tmp_path / "more.csv").exists()
+    first = partlabel.merge(tags, other, prefer="first", read={"codes": CODES})
+    second = partlabel.merge(tags, other, prefer="second", read={"codes": CODES})
+    assert (_state(first, "a.jpg", "cat"), _state(second, "a.jpg", "cat")) == (1, -1)
+
+
+def test_suggestions_that_were_changed_are_not_written_over(tmp_path: Path) -> None:
+    refuse_checked(tmp_path / "none.csv")
+    found = tmp_path / "found.csv"
+    found.write_text("image,class,state\n")
+    with pytest.raises(UsageError, match="may hold your checks"):
+        refuse_checked(found)
+    (tmp_path / "found.csv.json").write_text("[]")
+    with pytest.raises(UsageError, match="may hold your checks"):
+        refuse_checked(found)
