@@ -144,6 +144,9 @@ def test_frozen_find_lr_refit_and_init(
     more = partlabel.train(
         partial_labels, images=root, out=tmp_path / "more", init=run.path, holdout=0.3, lr=1e-9, **{**settings, "epochs": 1}
     )
+    held_out = more.info["held_out"]
+    assert more.info["init_knew"] == held_out["present"] + held_out["absent"] > 0  # its refit saw all of them
+    assert "was trained on" in (more.path / "report.html").read_text()
     two = partlabel.evaluate(more, truth, images=root).mean_average_precision["raw"]
     assert two == pytest.approx(one, abs=1e-3)
     with pytest.raises(UsageError, match="set holdout above 0"):

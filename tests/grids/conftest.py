@@ -121,7 +121,8 @@ def record() -> Callable[..., Record]:
             "classes": {"scored": 2}, "known": {"present": 1000, "absent": 500, "unknown": 0},
         }  # fmt: skip
         return {
-            "status": "done", "lr": 0.01, "thresholds": "held_out", "held_out": {"mAP": held_out}, "test": test, **changes,
+            "status": "done", "lr": 0.01, "thresholds": "held_out", "held_out": {"mAP": held_out}, "test": test,
+            "versions": {"partlabel": "0.1.0"}, **changes,
         }  # fmt: skip
 
     return make

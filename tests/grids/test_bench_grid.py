@@ -63,7 +63,7 @@ def test_own_settings_of_a_method_go_before_common_ones(write_grid: Write) -> No
         ("lr = [0.001, 0.01]", "lr = [[0.001]]", "method.bce: setting lr: input should be a valid number"),
         ("lr = [0.001, 0.01]", "lr = [0.001, -1]", "method.bce: setting lr: input should be greater than 0"),
         ('pseudo = "none"', 'pseudo = "nothing"', "method.saliency, no CR: method saliency: pseudo: input should be"),
-        ('method = "saliency"\n', "", "method.saliency, no CR: no method 'saliency, no CR'; methods are"),
+        ('method = "saliency"\n', "", "method.saliency, no CR: no method 'saliency, no CR'; closest: saliency; methods are"),
         ("[method.bce]", '[method."BCE"]\nmethod = "bce"\n[method.bce]', "method: 'bce' and 'BCE' would share a folder"),
         ("[method.bce]", '[method."?"]\nmethod = "bce"\n[method.bce]', "method: '?' has no letter or digit"),
     ],

@@ -261,17 +261,11 @@ def test_a_trained_cell_that_could_not_be_judged_is_not_trained_again(write_grid
     assert not [line for line in lines.said if line.startswith("epoch")]
 
 
-def test_a_run_killed_before_it_noted_its_search_starts_over(write_grid: Write, tmp_path: Path) -> None:
-    grid, out = write_grid(("seeds = [0, 1]", "seeds = [0]")), tmp_path / "out"
-    with pytest.raises(Interrupted):
-        bench(grid, out=out, reporter=Lines("learning rate 0.001"))
-    run = out / "runs" / BCE_0
-    shutil.rmtree(run / "find_lr")
-    facts = json.loads((run / "run.json").read_text())
-    del facts["find_lr"]
-    (run / "run.json").write_text(json.dumps(facts))
-    bench(grid, out=out)
-    assert list(record(out, BCE_0)["found_lr"]) == ["0.001", "0.01"]
+def test_a_grid_without_held_out_cells(write_grid: Write, tmp_path: Path) -> None:
+    grid = write_grid(("holdout = 0.3", "holdout = 0"), ("lr = [0.001, 0.01]", "lr = 0.01"), ("seeds = [0, 1]", "seeds = [0]"))
+    out = tmp_path / "results"
+    assert not bench(grid, out=out).failed
+    assert record(out, BCE_0)["status"] == "done"
 
 
 def test_weights_are_kept_on_request(write_grid: Write, tmp_path: Path) -> None:

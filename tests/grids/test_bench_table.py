@@ -54,6 +54,9 @@ def test_markdown_says_what_is_missing(grid: Grid, data: dict[str, Loaded], reco
     assert f"| {SALIENCY} | 12.5 (n = 1)† |" in text
     assert "- squares / half / bce / seed 2: it broke" in text
     assert "2 cell(s) are still to be run." in text
+    assert "several releases" not in text
+    mixed = {**records, bce(1): record(0.6, versions={"partlabel": "0.2.0"})}
+    assert "Computed by several releases of partlabel: 0.1.0, 0.2.0." in to_markdown(grid, data, mixed)
     assert "| bce | 0.01 [0.001, 0.01], at the edge |" in text
     assert "2 classes of 260 (those with at least 50 known present training cells)" in text
     assert "Class means over 2 classes; test measures rest on 1,500 known cells, 1,000 of them present." in text

@@ -47,6 +47,18 @@ def test_an_item_is_what_its_parts_make(folder: Path):
         assert torch.equal(view, expected)
 
 
+def test_the_plain_view_depends_on_the_size_alone(make_photo: MakePhoto, tmp_path: Path):
+    """JPEG decodes at a fraction of its size where that is enough; the plain view must not change with the random crop."""
+    make_photo(900, 800, 1).save(tmp_path / "large.jpg")
+    plain = [
+        PictureDataset(tmp_path, ["large.jpg"], ("plain",), ViewSettings(size=48, crop_scale=scale), seed=0)[0, 0]["views"][
+            "plain"
+        ]
+        for scale in (0.05, 0.25, 0.6, 1)
+    ]
+    assert all(torch.equal(view, plain[0]) for view in plain)
+
+
 def test_collated_batches(folder: Path):
     dataset = PictureDataset(folder, names(), ("weak", "strong"), SETTINGS, seed=0)
     batches = load(dataset, [(2, index) for index in (4, 1, 9, 0, 3)], workers=0)

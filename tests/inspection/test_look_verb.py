@@ -65,7 +65,7 @@ def test_nothing_wrong(images: Path):
     assert found.pictures is not None
     assert found.pictures.unlisted == ("test/again.jpg", "test/copy.jpg")
     assert "  2 picture files of 10 are in no table: 'test/again.jpg', 'test/copy.jpg'" in lines_of(found)
-    assert all(fit.misfit is None for fit in found.methods)
+    assert {fit.method for fit in found.methods if fit.misfit} == {"lsep", "warp"}  # no image has both signs
 
 
 def test_leaks_across_a_split(images: Path):

@@ -47,8 +47,8 @@ def test_mixed_logits_are_those_of_mixed_pictures(batch: int) -> None:
     outputs = method({"weak": pictures})
     pairs, lam = batch // 2, float(outputs["lam"])
     mixed = [lam * pictures[int(outputs["permutation"][i])] + (1 - lam) * pictures[batch - pairs + i] for i in range(pairs)]
-    torch.testing.assert_close(outputs["logits"], method.scores(pictures))
-    torch.testing.assert_close(outputs["mixed"], method.scores(torch.stack(mixed)))
+    torch.testing.assert_close(outputs["logits"], method.tagger(pictures).logits)
+    torch.testing.assert_close(outputs["mixed"], method.tagger(torch.stack(mixed)).logits)
 
 
 def test_mixing_draws_anew_and_follows_the_seed() -> None:

@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,7 +114,7 @@ def test_the_file_reads_as_labels_and_tells_all(scored: Scored, tmp_path: Path) 
     suggestions.write(tmp_path / "found.csv")
     with (tmp_path / "found.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["image", "class", "state", "probability", "logit", "rule"]
+    assert list(rows[0]) == ["image", "class", "state", "source", "probability", "logit", "rule"]
     for row, found in zip(rows, suggestions, strict=True):
         assert (row["image"], row["class"], row["state"], row["rule"]) == (found.image, found.class_name, "present", found.rule)
         assert float(row["probability"]) == pytest.approx(found.probability, abs=1e-6)
@@ -125,6 +126,7 @@ def test_the_file_reads_as_labels_and_tells_all(scored: Scored, tmp_path: Path) 
     assert same.hash == scored.table.merge(suggestions.to_table())[0].hash
 
     summary = json.loads((tmp_path / "found.csv.json").read_text(encoding="utf-8"))
+    assert summary.pop("sha256") == hashlib.sha256((tmp_path / "found.csv").read_bytes()).hexdigest()
     assert summary == suggestions.summary()
     assert summary["suggested"] == len(suggestions) == sum(entry["suggested"] for entry in summary["classes"])
     assert summary["unknown"] == (scored.table.dense() == 0).sum()
@@ -152,7 +154,7 @@ def test_what_is_left_out_is_said(scored: Scored) -> None:
 def test_nothing_to_suggest_is_a_file_with_a_header(scored: Scored, tmp_path: Path) -> None:
     nothing = suggest(scored.table, [], plain(*scored.table.classes), thresholds_of(sky=0.9, sea=0.9, boat=0.9, gull=0.9))
     nothing.write(tmp_path / "none.csv")
-    assert (tmp_path / "none.csv").read_text() == "image,class,state,probability,logit,rule\n"
+    assert (tmp_path / "none.csv").read_text() == "image,class,state,source,probability,logit,rule\n"
     assert len(nothing) == len(nothing.to_table().cells().states) == 0
 
 

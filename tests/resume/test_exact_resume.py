@@ -121,6 +121,32 @@ def test_ctrl_c_or_sigterm_leaves_a_resumable_run(
     _same(run, whole)
 
 
+def test_no_checkpoint_holds_a_half_summed_gradient(
+    color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path
+) -> None:
+    """Three batches make a step, so that neither an epoch (4 batches) nor every second batch ends with one."""
+    settings = {**SETTINGS, "method": "assume_negative", "accumulate": 3, "checkpoint_every": 2}
+    whole = tmp_path / "whole"
+    train(partial_labels, images=color_pictures[0], out=whole, **settings)
+    original = fit_module._Watch.after_step
+    for step in (2, 4, 5, 7):
+
+        def stop(watch: Any, done: int, step: int = step) -> None:
+            original(watch, done)
+            if done == step:
+                raise Interrupted("killed")
+
+        run = tmp_path / f"run{step}"
+        fit_module._Watch.after_step = stop  # type: ignore[method-assign]
+        try:
+            with pytest.raises(Interrupted, match="killed"):
+                train(partial_labels, images=color_pictures[0], out=run, **settings)
+        finally:
+            fit_module._Watch.after_step = original  # type: ignore[method-assign]
+        resume(run)
+        _same(run, whole)
+
+
 def test_a_finished_run_is_left_alone_and_a_changed_one_refused(whole: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(whole, run)

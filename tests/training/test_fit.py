@@ -159,6 +159,7 @@ def test_class_weights_start_from_the_class_of_the_same_name(
     theirs, mine = load_bundle(first.model)[0].head.linear.weight, load_bundle(second.model)[0].head.linear.weight
     torch.testing.assert_close(mine, theirs[[2, 0]])
     assert Path(second.info["inputs"]["init"]).is_absolute()
+    assert second.info["init_knew"] == 0  # both held out the same cells
 
 
 def test_an_unfinished_run_is_told_from_one_without_held_out_cells(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from partlabel.errors import NotFiniteError, StorageError, UsageError
 from partlabel.images.dataset import PictureDataset
-from partlabel.labels import LabelTable
+from partlabel.labels import LabelTable, Source
 from partlabel.methods.build import build_method, method_class
 from partlabel.methods.catalogue import CATALOGUE
 from partlabel.methods.prior import Prior
@@ -49,6 +49,20 @@ def test_two_processes_share_the_batch_of_one() -> None:
     parts = [list(TrainingOrder(20, 4, 1, 3, rank=rank, world=2)) for rank in range(2)]
     for step, (left, right) in enumerate(zip(*parts, strict=True)):
         assert sorted(left + right) == sorted(one[step])
+
+
+def test_recovered_cells_are_never_held_out() -> None:
+    """A model chose them by its own scores, so that by them it would look better than it is."""
+    random = np.random.default_rng(0)
+    rows, columns = (part.ravel() for part in np.indices((200, 3)))
+    sources = np.where(random.random(rows.size) < 0.5, Source.RECOVERED, Source.IMPORT)
+    states = np.where(random.random(rows.size) < 0.5, 1, -1)
+    table = LabelTable.from_cells([f"{i}" for i in range(200)], "abc", rows, columns, states, sources)
+    split = hold_out(table, 0.2, 0)
+    assert (split.held_out.sources == Source.IMPORT).all()
+    given = int((sources == Source.IMPORT).sum())
+    assert abs(split.held_out.states.size - 0.2 * given) <= 6
+    assert (split.training.dense() != 0).sum() == rows.size - split.held_out.states.size
 
 
 @pytest.mark.parametrize("background", [0, -1])

@@ -10,7 +10,7 @@ from partlabel.api.recover import recover
 from partlabel.api.train import train
 from partlabel.datasets.digit_scenes import write_scenes
 from partlabel.errors import UsageError
-from partlabel.files import write_json
+from partlabel.files import write_bytes, write_json
 from partlabel.formats import write_table
 from partlabel.progress import SILENT, Reporter
 from partlabel.recovery.judge import score_suggestions
@@ -19,7 +19,7 @@ from partlabel.report import write_report
 TRAIN_SCENES, TEST_SCENES = 3000, 1000
 SETTINGS: dict[str, Any] = {
     "backbone": "test_resnet", "backbone_args": {"output_stride": 8}, "pretrained": False, "size": 64, "epochs": 8,
-    "batch_size": 32, "flip": False, "crop_scale": 1.0, "validate_every": 8,
+    "batch_size": 32, "flip": False, "crop_scale": 1.0, "validate_every": 8, "devices": 1,
 }  # fmt: skip
 METHODS: dict[str, dict[str, Any]] = {
     "assume_negative": {"method": "assume_negative", "lr": 3e-3},
@@ -72,7 +72,7 @@ def demo(out: Path | str, *, reporter: Reporter = SILENT) -> str:
     recovered = {"suggested": score.suggested, "precision": score.precision, "recall": score.recall}
     write_json(folder / "summary.json", {"methods": results, "recovered": recovered})
     page = write_report(run, images=scenes.images, evaluation=run.evaluation(), suggestions=found, truth=scenes.train)
-    (folder / "report.html").write_bytes(page.read_bytes())
+    write_bytes(folder / "report.html", page.read_bytes())
     return _text(results, recovered, folder)
 
 

@@ -133,7 +133,7 @@ class _Explainer(NamedTuple):
     @torch.no_grad()
     def __call__(self, file: Path) -> tuple[Image.Image, dict[str, Any]]:
         settings = view_settings(self.info.backbone)
-        picture = decode(file, at_least=settings.decode_side)
+        picture = decode(file, at_least=settings.plain_side)
         features = self.tagger.features(build_view("plain", settings)(picture)[None].to(self.device))
         logits = self.tagger.head(features).logits.float().cpu().numpy()
         probability, predicted = judged(logits, self.info)

@@ -4,13 +4,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from partlabel.errors import RunError
+from partlabel.labels import Cells, LabelTable, State
 from partlabel.methods.base import Method
 from partlabel.models.backbone import name_in_single, plain_name
 from partlabel.models.bundle import load_bundle
 from partlabel.progress import Reporter
+from partlabel.training.holdout import hold_out
 from partlabel.training.run_folder import RunFolder
 
 
@@ -36,6 +39,19 @@ def take_weights(method: Method[Any], run: Path, reporter: Reporter) -> None:
         raise RunError(f"no weight of {run} fits this backbone and head")
     method.tagger.load_state_dict({**mine, **taken})
     reporter.say(f"{len(taken)} of {len(mine)} tensors start from {run}")
+
+
+def seen_before(init: Path, held_out: Cells, labels: LabelTable) -> int:
+    """How many held-out cells the run given as `init` knew while it trained: by these the new run looks better than it is."""
+    run = RunFolder.open(init)
+    theirs = run.labels()
+    if not run.settings.refit:
+        theirs = hold_out(theirs, run.settings.holdout, run.settings.seed).training
+    rows = np.asarray([theirs.image_positions.get(name, -1) for name in labels.images])[held_out.image_index]
+    columns = np.asarray([theirs.class_positions.get(name, -1) for name in labels.classes])[held_out.class_index]
+    both = (rows >= 0) & (columns >= 0)
+    there, where = np.unique(rows[both], return_inverse=True)
+    return int((theirs.rows(there)[where, columns[both]] != State.UNKNOWN).sum()) if both.any() else 0
 
 
 def _counterparts(names: Iterable[str], saved: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

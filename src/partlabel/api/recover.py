@@ -19,6 +19,7 @@ def recover(
     *,
     images: Path | str,
     out: Path | str | None = None,
+    truth: Table | None = None,
     min_precision: float = 0.95,
     reporter: Reporter = SILENT,
     read: ReadArguments | None = None,
@@ -34,6 +35,8 @@ def recover(
         images: folder that the image names are relative to.
         out: CSV file to write; `out` + ".json" says what each class's threshold rests on, and the run's report.html shows
             examples.
+        truth: label table, or the path of a label file, by which the report marks suggestions as right or wrong; it chooses
+            nothing.
         min_precision: precision that the suggestions should reach.
         reporter: where progress goes.
         read: how to read the label file.
@@ -49,6 +52,7 @@ def recover(
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
     labels, _ = open_table(table, reporter, read or {})
     labels = same_classes(labels, folder)
+    true = None if truth is None else open_table(truth, reporter, read or {})[0]
     held_out = folder.held_out(labels.classes)
     calibration = fit_calibration(*held_out, labels.classes)
     thresholds = fit_thresholds(*held_out, labels.classes, min_precision)
@@ -57,7 +61,7 @@ def recover(
     reporter.say(_said(found, min_precision))
     if out is not None:
         found.write(out)
-        write_report(folder, images=Path(images), evaluation=folder.evaluation(), suggestions=found)
+        write_report(folder, images=Path(images), evaluation=folder.evaluation(), suggestions=found, truth=true)
     return found
 
 

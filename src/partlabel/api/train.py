@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from partlabel.api.init_weights import take_weights
+from partlabel.api.init_weights import seen_before, take_weights
 from partlabel.api.tables import ReadArguments, Table, open_table
 from partlabel.api.usable import usable_classes, usable_pictures
 from partlabel.errors import Interrupted, LabelError, NotFiniteError, RunError, UsageError
@@ -82,6 +82,10 @@ def train(
     checked = make_settings(settings, setting_names(str(settings.get("method", "bce"))))
     if (find_lr or checked.refit) and checked.devices not in {"auto", "1", 1}:
         raise UsageError("find_lr and refit train several times, which one group of processes cannot; use one device")
+    if find_lr or checked.refit:
+        checked = checked.model_copy(update={"devices": 1})
+    if not checked.holdout and (checked.refit or checked.select == "best"):
+        raise UsageError("refit and select='best' rest on held-out cells; set holdout above 0")
     if not process_rank():
         RunFolder(out).check_new()
     labels, _ = open_table(table, reporter, read or {})
@@ -95,14 +99,23 @@ def train(
     check_fit(checked.method, labels)
     rates = _candidates(find_lr, checked)
     facts |= {"find_lr": rates} if rates else {}
-    vectors = _label_vectors(checked, labels.classes, reporter)
+    vectors = _label_vectors(checked, labels.classes, reporter, facts)
     _start(checked, Prior(labels, vectors), init, SILENT)  # what cannot be built must not leave a run folder behind
     root = Path(images).resolve()
-    labels = usable_pictures(labels, root, broken, reporter)
+    whole, labels = labels, usable_pictures(labels, root, broken, reporter)
+    if labels is not whole:  # classes or a sign may have gone with the pictures
+        labels = usable_classes(labels, drop_empty_classes)
+        check_fit(checked.method, labels)
+        vectors = _label_vectors(checked, labels.classes, SILENT, facts)
     inputs = {
         "table": str(table) if not isinstance(table, LabelTable) else "in memory", "images": str(root),
         "labels_hash": labels.hash, "init": str(Path(init).resolve()) if init else None,
     }  # fmt: skip
+    if init:
+        cells = hold_out(labels, checked.holdout, checked.seed).held_out
+        facts["init_knew"] = known = seen_before(Path(init), cells, labels)
+        if known:
+            reporter.say(f"{init} was trained on {known} of the {cells.states.size} held-out cells; their numbers are too good")
     run = RunFolder.create(out, checked, inputs, labels, _array(vectors), **facts)
     return _train_phases(run, labels, root, report, reporter)
 
@@ -141,7 +154,7 @@ def _choice(labels: LabelTable, settings: TrainSettings, init: Path | str | None
 
 def _candidates(find_lr: bool | Sequence[float], settings: TrainSettings) -> list[float]:
     """Learning rates to try; none without a search."""
-    if find_lr is False:
+    if not find_lr:
         return []
     if not settings.holdout:
         raise UsageError("the learning rate is searched on held-out cells; set holdout above 0")
@@ -204,7 +217,8 @@ def _prepare(
     settings = run.settings
     vectors = run.label_vectors()
     prior = Prior(table, None if vectors is None else torch.from_numpy(vectors))
-    method = _start(settings, prior, run.info["inputs"].get("init"), reporter)
+    init = None if run.checkpoint(name).is_file() else run.info["inputs"].get("init")  # a checkpoint holds what came of it
+    method = _start(settings, prior, init, reporter)
     training, scoring = sources(settings, method.tagger.backbone, method.views, table.images, root, reporter)
     return method, Phase(name, table, held_out, ranked, training, scoring)
 
@@ -217,13 +231,16 @@ def _start(settings: TrainSettings, prior: Prior, init: Path | str | None, repor
     return method
 
 
-def _label_vectors(settings: TrainSettings, classes: tuple[str, ...], reporter: Reporter) -> torch.Tensor | None:
-    """Vectors of the class names, computed once; where they come from is said."""
+def _label_vectors(
+    settings: TrainSettings, classes: tuple[str, ...], reporter: Reporter, facts: dict[str, Any]
+) -> torch.Tensor | None:
+    """Vectors of the class names, computed once; where they come from is said, and kept in run.json."""
     source = method_class(settings.method).label_vectors(method_config(settings.method, settings.method_settings))
     if source is None:
         return None
     found = label_vectors(source, classes)
     reporter.say(found.origin)
+    facts["label_vectors"] = found.origin
     return found.vectors
 
 

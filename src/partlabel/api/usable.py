@@ -25,7 +25,7 @@ def usable_classes(labels: LabelTable, drop: bool) -> LabelTable:
         shown = ", ".join(repr(name) for name in empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
         raise LabelError(
             f"{len(empty)} of {len(labels.classes)} classes have no known cell and cannot be learned: {shown}; label some "
-            "pictures, choose --classes, or leave them out with --drop-empty-classes"
+            "pictures, choose --classes, or leave them out with --drop-empty-classes (in a grid: a higher min_present)"
         )
     return labels.select_classes(np.flatnonzero(known > 0))
 

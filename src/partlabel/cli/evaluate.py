@@ -15,7 +15,9 @@ def evaluate(
     scores: Annotated[Path | None, typer.Option(help="Judge these scores instead of a run: image, one column a class.")] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(help="From which probability (or, with --scores, score) on a class counts as predicted."),
+        typer.Option(
+            help="From which probability, as the network gives it, (with --scores: score) on a class counts as predicted."
+        ),
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write everything to this file.")] = None,
     codes: o.Codes = None,

@@ -13,6 +13,9 @@ def recover(
     table: Annotated[Path, typer.Argument(help="Label file whose unknown cells are to be filled; it is not changed.")],
     images: o.Images,
     out: Annotated[Path, typer.Option(help="CSV file of suggestions to write; OUT.json says how they were chosen.")],
+    truth: Annotated[
+        Path | None, typer.Option(help="True labels, to mark suggestions as right or wrong in report.html.")
+    ] = None,
     min_precision: Annotated[float, typer.Option(help="Precision the suggestions should reach.")] = 0.95,
     codes: o.Codes = None,
     unlisted: o.Unlisted = "unknown",
@@ -28,5 +31,7 @@ def recover(
     from partlabel.api.recover import recover as api
 
     read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format, separator)
-    suggestions = api(run, table, images=images, out=out, min_precision=min_precision, reporter=o.reporter(quiet), read=read)
+    suggestions = api(
+        run, table, images=images, out=out, truth=truth, min_precision=min_precision, reporter=o.reporter(quiet), read=read
+    )
     typer.echo(f"{out}: {len(suggestions)} suggestions")

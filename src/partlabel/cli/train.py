@@ -25,7 +25,9 @@ def train(
     freeze: Annotated[bool, typer.Option(help="Train on maps computed once: enough for a laptop.")] = False,
     epochs: Annotated[int | None, typer.Option(help="Default: 15.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Default: 64.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Highest learning rate. Default: 1e-3 frozen, 1e-4 otherwise.")] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Highest learning rate. Default: 1e-3 frozen or from scratch, 1e-4 otherwise.")
+    ] = None,
     find_lr: Annotated[bool, typer.Option(help="Search the learning rate on held-out known cells first.")] = False,
     holdout: Annotated[float | None, typer.Option(help="Share of the known cells kept from training. Default: 0.1.")] = None,
     refit: Annotated[bool, typer.Option(help="Then train once more on all known cells.")] = False,

@@ -30,6 +30,9 @@ def caption(results: Results) -> str:
             "A learning rate followed by candidates was chosen among them by the mAP of held-out known training cells, on seed "
             f"{grid.seeds[0]}, and used for all seeds; at the edge: a better one may lie beyond them."
         )
+    releases = sorted({record["versions"]["partlabel"] for record in results.done.values()})
+    if len(releases) > 1:
+        lines.append(f"Computed by several releases of partlabel: {joined(releases, ', ')}.")
     if results.misfits:
         lines.append("—: the method cannot learn from such labels, and was not run on them.")
     return _listed(lines)

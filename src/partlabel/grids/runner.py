@@ -172,9 +172,7 @@ class _Runner:
         run = RunFolder(self._run_path(cell))
         if not all((run.path / name).is_file() for name in ("config.json", "run.json")):
             return False
-        # A run that was killed before it noted that it searches would train without the search.
-        noted = not plan.rates or "find_lr" in run.info
-        return noted and (earlier.get("status") == "started" or run.info["status"] == "done")
+        return bool(earlier.get("status") == "started" or run.info["status"] == "done")
 
     def _train_and_judge(self, cell: Cell, plan: Plan, resumes: bool) -> Record:
         data, masking, path = self.data[cell.data], self.grid.maskings[cell.masking], self._run_path(cell)
@@ -188,7 +186,7 @@ class _Runner:
                 find_lr=plan.rates,
                 report=False,
                 reporter=self.reporter,
-                **plan.settings,
+                **{"devices": 1, **plan.settings},  # several processes would each run the grid
             )
         evaluation = self.verbs.evaluate(run, data.test, images=data.images, report=False, reporter=self.reporter)
         info, signs = run.info, run.info.get("held_out", {})

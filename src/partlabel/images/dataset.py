@@ -68,6 +68,7 @@ class PictureDataset(Dataset[Sample]):
         self.seed = seed
         self.limits = limits
         self.views = {kind: build_view(kind, settings) for kind in views}
+        self.at_least = settings.plain_side if set(views) == {"plain"} else settings.decode_side
 
     def __len__(self) -> int:
         return len(self.names)
@@ -81,7 +82,7 @@ class PictureDataset(Dataset[Sample]):
         epoch, index = item
         name = self.names[index]
         try:
-            picture = decode(resolve(self.root, name), limits=self.limits, at_least=self.settings.decode_side)
+            picture = decode(resolve(self.root, name), limits=self.limits, at_least=self.at_least)
         except PictureError as error:
             raise UnreadablePictureError(str(error)) from error
         views = {}

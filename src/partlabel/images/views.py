@@ -25,7 +25,7 @@ _CUTOUT_SIDE = 0.5
 
 
 class ViewSettings(BaseModel):
-    """How pictures become tensors; kept with a model, because prediction must repeat it.
+    """How pictures become tensors. What the plain view depends on follows from the backbone, so that prediction repeats it.
 
     Args:
         size: side of the square view, in pixels.
@@ -58,6 +58,11 @@ class ViewSettings(BaseModel):
     def decode_side(self) -> int:
         """Shorter side, in pixels, that a picture must be decoded with so that no view of it has to be enlarged."""
         return math.ceil(self.size / math.sqrt(self.crop_scale * max(self.crop_scale, 1 / _STRETCH)))
+
+    @property
+    def plain_side(self) -> int:
+        """The same for the plain view alone: by the size only, so that training, tagging and any cache see the same pixels."""
+        return math.ceil(1.5 * self.size)
 
 
 def build_view(kind: str, settings: ViewSettings) -> View:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from partlabel.methods.prior import Prior
-from partlabel.models.heads import HeadSpec, Logits
+from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 
 Outputs = Mapping[str, Tensor]
@@ -131,10 +131,6 @@ class Method(nn.Module, Generic[_Config]):
             clock: where training stands.
         """
         raise NotImplementedError
-
-    def scores(self, pictures: Tensor) -> Logits:
-        """Logits by which pictures are tagged at test time."""
-        return self.tagger(pictures).logits  # type: ignore[no-any-return]
 
     def refresh_due(self, clock: Clock) -> bool:
         """Whether `refresh` is to be called before this step."""

@@ -16,6 +16,7 @@ class Needs(StrEnum):
 
     BOTH_SIGNS = "known present and known absent cells"
     PRESENT = "known present cells"
+    PAIRS = "images with both a known present and a known absent cell"
 
 
 @dataclass(frozen=True)
@@ -137,11 +138,11 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "lsep": Entry(
         "pairwise:LSEP", "Log-sum-exp pairwise ranking (Li et al.), of known pairs", "CVPR 2017",
-        Needs.BOTH_SIGNS, "ignored",
+        Needs.PAIRS, "ignored",
     ),
     "warp": Entry(
         "pairwise:WARP", "Weighted approximate ranking, WARP (Weston et al., Gong et al.), of known pairs", "ICLR 2014",
-        Needs.BOTH_SIGNS, "ignored",
+        Needs.PAIRS, "ignored",
     ),
 }  # fmt: skip
 
@@ -165,8 +166,12 @@ def misfit(name: str, table: LabelTable) -> str | None:
     present, absent = int(counts.present.sum()), int(counts.absent.sum())
     if present == 0:
         return f"{name} needs {entry(name).needs}, but the table holds no known present cell"
-    if entry(name).needs is Needs.BOTH_SIGNS and absent == 0:
+    if entry(name).needs is not Needs.PRESENT and absent == 0:
         return f"{name} needs {entry(name).needs}, but the table holds {present} present and no absent cell"
+    if entry(name).needs is Needs.PAIRS:
+        of_image = table.counts_by_image()
+        if not ((of_image.present > 0) & (of_image.absent > 0)).any():
+            return f"{name} needs {entry(name).needs}, but the table has no such image"
     return None
 
 

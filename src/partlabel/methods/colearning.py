@@ -17,7 +17,9 @@ Recipe of the paper: AdamW with weight decay 1e-4, one cycle to the learning rat
 Known deviations: each part is a mean over its cells (`normalization`), because the reductions are lost in the paper and the
 public code takes a sum here and a mean there (at completely known labels a mean in both). Logarithms are stable and not cut
 off at 1e-5. The feed-forward part of the encoder is as wide as the maps: 2048, as in the public code, on ResNet-101 only.
-Without SRFL the places see the label vectors themselves (public code). The public code's "baseline" is our +region.
+Without SRFL the places see the label vectors themselves (public code). The public code's "baseline" is our +region. It trains
+on strong views (Cutout, RandAugment) where this takes the weak one, decays all parameters, cycles the momentum, and its EMA
+has no warm-up.
 """
 
 from collections.abc import Mapping
@@ -67,7 +69,8 @@ class CoLearningConfig(MethodConfig):
     """Recovered label: "probability", σ(z) (paper), or "scaled", σ(z · max z) (public code)."""
     normalization: Literal["mean", "official"] = "mean"
     """How cells become a loss. "mean": each part the mean over its cells; ours, because it is lost in the paper. "official":
-    1000 × the sum over known cells, and 1000 × the mean over all cells for the recovered ones (public code)."""
+    1000 × the sum over known cells, and 1000 × the mean over all cells for the recovered ones (public code); the mean in both
+    for a batch without an unknown cell."""
     label_vectors: str = "auto"
     """Source of label vectors: "auto", "learned", a text encoder, or a .txt or .vec file of word vectors. Paper: BERT."""
     label_features: int = Field(default=300, gt=0)
@@ -122,7 +125,8 @@ class CoLearning(Method[CoLearningConfig]):
         official = config.normalization == "official"
         scale = OFFICIAL_SCALE if official else 1
         cells = self._cells(outputs["logits"], (labels == 1).to(torch.float32))
-        refined = normalize(cells, known, "sum" if official else "batch", batch_total=per_process_total(known.sum()))
+        summed = official and not bool(known.all())
+        refined = normalize(cells, known, "sum" if summed else "batch", batch_total=per_process_total(known.sum()))
         total = config.lambda_1 * scale * refined
         if not config.colearning:
             return {"total": total}

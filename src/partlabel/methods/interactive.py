@@ -20,8 +20,9 @@ Official code: dictionary="cache" slope=2 reconstruction="linear" clamp=False sc
 balance=True threshold=1e-3.
 Known deviations: cached features stay constants where the code forwards the chosen images again with the batch; an image is
 kept from choosing itself by its number, and any other picture within the code's distance of 0.001; f lacks the code's constant
-1. Where the paper is silent: an image without neighbours adds nothing (else its predictions would be drawn to 0); l_y and l_f
-are means over entries (the code sums them, which `scale="loss_ratio"` undoes); side classes are tagged and learned like others.
+1; A mixes predictions, as in the code, where the paper multiplies all of y_j by it; l_y and l_f are means over entries by
+default (`scale`), since the paper does not say what L_c is divided by. Where it is silent: an image without neighbours adds
+nothing (else its predictions would be drawn to 0); side classes are tagged and learned like others.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -81,9 +82,10 @@ class InteractiveConfig(MethodConfig):
     """Classes that go into each class's prediction, by co-occurrence. Paper, COCO: 50."""
     learn_graph: bool = True
     """Train the weights that A has; those it lacks stay 0."""
-    scale: Literal["plain", "loss_ratio"] = "plain"
-    """Weigh smoothness by λ (the paper's formula), or by λ times the ratio of L_c to it in the first step (official code). The
-    ratio means something for a trained model; from random weights it is several times too large."""
+    scale: Literal["plain", "norm", "loss_ratio"] = "plain"
+    """What λ weighs: means over entries ("plain", ours, as L_c is a mean), squared norms as the paper writes them, which are C
+    and d times as large ("norm"), or means times the ratio of L_c to them in the first step (official code). The ratio means
+    something for a trained model; from random weights it is several times too large."""
     side_classes: tuple[str, ...] = ()
     """Classes whose known labels help to find similar images and are not smoothed. CUB: the bird species."""
     side_magnitude: float = Field(default=10.0, gt=0)
@@ -208,9 +210,10 @@ class Interactive(Method[InteractiveConfig]):
         if self.config.reconstruction == "tanh":
             of_labels = torch.tanh(of_labels)
         smoothed = ~self.side
+        entries = (int(smoothed.sum()), batch.features.shape[1]) if self.config.scale == "norm" else (1, 1)
         return (
-            smoothness(y[:, smoothed], of_labels[:, smoothed], found.indices),
-            smoothness(batch.features, reconstruct(near_f, found.feature_coefficients), found.indices),
+            entries[0] * smoothness(y[:, smoothed], of_labels[:, smoothed], found.indices),
+            entries[1] * smoothness(batch.features, reconstruct(near_f, found.feature_coefficients), found.indices),
             found.indices,
         )
 
@@ -257,7 +260,7 @@ class Interactive(Method[InteractiveConfig]):
 
     def _ratio(self, kept: Tensor, supervised: Tensor, smoothness: Tensor) -> Tensor | float:
         """L_c / l as it was in the first step where both were positive; 1 before."""
-        if self.config.scale == "plain":
+        if self.config.scale != "loss_ratio":
             return 1.0
         if not kept:
             parts = (part.detach().clone() for part in (supervised, smoothness))  # clones, since they are summed in place

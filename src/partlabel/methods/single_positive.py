@@ -133,6 +133,7 @@ def expected_positives(given: float | None, labels: LabelTable) -> float:
     if present == 0 or absent == 0:
         raise AssumptionError(
             f"a table with {present} known present and {absent} known absent cells does not tell how many classes an image "
-            "has; set expected_positives= to the mean number of present classes in an image"
+            "has; set expected_positives= to the mean number of present classes in an image, or let --method auto take a "
+            "method that needs no such number"
         )
     return len(labels.classes) * present / (present + absent)

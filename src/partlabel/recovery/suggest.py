@@ -17,7 +17,7 @@ from partlabel.recovery.calibrate import Calibration
 from partlabel.recovery.held_out import BoolArray, FloatArray
 from partlabel.recovery.thresholds import CONFIDENCE, PrecisionThresholds
 
-COLUMNS = ("image", "class", "state", "probability", "logit", "rule")
+COLUMNS = ("image", "class", "state", "source", "probability", "logit", "rule")
 ASSUMPTION = (
     "The precision was measured on known cells that training never saw. It holds for unknown cells only if being known does "
     "not depend on the state of a cell, given the model's score."
@@ -124,7 +124,7 @@ class Suggestions:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(COLUMNS)
                 for image, name, probability, logit, rule in self:
-                    writer.writerow((image, name, "present", f"{probability:.6f}", f"{logit:.6g}", rule))
+                    writer.writerow((image, name, "present", "recovered", f"{probability:.6f}", f"{logit:.6g}", rule))
             digest = file_sha256(temporary)
         write_json(f"{path}.json", {"sha256": digest, **self.summary()})
 

@@ -91,6 +91,10 @@ def notes(run: RunFolder, settings: TrainSettings, has_held_out: bool) -> list[s
     found = []
     if info.get("status") != "done":
         found.append(f"This run is not finished: its status is {info.get('status', 'unknown')!r}.")
+    if info.get("init_knew"):
+        found.append(f"The run whose weights it starts from was trained on {info['init_knew']} of the held-out cells.")
+    if "label_vectors" in info:
+        found.append(f"{info['label_vectors'].rstrip('.')}.")
     if "auto" in info:
         found.append(f"auto took {settings.method} for these labels: {info['auto']['reason']}.")
     if not has_held_out:

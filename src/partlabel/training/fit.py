@@ -146,6 +146,7 @@ class _Watch:
         self.reporter, self.tick, self.interrupted = reporter, tick, interrupted
         self.started = time.monotonic()
         self.measure = phase.measure
+        self.owed = False
 
     def after_step(self, done: int) -> None:
         """Called with the number of steps done."""
@@ -155,9 +156,13 @@ class _Watch:
         if at_epoch_end:
             self._end_epoch(done // order.steps_per_epoch)
         every = self.settings.checkpoint_every
-        stop = self.interrupted()
-        if stop or (done % every == 0 if every else at_epoch_end):
+        self.owed = self.owed or (done % every == 0 if every else at_epoch_end)
+        if done % self.settings.accumulate and done < len(order):
+            return  # a checkpoint holds no half-summed gradient
+        stop = self.trainer.strategy.reduce_boolean_decision(self.interrupted(), all=False)  # a checkpoint takes all processes
+        if stop or self.owed:
             self.trainer.save_checkpoint(self.run.checkpoint(self.phase.name), weights_only=False)
+            self.owed = False
         if stop:
             raise Interrupted(
                 f"stopped after step {done} of {len(order)}; go on with: partlabel train --resume {self.run.path}"

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from partlabel.labels import Cells, LabelTable, State
+from partlabel.labels import Cells, LabelTable, Source, State
 from partlabel.masking.keyed import CellHash, ranks_within
 
 _ROWS = 65536
@@ -23,17 +23,21 @@ def hold_out(table: LabelTable, fraction: float, seed: int) -> Split:
     """Hold out a share of the known cells, for each class and sign apart, chosen by a keyed hash of the names.
 
     Of n cells of one class and sign, fraction·n are held out, rounded up or down at random in proportion, and never the only
-    one. Cells, not images: every image still trains.
+    one. Cells, not images: every image still trains. Recovered cells are never held out: a model chose them for its own high
+    scores, so that by them it would look better than it is.
     """
     cells = _known_cells(table)
     if fraction == 0 or not cells.states.size:
         return Split(table, _some(cells, np.zeros(cells.states.size, bool)))
     hashes = CellHash.of(table.images, table.classes, seed=seed, purpose="held-out cells")
     words = hashes.at(cells.image_index, cells.class_index)
-    groups = cells.class_index * 2 + (cells.states > 0)
-    sizes = np.bincount(groups, minlength=2 * len(table.classes))
+    width = 2 * len(table.classes)
+    recovered = cells.sources == Source.RECOVERED
+    groups = cells.class_index * 2 + (cells.states > 0) + width * recovered
+    sizes = np.bincount(groups, minlength=2 * width)
+    sizes[width:] = 0
     rounding = (hashes.class_words >> np.uint64(11)).astype(np.float64) / 2**53
-    quota = np.floor(fraction * sizes + np.repeat(rounding, 2)).astype(np.int64)
+    quota = np.floor(fraction * sizes + np.tile(np.repeat(rounding, 2), 2)).astype(np.int64)
     quota = np.minimum(quota, np.maximum(sizes - 1, 0))
     chosen = ranks_within(groups, words) < quota[groups]
     return Split(_without(table, cells, chosen), _some(cells, chosen))

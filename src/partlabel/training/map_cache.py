@@ -197,7 +197,7 @@ def _description(backbone: Backbone, pictures: PictureDataset, view: str, draw: 
     if not random:
         settings = {name: value for name, value in settings.items() if name not in {"crop_scale", "flip"}}
     return {
-        "cache": 1, "backbone": _spec(backbone), "weights": tensors_digest(backbone.trunk_state()),
+        "cache": 2, "backbone": _spec(backbone), "weights": tensors_digest(backbone.trunk_state()),
         "train_last": backbone.train_last, "pool": backbone.trunk_pool, "view": view, "draw": draw if random else 0,
         "seed": pictures.seed if random else 0, "settings": settings, "views_of": partlabel.__version__ if random else "",
     }  # fmt: skip

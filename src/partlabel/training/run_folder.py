@@ -85,7 +85,7 @@ class RunFolder:
             RunError: it does.
         """
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            resumable = " or go on with --resume" if (self.path / "config.json").is_file() else ""
+            resumable = " or go on with --resume" if (self.path / "run.json").is_file() else ""
             raise RunError(f"{self.path} exists and is not empty; choose another --out{resumable}")
 
     @property

@@ -91,7 +91,7 @@ class TrainSettings(BaseModel):
     @property
     def learning_rate(self) -> float:
         """The learning rate as used."""
-        return self.lr if self.lr is not None else (1e-3 if self.freeze else 1e-4)
+        return self.lr if self.lr is not None else (1e-3 if self.freeze or not self.pretrained else 1e-4)
 
 
 def make_settings(values: Mapping[str, Any], method_fields: Collection[str]) -> TrainSettings:

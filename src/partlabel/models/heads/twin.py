@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from partlabel.errors import UsageError
 from partlabel.models.heads.base import Head, HeadOutput, HeadSpec, Maps
@@ -42,11 +42,6 @@ class TwinHead(Head):
     def class_axes(self) -> dict[str, tuple[int, ...]]:
         """Those of both heads."""
         return {f"{which}.{name}": axes for which in ("first", "second") for name, axes in self.first.class_axes.items()}
-
-    @property
-    def networks(self) -> tuple[nn.Module, nn.Module]:
-        """Both heads."""
-        return self.first, self.second
 
     def forward(self, maps: Float[Tensor, "batch features h w"]) -> HeadOutput:
         """Logits of both."""
