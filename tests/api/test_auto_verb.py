@@ -45,11 +45,11 @@ def test_on_the_command_line(
     )  # fmt: skip
     assert code == 0
     assert "auto takes asl, clip = 0.1: " in said
-    assert "(docs/corel5k.md); the labels: both signs, 32 × 3 cells" in said
+    assert "(docs/field.md); the labels: both signs, 32 × 3 cells" in said
     config, info = (json.loads((out / name).read_text()) for name in ("config.json", "run.json"))
     assert (config["method"], config["method_settings"]) == ("asl", {"clip": 0.1})
     assert info["auto"]["kind"] == "both signs"
-    assert "docs/corel5k.md" in info["auto"]["reason"]
+    assert "docs/field.md" in info["auto"]["reason"]
     assert "auto took asl for these labels: " in (out / "report.html").read_text()
     assert json.loads((out / "model" / "model.json").read_text())["method"] == "asl"
 
@@ -82,7 +82,7 @@ def test_weights_of_an_earlier_run_are_no_start_from_scratch(
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"margin": 2.0}, "method saliency: margin: extra inputs are not permitted; its settings are saliency, alpha"),
+        ({"gamma": 2.0}, "method saliency: gamma: extra inputs are not permitted; its settings are saliency, alpha"),
         ({"method_settings": {"tilt": 1}}, "method saliency: tilt: extra inputs are not permitted; its settings are saliency"),
         ({"epoch": 3}, "no setting 'epoch'; settings are"),
         ({"alpha": "much"}, "method saliency: alpha: input should be a valid number"),
@@ -115,12 +115,14 @@ def test_look_says_what_training_takes(color_pictures: Colours, partial_labels: 
     assert lines[start + 1].startswith("  frozen or fine-tuned: asl: ")
     assert lines[start + 2].startswith("  from scratch: saliency, pseudo = none: ")
     positives = LabelTable.from_dense(["a", "b"], ["x", "y"], [[1, 1], [0, 1]])
-    assert any(line.startswith("  hill: made for") for line in partlabel.look(positives).to_text().splitlines())
+    assert any(
+        line.startswith("  positive_unlabeled: among the best") for line in partlabel.look(positives).to_text().splitlines()
+    )
 
 
 def test_the_list_of_methods_tells_of_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     _, listed, _ = partlabel_says(monkeypatch, capsys, "methods")
-    assert "`--method auto` takes one by the labels (saliency, bce, asl, hill, entropy_maximization)" in listed
+    assert "`--method auto` takes one by the labels (saliency, bce, asl, positive_unlabeled)" in listed
     code, rules, _ = partlabel_says(monkeypatch, capsys, "methods", "auto")
     assert code == 0
     assert "both signs, from scratch: saliency pseudo=none\n" in rules
@@ -149,7 +151,7 @@ epochs = 1
 accelerator = "cpu"
 
 [method.auto]
-alpha = 0.25
+tau = 0.7
 lr = 1e-3
 """
 
@@ -159,9 +161,9 @@ def test_a_row_of_a_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     grid.write_text(GRID)
     outcome = partlabel.bench(grid, out=out)
     assert outcome.failed.keys() == {"scenes / positives / auto / seed 0"}
-    assert "method hill: alpha: extra inputs" in outcome.failed["scenes / positives / auto / seed 0"]
+    assert "method positive_unlabeled: tau: extra inputs" in outcome.failed["scenes / positives / auto / seed 0"]
     record = json.loads((out / "cells" / "scenes--half--auto--seed0" / "cell.json").read_text())
-    assert (record["settings"]["method"], record["settings"]["method_settings"]["alpha"]) == ("saliency", 0.25)
+    assert (record["settings"]["method"], record["settings"]["method_settings"]["tau"]) == ("saliency", 0.7)
 
     monkeypatch.setattr(plan, "RULES", plan.RULES[1:])
     partlabel.bench(grid, out=out)
@@ -171,6 +173,6 @@ def test_a_row_of_a_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_grid_refuses_a_setting_that_no_rule_could_use(tmp_path: Path) -> None:
     grid = tmp_path / "grid.toml"
-    grid.write_text(GRID.replace("alpha", "aplha"))
-    with pytest.raises(UsageError, match=r"method\.auto: no setting 'aplha'; settings are"):
+    grid.write_text(GRID.replace("tau", "ta"))
+    with pytest.raises(UsageError, match=r"method\.auto: no setting 'ta'; settings are"):
         partlabel.bench(grid, out=tmp_path / "out")

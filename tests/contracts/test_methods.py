@@ -1,9 +1,10 @@
 """What every method promises, tried on each in turn."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 from partlabel.api.train import train
 from partlabel.errors import AssumptionError, UsageError
 from partlabel.labels import LabelTable
-from partlabel.methods.base import Clock, Method
+from partlabel.methods.base import Clock, Method, Seen
 from partlabel.methods.build import build_method, method_class
 from partlabel.methods.catalogue import CATALOGUE, Needs, check_fit, misfit
 from partlabel.methods.prior import Prior
@@ -50,14 +51,17 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "interactive side information": ("interactive", {"side_classes": ("b",), "graph": "identity", "c": 1}),
     "large_loss LL-Ct": ("large_loss", {"scheme": "correct_temporarily"}),
-    "large_loss LL-Cp": ("large_loss", {"scheme": "correct_permanently"}),
+    "large_loss LL-Cp": ("large_loss", {"scheme": "correct_permanently", "delta_rel": 20}),
+    "class_selective": ("class_selective", {"top_k": 1, "prior_threshold": 0.5}),  # the defaults leave out all of four classes
     "class_selective without prior": ("class_selective", {"prior_share": 0, "top_k": 1}),
     "ssgrl reduced": ("ssgrl", {"reduction": 16, "hidden": 32}),
     "ml_gcn avg": ("ml_gcn", {"pool": "avg", "normalization": "batch"}),
     "entropy_maximization EM alone": ("entropy_maximization", {"proportion": 0}),
     "role K given": ("role", {"expected_positives": 1.5}),
-    "co_teaching by cell": ("co_teaching", {"unit": "cell", "ramp": 0.1}),
-    "coselection from the start": ("coselection", {"ramp": 0.1, "tau_h": 0.2}),
+    "co_teaching by cell": ("co_teaching", {"unit": "cell"}),
+    "co_teaching_plus by cell": ("co_teaching_plus", {"unit": "cell"}),
+    "jocor by cell": ("jocor", {"unit": "cell"}),
+    "coselection much removed": ("coselection", {"ramp": 0.1, "tau_h": 0.2}),
     "curriculum by proportion": ("curriculum", {"rule": "proportion"}),
     "positive_unlabeled unbalanced": ("positive_unlabeled", {"gamma": 0}),
     "positive_unlabeled no temperature": ("positive_unlabeled", {"temperature": False}),
@@ -76,8 +80,14 @@ LEARN_FROM_PRESENT_ALONE = {"PositiveUnlabeled"}
 """Classes of the methods to which absent is unlabelled, as unknown is; their logits order the images of a class."""
 ONLY_RANK = {"LSEP", "WARP"}
 """Classes of the methods whose logits order the classes of an image, without a border between present and absent."""
+CHANGE_WITH_TIME = {
+    "co_teaching", "co_teaching by cell", "co_teaching_plus", "co_teaching_plus by cell", "jocor", "jocor by cell",
+    "coselection", "coselection much removed", "large_loss", "large_loss LL-Ct", "large_loss LL-Cp", "splc", "class_selective",
+    "curriculum", "curriculum by proportion", "entropy_maximization", "interactive cache", "interactive fixed image graph",
+}  # fmt: skip
+"""Variants whose objective depends on the epoch, by itself or by what a refresh keeps."""
 CLASSES = ("a", "b", "c", "d")
-CLOCK = Clock(0, 0, 1, 1)
+EARLY, LATE = Clock(0, 0, 10, 10), Clock(9, 9, 10, 10)
 
 
 def _prior(classes: tuple[str, ...] = CLASSES) -> Prior:
@@ -86,15 +96,32 @@ def _prior(classes: tuple[str, ...] = CLASSES) -> Prior:
     return Prior(LabelTable.from_dense([f"{row:02d}.png" for row in range(40)], classes, np.stack(columns, 1).astype(np.int8)))
 
 
+def _build(variant: str, classes: tuple[str, ...] = CLASSES, seed: int = 0) -> Method[Any]:
+    name, settings = VARIANTS[variant]
+    torch.manual_seed(seed)
+    return build_method(name, settings, create_backbone("test_resnet", pretrained=False, size=32), _prior(classes))
+
+
 @pytest.fixture(params=VARIANTS)
 def make(request: pytest.FixtureRequest) -> Callable[..., Method[Any]]:
-    name, settings = VARIANTS[request.param]
+    return partial(_build, request.param)
 
-    def build(classes: tuple[str, ...] = CLASSES, seed: int = 0) -> Method[Any]:
-        torch.manual_seed(seed)
-        return build_method(name, settings, create_backbone("test_resnet", pretrained=False, size=32), _prior(classes))
 
-    return build
+class Case(NamedTuple):
+    """A variant and when it is tried: as `make` builds it, and as it has become by the clock."""
+
+    make: Callable[..., Method[Any]]
+    clock: Clock
+
+    def method(self) -> Method[Any]:
+        method = self.make()
+        _live_through(method, self.clock)
+        return method
+
+
+@pytest.fixture(params=[*VARIANTS, *(f"{variant}, late" for variant in VARIANTS if variant in CHANGE_WITH_TIME)])
+def case(request: pytest.FixtureRequest) -> Case:
+    return Case(partial(_build, request.param.removesuffix(", late")), LATE if request.param.endswith(", late") else EARLY)
 
 
 def _views(method: Method[Any], batch: int = 6) -> dict[str, torch.Tensor]:
@@ -112,10 +139,36 @@ def _leaves(outputs: Any) -> dict[str, torch.Tensor]:
     return {name: value.requires_grad_() if value.ndim > 1 else value for name, value in copies.items()}
 
 
-def _total(method: Method[Any], outputs: dict[str, torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
-    losses = method.objective(outputs, labels, torch.arange(len(labels)), CLOCK)
+def _spread(outputs: Any) -> dict[str, torch.Tensor]:
+    """Outputs of a new network as a trained one could have them: sure of some cells."""
+    return {name: value * 10 if value.ndim > 1 else value for name, value in outputs.items()}
+
+
+def _total(method: Method[Any], outputs: dict[str, torch.Tensor], labels: torch.Tensor, clock: Clock = EARLY) -> torch.Tensor:
+    losses = method.objective(outputs, labels, torch.arange(len(labels)), clock)
     assert all(value.ndim == 0 for value in losses.values())
     return losses["total"]
+
+
+def _live_through(method: Method[Any], end: Clock) -> None:
+    """Every refresh that is due up to a time, and in every epoch before it an objective, for what methods keep of these."""
+    if end.epoch == 0:
+        return
+    outputs, labels = _spread(method(_views(method))), _labels()
+    for epoch in range(end.epoch + 1):
+        clock = Clock(epoch, epoch, end.epochs, end.steps)
+        if method.refresh_due(clock):
+            method.refresh(clock, partial(_seen, method))
+        if epoch < end.epoch:
+            _total(method, outputs, labels, clock)
+
+
+def _seen(method: Method[Any]) -> Iterator[Seen]:
+    """The images of the table in two batches, made up."""
+    torch.manual_seed(4)
+    for start in (0, 20):
+        features = torch.rand(20, method.tagger.backbone.num_features)
+        yield Seen(torch.arange(start, start + 20), features, 3 * torch.randn(20, len(CLASSES)))
 
 
 def test_no_gradient_reaches_unknown_logits_unless_declared(make: Callable[..., Method[Any]]) -> None:
@@ -138,9 +191,9 @@ def test_unknown_is_not_read_as_absent(make: Callable[..., Method[Any]]) -> None
     assert same == (type(method).__name__ in READ_UNKNOWN_AS_ABSENT | LEARN_FROM_PRESENT_ALONE)
 
 
-def test_permuting_classes_permutes_the_result(make: Callable[..., Method[Any]]) -> None:
+def test_permuting_classes_permutes_the_result(case: Case) -> None:
     order = torch.tensor([2, 0, 3, 1])
-    method, other = make(), make(tuple(CLASSES[place] for place in order))
+    method, other = case.method(), case.make(tuple(CLASSES[place] for place in order))
     state = method.state_dict()
     for name, places in method.class_axes.items():
         for place in places:
@@ -151,42 +204,45 @@ def test_permuting_classes_permutes_the_result(make: Callable[..., Method[Any]])
     outputs = []
     for each in (method, other):
         torch.manual_seed(2)  # the same draws, where pictures are mixed
-        outputs.append(each(views))
+        outputs.append(_spread(each(views)))
     one, two = outputs
     torch.testing.assert_close(two["logits"], one["logits"][:, order])
-    torch.testing.assert_close(_total(other, two, labels[:, order]), _total(method, one, labels))
+    torch.testing.assert_close(_total(other, two, labels[:, order], case.clock), _total(method, one, labels, case.clock))
 
 
 @pytest.mark.parametrize("fill", [0, -1, 1])
 @pytest.mark.parametrize("batch", [1, 6])
-def test_finite_on_poor_batches(make: Callable[..., Method[Any]], fill: int, batch: int) -> None:
-    method = make()
+def test_finite_on_poor_batches(case: Case, fill: int, batch: int) -> None:
+    method = case.method()
     outputs = _leaves(method.eval()(_views(method, batch)))
-    total = _total(method, outputs, torch.full((batch, 4), fill, dtype=torch.int8))
+    total = _total(method, outputs, torch.full((batch, 4), fill, dtype=torch.int8), case.clock)
     assert torch.isfinite(total)
     if total.requires_grad:
         total.backward()
         assert all(torch.isfinite(value.grad).all() for value in outputs.values() if value.grad is not None)
 
 
-def test_finite_at_large_logits_in_bf16(make: Callable[..., Method[Any]]) -> None:
-    method = make()
+def test_finite_at_large_logits_in_bf16(case: Case) -> None:
+    method = case.method()
     outputs = {
         name: (torch.sign(torch.randn_like(value)) * 50).to(torch.bfloat16).requires_grad_() if value.ndim > 1 else value
         for name, value in method(_views(method)).items()
     }
-    total = _total(method, outputs, _labels())
+    total = _total(method, outputs, _labels(), case.clock)
     total.backward()
     assert torch.isfinite(total)
     assert all(torch.isfinite(value.grad).all() for value in outputs.values() if value.grad is not None)
 
 
-def test_state_round_trips(make: Callable[..., Method[Any]], tmp_path: Path) -> None:
-    method, other = make(), make(seed=7)
+def test_state_round_trips(case: Case, tmp_path: Path) -> None:
+    method, other = case.method(), case.make(seed=7)
     torch.save(method.state_dict(), tmp_path / "state.pt")
     other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     views = _views(method)
     torch.testing.assert_close(other.eval()(views)["logits"], method.eval()(views)["logits"], rtol=0, atol=0)
+    outputs, labels = _spread(method(views)), _labels()
+    one, two = (_total(each, outputs, labels, case.clock) for each in (method, other))
+    torch.testing.assert_close(two, one, rtol=0, atol=0)
 
 
 def test_overfits_32_images(make: Callable[..., Method[Any]]) -> None:
@@ -211,10 +267,21 @@ def test_overfits_32_images(make: Callable[..., Method[Any]]) -> None:
     assert right.float().mean() > 0.97
 
 
-def test_scores_are_the_logits_of_the_plain_view(make: Callable[..., Method[Any]]) -> None:
+def test_pictures_are_tagged_by_the_logits_of_training(make: Callable[..., Method[Any]]) -> None:
     method = make().eval()
     views = _views(method)
-    torch.testing.assert_close(method.scores(views["weak"]), method(views)["logits"])
+    torch.testing.assert_close(method.tagger(views["weak"])[0], method(views)["logits"])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_time_changes_the_objective_where_it_is_said_to(variant: str) -> None:
+    """Without this, checks at a late time could be repetitions of those at an early one."""
+    method, labels = _build(variant), _labels()
+    outputs = _spread(method(_views(method)))
+    early = _total(method, outputs, labels, EARLY)
+    _live_through(method, LATE)
+    late = _total(method, outputs, labels, LATE)
+    assert torch.allclose(early, late) == (variant not in CHANGE_WITH_TIME)
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -227,7 +294,7 @@ def test_catalogue_is_true(name: str) -> None:
 def test_a_table_that_does_not_fit_is_refused_with_names() -> None:
     only_present = LabelTable.from_dense(["x", "y"], ["a"], [[1], [0]])
     for name, entry in CATALOGUE.items():
-        if entry.needs is Needs.BOTH_SIGNS:
+        if entry.needs is not Needs.PRESENT:
             with pytest.raises(AssumptionError, match=r"1 present and no absent.*assume_negative"):
                 check_fit(name, only_present)
         else:

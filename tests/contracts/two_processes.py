@@ -20,6 +20,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "positive_unlabeled": ("positive_unlabeled", {"mixup_weight": 0}),  # each process mixes its own part
     "large_loss LL-Cp": ("large_loss", {"scheme": "correct_permanently", "delta_rel": 20}),
     "class_selective K": ("class_selective", {"prior_share": 0, "top_k": 1}),
+    "co_teaching_plus from the start": ("co_teaching_plus", {"agree_epochs": 0}),
+    "co_teaching_plus by cell": ("co_teaching_plus", {"agree_epochs": 0, "unit": "cell", "tau": 0.5}),
+    "co_teaching_plus, one cell differs": ("co_teaching_plus", {"agree_epochs": 0, "tau": 0}),
 }
 FIRST, LATER = Clock(0, 0, 1, 1), Clock(2, 5, 4, 8)
 
@@ -35,6 +38,10 @@ def gradients(rank: int, world: int) -> dict[str, dict[str, torch.Tensor]]:
         method.eval()  # batch norms frozen, as the promise says
         views = {view: torch.randn(8, 3, 32, 32, dtype=torch.float64) for view in method.views}
         labels = torch.randint(-1, 2, (8, 3), dtype=torch.int8)
+        if settings.get("agree_epochs") == 0:
+            _center(method, views)
+        if case.endswith("one cell differs"):
+            _differ_in_one_cell(method, views)
         part = slice(rank, None, world)
         outputs = method({view: tensor[part] for view, tensor in views.items()})
         method.objective(outputs, labels[part], torch.arange(8)[part], clock)["total"].backward()
@@ -47,6 +54,25 @@ def gradients(rank: int, world: int) -> dict[str, dict[str, torch.Tensor]]:
         # training copies the buffers of the first process to the others before each step
         found[key].update({buffer: b for buffer, b in method.named_buffers() if not buffer.startswith("tagger.")})
     return found
+
+
+@torch.no_grad()
+def _center(method: Any, views: dict[str, torch.Tensor]) -> None:
+    """Let each of two networks find some pictures positive and some not, so that they disagree here and there."""
+    outputs = method(views)
+    for which in ("first", "second"):
+        getattr(method.tagger.head, which).linear.bias -= outputs[which].mean(0)
+
+
+@torch.no_grad()
+def _differ_in_one_cell(method: Any, views: dict[str, torch.Tensor]) -> None:
+    """Make the two networks disagree on the sign of a single cell of the whole batch, which only one process has."""
+    head = method.tagger.head
+    head.second.load_state_dict(head.first.state_dict())
+    logits = method(views)["first"][:, 0]
+    head.second.linear.bias[0] -= logits[logits > 0].sort().values[:2].mean()
+    outputs = method(views)
+    assert int(((outputs["first"] > 0) != (outputs["second"] > 0)).sum()) == 1
 
 
 if __name__ == "__main__":

@@ -1,0 +1,251 @@
+"""No setting of a method is without effect: each is given another value, and training must come out differently.
+
+What is compared is one pass of a few epochs over a table of twelve images without any step of an optimizer: losses, gradients
+and the logits by which pictures are tagged. Maps of a made-up backbone stand for pictures; they change from epoch to epoch, as
+they would if the network learned.
+"""
+
+import zlib
+from collections.abc import Iterator
+from functools import cache, partial
+from itertools import combinations
+from typing import Any, Literal, NamedTuple, get_args, get_origin
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from partlabel.labels import LabelTable
+from partlabel.methods.base import Clock, Method, MethodConfig, Seen
+from partlabel.methods.build import build_method, method_class
+from partlabel.methods.catalogue import CATALOGUE
+from partlabel.methods.prior import Prior
+from partlabel.models.backbone import Backbone, create_backbone
+
+
+class Row(NamedTuple):
+    """How a setting is tried.
+
+    Args:
+        other: a value beside the one it has; none for switches and choices, of which every value is tried.
+        base: other settings with which it counts.
+    """
+
+    other: Any = None
+    base: dict[str, Any] = {}  # noqa: RUF012
+
+
+BASES = {method: {"hidden": 16, "label_features": 8} for method in ("colearning", "ssgrl", "ml_gcn")}
+"""Of methods with wide heads: narrow ones, for speed."""
+PARTIAL_BCE = {"normalization": "partial_bce"}
+SSGRL_HEAD = {"head": "ssgrl", "hidden": 16, "label_features": 8}
+SELECTIVE = {"top_k": 1, "prior_threshold": 0.5}
+CACHE = {"dictionary": "cache"}
+ROWS: dict[str, Row] = {
+    "g_alpha": Row(-3.0, PARTIAL_BCE),
+    "g_beta": Row(6.0, PARTIAL_BCE),
+    "g_gamma": Row(2.0, PARTIAL_BCE),
+    "gamma_positive": Row(1.0),
+    "gamma_negative": Row(3.0),
+    "asl.clip": Row(0.2),
+    "focal.clip": Row(0.2),
+    "saliency.alpha": Row(2.0),
+    "saliency.k": Row(1),
+    "saliency.tau": Row(0.9),
+    "pseudo_weight": Row(0.5),
+    "colearning.sgfe": Row(base={"srfl": False}),
+    "colearning.lambda_1": Row(0.5),
+    "colearning.lambda_2": Row(0.5),
+    "colearning.clip": Row(0.2),
+    "label_vectors": Row("learned"),
+    "label_features": Row(12),
+    "reduction": Row(16),
+    "hidden": Row(12),
+    "steps": Row(1),
+    "heads": Row(4),
+    "dropout": Row(0.4),
+    "mlp_dropout": Row(0.2),
+    "positive_unlabeled.label_vectors": Row("learned", SSGRL_HEAD),
+    "positive_unlabeled.label_features": Row(12, SSGRL_HEAD),
+    "positive_unlabeled.reduction": Row(16, SSGRL_HEAD),
+    "positive_unlabeled.hidden": Row(12, SSGRL_HEAD),
+    "positive_unlabeled.steps": Row(1, SSGRL_HEAD),
+    "positive_unlabeled.gamma": Row(2.0),
+    "positive_unlabeled.alpha": Row(0.2),
+    "positive_unlabeled.temperature": Row(base={"alpha": 0.2}),
+    "positive_unlabeled.temperature_floor": Row(0.9, {"alpha": 0.2}),
+    "mixup_weight": Row(0.5),
+    "mixup_alpha": Row(3.0),
+    "tau_h": Row(0.5),
+    "tau_l": Row(0.5),
+    "taus_of": Row("voc07 75", {"tau_h": 0.5}),
+    "coselection.ramp": Row(2.0, {"tau_h": 0.5}),
+    "tau": Row(0.5),
+    "ramp": Row(2.0, {"tau": 0.5}),
+    "agree_epochs": Row(0),
+    "agreement": Row(0.5),
+    "ml_gcn.threshold": Row(0.8),
+    "reweight": Row(0.6),
+    "lambda_y": Row(0.5),
+    "lambda_f": Row(1.0),
+    "interactive.k": Row(1),
+    "interactive.threshold": Row(2.0),
+    "dictionary_size": Row(4, CACHE),
+    "refresh_every": Row(2, CACHE),
+    "interactive.c": Row(1.0),
+    "slope": Row(2.0),
+    "interactive.graph": Row("identity"),
+    "graph_top": Row(1),
+    "side_classes": Row(("a",)),
+    "side_magnitude": Row(2.0, {"side_classes": ("a",)}),
+    "smoothing": Row(0.3),
+    "expected_positives": Row(2.5),
+    "estimate_lr_factor": Row(5.0),
+    "entropy_maximization.alpha": Row(0.2),
+    "entropy_maximization.beta": Row(0.5),
+    "warmup_epochs": Row(2),
+    "entropy_maximization.proportion": Row(0.3),
+    "margin": Row(0.5),
+    "hill.gamma": Row(1.0),
+    "splc.gamma": Row(1.0),
+    "down_weight": Row(2.0),
+    "splc.tau": Row(0.9),
+    "first_corrected_epoch": Row(3),
+    "scheme": Row(base={"delta_rel": 10}),
+    "delta_rel": Row(10),
+    "gamma_unknown": Row(1.0, SELECTIVE),
+    "top_k": Row(1, {"prior_threshold": 1}),
+    "prior_threshold": Row(0.5, {"top_k": 1}),
+    "prior_share": Row(0.0, SELECTIVE),
+    "class_selective.normalization": Row(base=SELECTIVE),
+    "curriculum.threshold": Row(0.7),
+    "curriculum.proportion": Row(0.6, {"rule": "proportion"}),
+    "every": Row(2),
+}
+"""By "method.setting", or by "setting" alone for every method that has it. Switches and choices need a row for a base only."""
+
+SETTINGS = [(method, setting) for method in CATALOGUE for setting in method_class(method).Config.model_fields]
+CLASSES = ("a", "b", "c", "d", "e")
+IMAGES, EPOCHS, TOLERANCE = 12, 6, 1e-5
+STATES = np.random.default_rng(4).choice(np.array([-1, 0, 1], np.int8), (IMAGES, len(CLASSES)), p=[0.25, 0.4, 0.35])
+
+
+class Outcome(NamedTuple):
+    """What training would be with some settings: what the method asks for, and the numbers that come out, by name."""
+
+    asked: tuple[Any, ...]
+    numbers: dict[str, Tensor]
+
+    def equals(self, other: "Outcome", tolerance: float = 0.0) -> bool:
+        """Whether all is equal but for the tolerance, relative and absolute."""
+        return (
+            self.asked == other.asked
+            and self.numbers.keys() == other.numbers.keys()
+            and all(torch.allclose(n, other.numbers[name], tolerance, tolerance) for name, n in self.numbers.items())
+        )
+
+
+@cache
+def _maps(view: str, epoch: int) -> Tensor:
+    """Maps of all images, spread so that both sure and unsure cells are many."""
+    still, moving = torch.Generator().manual_seed(0), torch.Generator().manual_seed(zlib.crc32(f"{view} {epoch}".encode()))
+    features = _backbone().num_features
+    images = 2 * torch.randn(IMAGES, features, 1, 1, generator=still)
+    places = 2 * torch.randn(IMAGES, features, 3, 3, generator=still)
+    return images + places + torch.randn(places.shape, generator=moving)
+
+
+@cache
+def _backbone() -> Backbone:
+    """It does nothing: all of it is frozen, and its maps are taken for cached."""
+    return create_backbone("test_resnet", pretrained=False, size=32, freeze=True)
+
+
+def _build(name: str, config: MethodConfig) -> Method[Any]:
+    torch.manual_seed(0)
+    prior = Prior(LabelTable.from_dense([f"{row:02d}.png" for row in range(IMAGES)], CLASSES, STATES))
+    method = build_method(name, config.model_dump(), _backbone(), prior)
+    method.tagger.use_trunk_output()
+    # by name, so that a part which does nothing does not count by moving the generator on
+    for parameter_name, parameter in method.tagger.head.named_parameters():
+        generator = torch.Generator().manual_seed(zlib.crc32(parameter_name.encode()))
+        drawn = torch.randn(parameter.shape, generator=generator)
+        parameter.data = drawn / drawn[0].numel() ** 0.5
+    return method
+
+
+@torch.no_grad()
+def _seen(method: Method[Any], epoch: int) -> Iterator[Seen]:
+    """The pass over all images that a refresh gets."""
+    method.eval()
+    maps = _maps("plain", epoch)
+    for start in range(0, IMAGES, 5):
+        index = torch.arange(start, min(start + 5, IMAGES))
+        yield Seen(index, maps[index].mean((2, 3)), method.tagger(maps[index])[0])
+    method.train()
+
+
+def _train(name: str, config: MethodConfig) -> Outcome:
+    method = _build(name, config).train()
+    labels, index = torch.from_numpy(STATES), torch.arange(IMAGES)
+    trained = {name: parameter for name, parameter in method.named_parameters() if parameter.requires_grad}
+    numbers: dict[str, Tensor] = {}
+    for epoch in range(EPOCHS):
+        clock = Clock(epoch, epoch, EPOCHS, EPOCHS)
+        if method.refresh_due(clock):
+            method.refresh(clock, partial(_seen, method, epoch))
+        torch.manual_seed(epoch)
+        outputs = method({view: _maps(view, epoch) for view in method.views})
+        total = method.objective(outputs, labels, index, clock)["total"]
+        numbers[f"{epoch}, total"] = total.detach()
+        gradients = torch.autograd.grad(total, list(trained.values()), allow_unused=True)
+        norms = {name: gradient.norm() for name, gradient in zip(trained, gradients, strict=True) if gradient is not None}
+        numbers |= {f"{epoch}, gradient of {name}": norm for name, norm in norms.items() if norm > TOLERANCE}
+    numbers["tags"] = method.eval().tagger(_maps("plain", 0))[0].detach()
+    numbers |= {f"learning rate of {name}": torch.tensor(rule.lr_factor) for name, rule in method.optimizer_rules.items()}
+    return Outcome((method.views, type(method).label_vectors(method.config)), numbers)
+
+
+@cache
+def _outcome(name: str, config: MethodConfig) -> Outcome:
+    return _train(name, config)
+
+
+@cache
+def _repeats(name: str, config: MethodConfig) -> bool:
+    """Whether the outcome is the same a second time."""
+    return _outcome(name, config).equals(_train(name, config))
+
+
+def _row(method: str, setting: str) -> Row:
+    row = ROWS.get(f"{method}.{setting}") or ROWS.get(setting, Row())
+    return row._replace(base={**BASES.get(method, {}), **row.base})
+
+
+def _values(method: str, setting: str) -> tuple[Any, ...]:
+    """The values to compare: all of a switch or of a choice, else the one it has and the other one."""
+    kind, row = method_class(method).Config, _row(method, setting)
+    annotation = kind.model_fields[setting].annotation
+    if annotation is bool:
+        return True, False
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    assert row.other is not None, f"{method}.{setting} has no row in this test; add one"
+    return getattr(kind(**row.base), setting), row.other
+
+
+@pytest.mark.parametrize(("method", "setting"), SETTINGS)
+def test_every_setting_counts(method: str, setting: str) -> None:
+    kind, base = method_class(method).Config, _row(method, setting).base
+    configs = [kind(**{**base, setting: value}) for value in _values(method, setting)]
+    assert _repeats(method, configs[0]), "differences may be those of chance"
+    for one, other in combinations(configs, 2):
+        assert not _outcome(method, one).equals(_outcome(method, other), TOLERANCE), (
+            f"no difference between {one!r} and {other!r}"
+        )
+
+
+def test_every_row_is_of_a_setting() -> None:
+    names = {setting for _, setting in SETTINGS} | {f"{method}.{setting}" for method, setting in SETTINGS}
+    assert ROWS.keys() <= names
