@@ -1,4 +1,3 @@
-import json
 
 import numpy as np
 import pytest
@@ -7,10 +6,10 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from partlabel.datasets.simulated_scores import SimulatedScores
-from partlabel.errors import LabelError, RunError, UsageError
+from partlabel.errors import LabelError, UsageError
 from partlabel.recovery.calibrate import cross_fit
 from partlabel.recovery.held_out import check_held_out
-from partlabel.recovery.thresholds import Choice, PrecisionThresholds, choose_threshold, fit_thresholds, precision_lower_bound
+from partlabel.recovery.thresholds import Choice, choose_threshold, fit_thresholds, precision_lower_bound
 
 
 def by_loops(cells: list[tuple[float, bool]], target: float, min_accepted: int) -> tuple[float | None, int, int]:
@@ -129,18 +128,6 @@ def test_a_single_class_with_perfect_logits() -> None:
     states = np.repeat([1, -1], [30, 70])
     thresholds = fit_thresholds(states * 5.0 + np.linspace(0, 1, 100), states, np.zeros(100, int), ("sky",))
     assert thresholds.classes[0].correct == thresholds.classes[0].accepted == 30
-
-
-def test_json_gives_back_the_same_thresholds(world: SimulatedScores) -> None:
-    thresholds = fit_thresholds(*world.draw(5000), (*world.classes, "none held out"))
-    again = PrecisionThresholds.from_json(json.loads(json.dumps(thresholds.to_json(), allow_nan=False)))
-    assert again == thresholds
-
-
-@pytest.mark.parametrize("value", [{}, {"classes": [{"name": "a"}]}, {"classes": 3}])
-def test_a_broken_bundle_is_refused_by_name(value: dict[str, object]) -> None:
-    with pytest.raises(RunError, match="thresholds of this model bundle"):
-        PrecisionThresholds.from_json(value)
 
 
 @pytest.mark.parametrize(

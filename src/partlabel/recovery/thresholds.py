@@ -17,14 +17,14 @@ as the calibration's shape, which the counted one checks. Neither is a promise.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple, Self
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import betaincinv
 
-from partlabel.errors import RunError, UsageError
+from partlabel.errors import UsageError
 from partlabel.labels import IntArray
 from partlabel.recovery.calibrate import cross_fit
 from partlabel.recovery.held_out import BoolArray, FloatArray, check_held_out
@@ -133,24 +133,6 @@ class PrecisionThresholds:
             f"the target of {self.target_precision:g} is not reached on the held-out cells {whose}: at best {entry.correct} of "
             f"{entry.accepted} are present, where the calibration expects a share of {entry.expected:.3f}"
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON values; `from_json` gives back the same thresholds bit for bit."""
-        return asdict(self) | {"classes": [asdict(entry) for entry in self.classes]}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Self:
-        """The thresholds that `to_json` described.
-
-        Raises:
-            RunError: the value is not what `to_json` writes.
-        """
-        try:
-            return cls(**{**value, "classes": tuple(ClassThreshold(**entry) for entry in value["classes"])})
-        except (KeyError, TypeError) as error:
-            raise RunError(
-                f"the thresholds of this model bundle cannot be read ({error!r}); make it again from the run"
-            ) from error
 
 
 def fit_thresholds(

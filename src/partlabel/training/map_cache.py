@@ -58,9 +58,9 @@ def default_cache() -> Path:
     return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "partlabel"
 
 
-def estimate_bytes(backbone: Backbone, pictures: int, views: int = 1) -> int:
-    """Bytes on disk that the maps of so many pictures and views take."""
-    return 2 * _trunk_values(backbone) * pictures * views
+def estimate_bytes(backbone: Backbone, pictures: int) -> int:
+    """Bytes on disk that the maps of one view of so many pictures take."""
+    return 2 * _trunk_values(backbone) * pictures
 
 
 def check_room(cache: Path, needed: int) -> None:
