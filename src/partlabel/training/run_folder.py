@@ -44,7 +44,7 @@ class RunFolder:
     @classmethod
     def create(
         cls, path: Path | str, settings: TrainSettings, inputs: Mapping[str, Any], table: LabelTable,
-        label_vectors: NDArray[np.float32] | None = None, **facts: Any,
+        vectors: NDArray[np.float32] | None = None, /, **facts: Any,
     ) -> "RunFolder":  # fmt: skip
         """Start a run in a new or empty folder; the other processes of a training open the one that the first started.
 
@@ -59,9 +59,9 @@ class RunFolder:
         with storage_errors(run.path):
             run.path.mkdir(parents=True, exist_ok=True)
         write_table(table, run.labels_path)
-        if label_vectors is not None:
+        if vectors is not None:
             with atomic_path(run.path / "label_vectors.npy") as temporary, open(temporary, "wb") as stream:
-                np.save(stream, label_vectors, allow_pickle=False)
+                np.save(stream, vectors, allow_pickle=False)
         write_json(run.path / "config.json", settings.model_dump(mode="json"))
         run.update(status="training", versions=versions(), inputs=dict(inputs), **facts)
         return run

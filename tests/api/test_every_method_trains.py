@@ -1,0 +1,50 @@
+"""Every method from labels to a report by the verbs, with nothing given but its name; and by the words of its class names."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import partlabel
+from partlabel.labels import LabelTable
+from partlabel.methods.catalogue import CATALOGUE
+
+TINY: dict[str, Any] = {
+    "backbone": "test_resnet", "pretrained": False, "size": 32, "epochs": 2, "batch_size": 8, "accelerator": "cpu",
+}  # fmt: skip
+WITH_LABEL_VECTORS: dict[str, dict[str, Any]] = {
+    "colearning": {}, "ssgrl": {}, "ml_gcn": {}, "positive_unlabeled": {"head": "ssgrl"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", CATALOGUE)
+def test_trains_is_judged_and_tags(
+    method: str, tmp_path: Path, color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable
+) -> None:
+    images, truth = color_pictures
+    run = partlabel.train(partial_labels, images=images, out=tmp_path / "run", method=method, holdout=0.2, **TINY)
+    assert run.info["status"] == "done"
+    assert (run.path / "report.html").exists()
+    assert partlabel.resume(run.path).info["status"] == "done"
+    assert 0 < partlabel.evaluate(run.path, truth, images=images).mean_average_precision["raw"] <= 1
+    tags = partlabel.predict(run.path, [images / "00.png"])
+    assert tags["class"].to_pylist() == list(truth.classes)
+    assert np.isfinite(tags["logit"].to_numpy()).all()
+
+
+@pytest.mark.parametrize(("method", "settings"), WITH_LABEL_VECTORS.items())
+def test_trains_on_vectors_of_class_names(
+    method: str, settings: dict[str, Any], tmp_path: Path, color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable
+) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("red 1 0 0.5\ngreen 0 1 0.5\nblue 0.5 0.5 -1\n")
+    images, truth = color_pictures
+    run = partlabel.train(
+        partial_labels, images=images, out=tmp_path / "run", method=method, label_vectors=str(words), **settings, **TINY
+    )
+    words.unlink()
+    kept = run.label_vectors()
+    assert kept is not None and kept.tolist() == [[1, 0, 0.5], [0, 1, 0.5], [0.5, 0.5, -1]]
+    assert str(words) in (run.path / "report.html").read_text()
+    assert 0 < partlabel.evaluate(run.path, truth, images=images).mean_average_precision["raw"] <= 1
