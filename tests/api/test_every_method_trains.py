@@ -45,6 +45,7 @@ def test_trains_on_vectors_of_class_names(
     )
     words.unlink()
     kept = run.label_vectors()
-    assert kept is not None and kept.tolist() == [[1, 0, 0.5], [0, 1, 0.5], [0.5, 0.5, -1]]
+    assert kept is not None
+    assert kept.tolist() == [[1, 0, 0.5], [0, 1, 0.5], [0.5, 0.5, -1]]
     assert str(words) in (run.path / "report.html").read_text()
     assert 0 < partlabel.evaluate(run.path, truth, images=images).mean_average_precision["raw"] <= 1
