@@ -51,9 +51,20 @@ def test_ranks_by_counting_who_is_better(
     assert means == sorted(ranked) + [None] * (len(means) - len(ranked))
 
 
-def test_seeds_are_averaged_before_ranking(bare_grid: Callable[..., Grid], record: Callable[..., Record]) -> None:
-    values = {"a": [0.9, 0.1], "b": [0.6, 0.5], "c": [0.52]}  # a wins on the first seed, b in the mean
-    cells = {Cell("squares", "half", name, seed): record(one) for name, some in values.items() for seed, one in enumerate(some)}
-    found = standings(Results(bare_grid(("a", "b", "c")), cells), "mAP")
-    assert {name: stands.mean for name, stands in found.items()} == {"b": 1, "c": 2, "a": 3}
-    assert list(found) == ["b", "c", "a"]
+def test_ranked_by_the_seeds_that_all_have(bare_grid: Callable[..., Grid], record: Callable[..., Record]) -> None:
+    def ranks(values: dict[str, list[float | None]]) -> dict[str, float | None]:
+        cells = {
+            Cell("squares", "half", name, seed): record(one)
+            for name, some in values.items()
+            for seed, one in enumerate(some)
+            if one is not None
+        }
+        found = standings(Results(bare_grid(tuple(values)), cells), "mAP")
+        return {name: stands.mean for name, stands in found.items()}
+
+    both: dict[str, list[float | None]] = {"a": [0.9, 0.1], "b": [0.6, 0.5]}  # a wins on the first seed, b in the mean
+    assert list(ranks(both).items()) == [("b", 1), ("a", 2)]
+    one = ranks(both | {"c": [0.7]})  # c has an easier mask than the mean of the others has
+    assert list(one.items()) == [("a", 1), ("c", 2), ("b", 3)]
+    without_the_first = ranks(both | {"c": [None, 0.7]})
+    assert list(without_the_first.items()) == [("b", 1), ("a", 2), ("c", None)]

@@ -24,6 +24,11 @@ class Entry(NamedTuple):
     untuned: bool
 
     @property
+    def by_seed(self) -> dict[int, float]:
+        """Each seed's value."""
+        return dict(zip(self.seeds, self.values, strict=True))
+
+    @property
     def mean(self) -> float | None:
         """Mean over the seeds."""
         return statistics.fmean(self.values) if self.values else None
