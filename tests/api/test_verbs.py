@@ -236,3 +236,13 @@ def test_predict_leaves_out_broken_pictures_when_told(
     assert partlabel.predict(run, [good, bad], broken="skip").num_rows == 3
     with pytest.raises(partlabel.PartlabelError, match="does not exist"):
         partlabel.predict(run, [tmp_path / "nothing"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["train no.csv --images . --out run", "evaluate run no.csv --images .", "recover run no.csv --images . --out s.csv"],
+)
+def test_a_mistyped_path_is_refused_before_torch_is_imported(arguments: str) -> None:
+    code = "import sys, atexit; from partlabel.cli import main; atexit.register(lambda: print('torch' in sys.modules)); main()"
+    done = subprocess.run([sys.executable, "-c", code, *arguments.split()], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "False\n", "partlabel: no.csv does not exist\n")

@@ -31,18 +31,19 @@ def evaluate(
     quiet: o.Quiet = False,
 ) -> None:
     """Judge a run, or scores from any tool, by known labels. Thresholds come from held-out training cells, never from TRUTH."""
+    if scores is not None and (len(paths) != 1 or threshold is None or images is not None):
+        raise UsageError(
+            "evaluate --scores FILE TRUTH needs --threshold (0.5 for probabilities, 0 for logits), no run and no --images"
+        )
+    if scores is None and (len(paths) != 2 or images is None):
+        raise UsageError("evaluate needs RUN TRUTH --images DIR (or --scores FILE TRUTH --threshold T)")
+    o.check_there(paths[-1:], images)
     from partlabel.api import evaluate as api
 
     read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format, separator)
-    if scores is not None:
-        if len(paths) != 1 or threshold is None or images is not None:
-            raise UsageError(
-                "evaluate --scores FILE TRUTH needs --threshold (0.5 for probabilities, 0 for logits), no run and no --images"
-            )
+    if scores is not None and threshold is not None:
         result = api.evaluate_scores(scores, paths[0], threshold=threshold, json=json, reporter=o.reporter(quiet), read=read)
-    else:
-        if len(paths) != 2 or images is None:
-            raise UsageError("evaluate needs RUN TRUTH --images DIR (or --scores FILE TRUTH --threshold T)")
+    elif images is not None:
         result = api.evaluate(
             paths[0], paths[1], images=images, thresholds="held_out" if threshold is None else threshold, json=json,
             reporter=o.reporter(quiet), read=read,

@@ -37,6 +37,7 @@ def explain(
     quiet: o.Quiet = False,
 ) -> None:
     """Draw where in a picture the model sees its labels. How to read label files (--codes and so on) holds for both of them."""
+    o.check_there([table, truth], images)
     from partlabel.api.explain import explain as api
 
     overview = api(

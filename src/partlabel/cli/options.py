@@ -3,7 +3,7 @@
 import inspect
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -46,6 +46,18 @@ def reading(
         "codes": codes, "unlisted": unlisted, "classes": class_names(classes), "where": where_pairs(where),
         "ignore": tuple(ignore or ()), "conflicts": conflicts, "format": format, "separator": separator,
     }  # fmt: skip
+
+
+def check_there(tables: Iterable[Path | None], images: Path | None) -> None:
+    """Refuse mistyped paths at once, before the seconds that a verb with a network takes to start."""
+    from partlabel.formats import label_file
+    from partlabel.images.paths import image_root
+
+    for table in tables:
+        if table is not None:
+            label_file(table)
+    if images is not None:
+        image_root(images)
 
 
 def where_pairs(assignments: list[str] | None) -> dict[str, str]:

@@ -28,6 +28,7 @@ def recover(
     quiet: o.Quiet = False,
 ) -> None:
     """Suggest labels for unknown cells, each with a calibrated probability."""
+    o.check_there([table, truth], images)
     from partlabel.api.recover import recover as api
 
     read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format, separator)

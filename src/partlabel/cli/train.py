@@ -50,6 +50,7 @@ def train(
     quiet: o.Quiet = False,
 ) -> None:
     """Train a tagger on what is known, or go on with one (--resume RUN)."""
+    o.check_there([table], images)
     from partlabel.api import train as api
 
     if resume is not None:

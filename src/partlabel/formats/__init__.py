@@ -44,6 +44,7 @@ __all__ = [
     "ReadingReport",
     "SkippedRow",
     "WriteOptions",
+    "label_file",
     "read_table",
     "write_table",
 ]
@@ -51,6 +52,18 @@ __all__ = [
 FORMATS: dict[str, ModuleType] = {"one_hot_csv": one_hot_csv, "long": long, "tag_lists": tag_lists}
 _BY_SUFFIX = {".parquet": "long", ".jsonl": "tag_lists", ".ndjson": "tag_lists"}
 _UNLISTED = {"unknown": State.UNKNOWN, "absent": State.ABSENT}
+
+
+def label_file(path: Path | str) -> Path:
+    """The path of a label file that is there.
+
+    Raises:
+        LabelError: it is not.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise LabelError(f"{path} {'is a folder, not a label file' if path.is_dir() else 'does not exist'}")
+    return path
 
 
 def read_table(
@@ -86,7 +99,7 @@ def read_table(
         LabelError: the file cannot be read as labels; names file, line and column.
         UsageError: an argument cannot be used.
     """
-    path = Path(path)
+    path = label_file(path)
     options = ReadOptions(
         codes=CodeMap.parse(codes),
         unlisted=_UNLISTED[_one_of("unlisted", unlisted, _UNLISTED)],
@@ -96,8 +109,6 @@ def read_table(
         conflicts="fail" if _one_of("conflicts", conflicts, ("fail", "unknown")) == "fail" else "unknown",
         separator=_separator(separator),
     )
-    if not path.is_file():
-        raise LabelError(f"{path} {'is a folder, not a label file' if path.is_dir() else 'does not exist'}")
     name = _format_of(path, options) if format is None else _one_of("format", format, FORMATS)
     _check_suffix(path, name)
     reading: Reading = FORMATS[name].read(path, options)
