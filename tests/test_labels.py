@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partlabel.errors import LabelError
-from partlabel.labels import LabelTable, Source, State
+from partlabel.labels import LabelTable, Source, State, names_alike
 
 PREFERENCES: list[Literal["self", "other"] | None] = [None, "self", "other"]
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4)
@@ -271,3 +271,20 @@ def test_from_dense(naive: Naive) -> None:
     table = LabelTable.from_dense(naive.images, naive.classes, grid)
     assert as_grid(table.dense()) == naive.grid()
     assert table.hash == naive.build().hash
+
+
+def test_without_recovered_only_recovered_cells_become_unknown() -> None:
+    table = LabelTable.from_cells(
+        ("a", "b"), ("x", "y"), [0, 0, 1], [0, 1, 0], [1, 1, -1], [Source.RECOVERED, Source.HUMAN, Source.RECOVERED], [-1, 0]
+    )
+    known = table.without_recovered()
+    assert known.dense().tolist() == [[0, 1], [0, 0]]
+    assert known.background.tolist() == [-1, 0]
+    assert known.without_recovered() is known
+
+
+def test_names_that_differ_by_case_or_white_space() -> None:
+    assert names_alike(("cat", "Water", " water", "dog", "cat fish", "catfish")) == [
+        ("Water", " water"),
+        ("cat fish", "catfish"),
+    ]

@@ -23,6 +23,10 @@ class LabelError(PartlabelError, ValueError):
     exit_code = 3
 
 
+class EmptyTableError(LabelError):
+    """A label file that lists no image."""
+
+
 class PictureError(PartlabelError):
     """A picture that is missing, broken, too large or outside the image folder."""
 

@@ -248,6 +248,18 @@ class LabelTable:
             new_column[cells.class_index[kept]], cells.states[kept], cells.sources[kept], self.background[chosen],
         )  # fmt: skip
 
+    def without_recovered(self) -> Self:
+        """The table with its recovered cells unknown: what measures may rest on."""
+        cells = self.cells()
+        recovered = cells.sources == Source.RECOVERED
+        if not recovered.any():
+            return self
+        states = np.where(recovered, np.int8(State.UNKNOWN), cells.states)
+        sources = np.where(recovered, np.int8(Source.IMPORT), cells.sources)
+        return type(self).from_cells(
+            self.images, self.classes, cells.image_index, cells.class_index, states, sources, self.background
+        )
+
     def merge(self, other: "LabelTable", prefer: Literal["self", "other"] | None = None) -> "tuple[LabelTable, list[Conflict]]":
         """Union of two tables over the union of their images and classes.
 
@@ -309,6 +321,14 @@ class LabelTable:
         wanted = rows * len(self.classes) + columns
         position = np.minimum(np.searchsorted(self._keys, wanted), max(self._keys.size - 1, 0))
         return position, (self._keys[position] == wanted) if self._keys.size else np.zeros(wanted.shape, bool)
+
+
+def names_alike(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Groups of names that differ only in case or white space."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault("".join(name.split()).casefold(), []).append(name)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
 def _unique_names(names: Iterable[str], kind: str) -> tuple[str, ...]:

@@ -73,3 +73,26 @@ def test_suggestions_that_were_changed_are_not_written_over(tmp_path: Path) -> N
     (tmp_path / "found.csv.json").write_text("[]")
     with pytest.raises(UsageError, match="may hold your checks"):
         refuse_checked(found)
+
+
+def test_suggestions_of_which_none_are_left_change_nothing(tags: Path, tmp_path: Path) -> None:
+    merged = partlabel.merge(tags, _other(tmp_path), read={"codes": CODES})
+    assert merged.hash == partlabel.read_table(tags, codes=CODES).table.hash
+
+
+@pytest.mark.parametrize("out", ["tags.csv", "other.csv", "./x/../tags.csv"])
+def test_what_is_read_is_never_written_over(out: str, tags: Path, tmp_path: Path) -> None:
+    other = _other(tmp_path, "a.jpg,dog,present,0.9")
+    (tmp_path / "x").mkdir()
+    before = tags.read_bytes(), other.read_bytes()
+    with pytest.raises(UsageError, match=r"is read and would be overwritten; give another file"):
+        partlabel.merge(tags, other, out=tmp_path / out, read={"codes": CODES})
+    if "other" not in out:
+        with pytest.raises(UsageError, match="would be overwritten"):
+            partlabel.hide(tags, out=tmp_path / out, ratio=0.5, read={"codes": CODES})
+    assert (tags.read_bytes(), other.read_bytes()) == before
+
+
+def test_a_misspelt_reading_argument_is_a_sentence(tags: Path) -> None:
+    with pytest.raises(UsageError, match="read has no 'code'; it takes codes, unlisted"):
+        partlabel.look(tags, read={"code": CODES})  # type: ignore[typeddict-unknown-key]

@@ -14,7 +14,7 @@ import pytest
 import partlabel
 from partlabel.cli import main
 from partlabel.errors import LabelError, UsageError
-from partlabel.labels import LabelTable
+from partlabel.labels import LabelTable, Source
 from partlabel.progress import SILENT
 
 TINY: dict[str, Any] = {
@@ -246,3 +246,60 @@ def test_a_mistyped_path_is_refused_before_torch_is_imported(arguments: str) -> 
     code = "import sys, atexit; from partlabel.cli import main; atexit.register(lambda: print('torch' in sys.modules)); main()"
     done = subprocess.run([sys.executable, "-c", code, *arguments.split()], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (3, "False\n", "partlabel: no.csv does not exist\n")
+
+
+def test_the_number_of_cells_that_initial_weights_knew_goes_with_the_suggestions(
+    color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path
+) -> None:
+    root, _ = color_pictures
+    settings = {**TINY, "epochs": 2, "holdout": 0.3}
+    first = partlabel.train(partial_labels, images=root, out=tmp_path / "first", **settings)
+    second = partlabel.train(partial_labels, images=root, out=tmp_path / "second", init=first.path, seed=1, **settings)
+    third = partlabel.train(partial_labels, images=root, out=tmp_path / "third", init=second.path, seed=1, **settings)
+    assert second.info["init_knew"] > 0
+    assert third.info["init_knew"] == second.info["init_knew"]  # second did not see them, but first did
+    partlabel.recover(third, partial_labels, images=root, out=tmp_path / "s.csv")
+    written = json.loads((tmp_path / "s.csv.json").read_text())
+    assert written["seen_before"].startswith(f"{third.info['init_knew']} of the held-out cells were training cells")
+
+
+def test_recovered_cells_are_no_truth(
+    run: partlabel.RunFolder, color_pictures: tuple[Path, LabelTable], tmp_path: Path
+) -> None:
+    root, truth = color_pictures
+    cells = truth.cells()
+    said = [Source.RECOVERED if row % 2 else Source.HUMAN for row in cells.image_index]
+    mixed = LabelTable.from_cells(truth.images, truth.classes, cells.image_index, cells.class_index, cells.states, said)
+    found = partlabel.evaluate(run, mixed, images=root).to_json()
+    assert found["known"] == {
+        "present": (truth.dense()[::2] > 0).sum(),
+        "absent": (truth.dense()[::2] < 0).sum(),
+        "unknown": 48,
+    }
+
+
+def test_a_report_does_not_call_training_pictures_a_test(
+    run: partlabel.RunFolder, color_pictures: tuple[Path, LabelTable], tmp_path: Path
+) -> None:
+    root, truth = color_pictures
+    partlabel.evaluate(run, truth, images=root)
+    report = (run.path / "report.html").read_text()
+    assert "mAP on pictures that partly served in training" in report
+    assert "mAP on test" not in report
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("image,red,green,blue,red\n00.png,1,1,1,1\n", "has the column 'red' more than once"),
+        ("image,red,green,blue\n00.png,2020-01-01,1,1\n", "holds something that is no number"),
+    ],
+)
+def test_scores_that_cannot_be_read(text: str, says: str, color_pictures: tuple[Path, LabelTable], tmp_path: Path) -> None:
+    (tmp_path / "scores.csv").write_text(text)
+    with pytest.raises(LabelError, match=says):
+        partlabel.evaluate_scores(tmp_path / "scores.csv", color_pictures[1].select_images(["00.png"]), threshold=0.5)
+
+
+def test_one_picture_needs_no_list(run: partlabel.RunFolder, color_pictures: tuple[Path, LabelTable]) -> None:
+    assert partlabel.predict(run, str(color_pictures[0] / "00.png")).num_rows == 3

@@ -223,3 +223,27 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 def test_formats_are_what_the_errors_offer() -> None:
     assert list(FORMATS) == ["one_hot_csv", "long", "tag_lists"]
     assert issubclass(LabelError, PartlabelError)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("a.jsonl", '{"image": "a", "present": ["x"]}\n{"image": "b", "presnt": ["x"]}\n', "'presnt'; did you mean 'present'"),
+        ("a.csv", "image,class,state,sorce\na,x,present,recovered\n", "'sorce'; did you mean 'source'"),
+        ("a.csv", "image,present,absent,unknwn\na,x,,y\n", "'unknwn'; did you mean 'unknown'"),
+    ],
+)
+def test_labels_under_a_misspelt_name_are_not_lost(tmp_path: Path, name: str, text: str, says: str) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(LabelError, match=says):
+        read_table(path)
+    misspelt = says.split("'")[1]
+    assert misspelt in read_table(path, ignore=[misspelt]).report.ignored_columns
+
+
+def test_columns_between_semicolons_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("image;cat;dog\na;1;0\n")
+    with pytest.raises(LabelError, match="seem to be separated by ';'; save it with commas"):
+        read_table(path, codes="1=present,0=absent")

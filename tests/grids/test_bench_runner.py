@@ -18,7 +18,12 @@ from partlabel.api.hide import hide
 from partlabel.api.train import resume, train
 from partlabel.cli.app import app
 from partlabel.errors import Interrupted, LabelError, RunError, StorageError, UsageError
+from partlabel.grids.cell import Cell
+from partlabel.grids.data import Loaded
+from partlabel.grids.grid import read_grid
+from partlabel.grids.plan import make_plan
 from partlabel.grids.runner import Verbs, run_grid
+from partlabel.labels import LabelTable, Source
 from partlabel.progress import Tick
 from partlabel.training.run_folder import RunFolder
 
@@ -313,3 +318,28 @@ def test_two_benches_do_not_write_to_one_folder(write_grid: Write, tmp_path: Pat
         with pytest.raises(RunError, match="another bench is writing to"):
             bench(write_grid(), out=tmp_path / "out")
         holder.communicate(b"\n")
+
+
+def test_a_fault_of_a_library_does_not_stop_the_others(
+    write_grid: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def objective(*_: Any) -> None:
+        raise MemoryError("no more")
+
+    monkeypatch.setattr("partlabel.methods.bce.KnownBCE.objective", objective)
+    grid = write_grid(("lr = [0.001, 0.01]", "lr = 0.01"), ("seeds = [0, 1]", "seeds = [0]"))
+    outcome = bench(grid, out=tmp_path / "out")
+    assert (outcome.done, outcome.failed) == (1, {"squares / half / bce / seed 0": "MemoryError: no more"})
+    assert "in objective" in record(tmp_path / "out", BCE_0)["traceback"]
+
+
+def test_recovered_cells_make_another_cell(write_grid: Write, squares: Path, tmp_path: Path) -> None:
+    grid = read_grid(write_grid())
+    keys = []
+    for source in (Source.IMPORT, Source.RECOVERED):
+        train = LabelTable.from_cells(["a", "b"], ["x"], [0, 1], [0, 0], [1, -1], [source, Source.IMPORT])
+        data = Loaded(squares, train, train, 1, 1)
+        plan = make_plan(grid, data, {}, Cell("squares", "half", "bce", 0))
+        assert plan is not None
+        keys.append(plan.key)
+    assert keys[0] != keys[1]

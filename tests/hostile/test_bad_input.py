@@ -216,7 +216,7 @@ def test_wrong_words(run: Run, folder: Path) -> None:
     _one_sentence(_train(run, folder, "labels.csv", "--set", "epochs=3"), 2, "epochs is given twice")
     _one_sentence(run("train", folder / "labels.csv"), 2, "--images DIR")
     _one_sentence(run("train", "--resume", folder), 5, "is no run folder")
-    _one_sentence(run("train", "--resume", folder, "--epochs", 3), 2, "leave epochs out")
+    _one_sentence(run("train", "--resume", folder, "--epochs", 3), 2, "leave --epochs out")
     _one_sentence(_train(run, folder, "labels.csv", "--set", "images=x"), 2, "'images' is no setting", "--images")
     hide = run("hide", folder / "labels.csv", "--out", folder / "hidden.csv", "--set", "seed=3", *CODES)
     _one_sentence(hide, 2, "'seed' is no setting")

@@ -109,7 +109,10 @@ def test_a_class_is_pooled_left_alone_or_left_out_with_the_reason() -> None:
 
 def test_a_pool_that_is_too_small_or_too_weak_says_so_with_numbers() -> None:
     few = fit_thresholds([3.0, -3.0, 2.0, -2.0], [1, -1, 1, -1], [0, 0, 1, 1], ("a", "b"))
-    assert few.why_not(0) == "fewer than 10 held-out cells of the 2 pooled classes are probably present"
+    assert few.why_not(0) == (
+        "the model gives fewer than 10 of the held-out cells of the 2 pooled classes a probability of 0.5 or more, too few to "
+        "measure a precision on"
+    )
     states = np.tile([1, -1, 1], 20)
     weak = fit_thresholds(np.zeros(60), states, np.zeros(60, int), ("a",))
     assert "of the 1 pooled class: at best 40 of 60 are present, where the calibration expects a share of 0.6" in str(

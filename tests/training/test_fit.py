@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 import partlabel
-from partlabel.errors import PictureError, RunError, UsageError
+from partlabel.errors import LabelError, PictureError, RunError, UsageError
 from partlabel.evaluation.average_precision import average_precision
 from partlabel.labels import LabelTable
 from partlabel.methods.prior import Prior
@@ -183,3 +183,52 @@ def test_a_run_goes_on_with_pictures_that_were_moved(color_pictures: tuple[Path,
     partlabel.resume(run.path, images=root, report=False)
     assert run.info["inputs"]["images"] == str(root)
     assert run.info["status"] == "done"
+
+
+def test_a_model_is_kept_where_no_class_has_held_out_cells_of_both_signs(
+    color_pictures: tuple[Path, LabelTable], tmp_path: Path
+) -> None:
+    root, truth = color_pictures
+    states = np.zeros((32, 3), np.int8)
+    states[:, 0], states[:, 1], states[0, 1] = 1, -1, 1
+    table = LabelTable.from_dense(truth.images, truth.classes, states).select_classes(["red", "green"])
+    run = partlabel.train(table, images=root, out=tmp_path / "run", **{**TINY, "holdout": 0.2})
+    assert run.info["status"] == "done"
+    assert load_bundle(run.model)[1].calibration is None
+    with pytest.raises(LabelError, match="of a class without a known absent one"):
+        partlabel.recover(run, table, images=root)
+
+
+@pytest.mark.parametrize("wanted", [{"find_lr": [1e-3]}, {"refit": True}, {"select": "best"}])
+def test_a_holdout_of_no_cell_serves_nothing(
+    wanted: dict[str, Any], color_pictures: tuple[Path, LabelTable], tmp_path: Path
+) -> None:
+    root, table = color_pictures
+    with pytest.raises(UsageError, match="of so few known cells none is held out"):
+        partlabel.train(table, images=root, out=tmp_path / "run", **{**TINY, "holdout": 0.0001, **wanted})
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("find_lr", "given", "says"),
+    [(True, {"lr": 0.1}, "is given"), ([-1e-3], {}, "-0.001"), (["x"], {}, "'x'"), ([float("nan")], {}, "nan"), ([0], {}, "0")],
+)
+def test_learning_rates_that_cannot_be_tried(
+    find_lr: Any, given: dict[str, Any], says: str, color_pictures: tuple[Path, LabelTable], tmp_path: Path
+) -> None:
+    root, table = color_pictures
+    with pytest.raises(UsageError, match=says):
+        partlabel.train(table, images=root, out=tmp_path / "run", find_lr=find_lr, **{**TINY, "holdout": 0.3, **given})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_single_image_of_one_place_is_a_sentence(color_pictures: tuple[Path, LabelTable], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="take a batch_size above 1"):
+        partlabel.train(color_pictures[1], images=color_pictures[0], out=tmp_path / "run", **{**TINY, "batch_size": 1})
+
+
+def test_a_start_that_was_killed_leaves_the_folder_free(color_pictures: tuple[Path, LabelTable], tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    for name in ("labels.parquet", "config.json"):
+        (tmp_path / "run" / name).write_text("half")
+    partlabel.train(color_pictures[1], images=color_pictures[0], out=tmp_path / "run", **{**TINY, "epochs": 1})

@@ -51,13 +51,14 @@ def test_two_processes_share_the_batch_of_one() -> None:
         assert sorted(left + right) == sorted(one[step])
 
 
-def test_recovered_cells_are_never_held_out() -> None:
+@pytest.mark.parametrize("background", [[0, 0, 0], [0, -1, 0]])
+def test_recovered_cells_are_never_held_out(background: list[int]) -> None:
     """A model chose them by its own scores, so that by them it would look better than it is."""
     random = np.random.default_rng(0)
     rows, columns = (part.ravel() for part in np.indices((200, 3)))
     sources = np.where(random.random(rows.size) < 0.5, Source.RECOVERED, Source.IMPORT)
     states = np.where(random.random(rows.size) < 0.5, 1, -1)
-    table = LabelTable.from_cells([f"{i}" for i in range(200)], "abc", rows, columns, states, sources)
+    table = LabelTable.from_cells([f"{i}" for i in range(200)], "abc", rows, columns, states, sources, background)
     split = hold_out(table, 0.2, 0)
     assert (split.held_out.sources == Source.IMPORT).all()
     given = int((sources == Source.IMPORT).sum())
@@ -185,7 +186,7 @@ def test_settings_are_routed_and_checked() -> None:
     settings = make_settings({"method": "saliency", "alpha": 0.3, "epochs": 2}, fields)
     assert settings.method_settings == {"alpha": 0.3}
     assert settings.epochs == 2
-    with pytest.raises(UsageError, match=r"no setting 'epoch'; settings are accelerator"):
+    with pytest.raises(UsageError, match=r"no setting 'epoch'; did you mean epochs\? Settings are accelerator"):
         make_settings({"epoch": 2}, {})
     with pytest.raises(UsageError, match=r"setting lr: input should be greater than 0, got -1"):
         make_settings({"lr": -1}, {})

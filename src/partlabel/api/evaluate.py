@@ -9,7 +9,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from partlabel.api.scores import run_logits
-from partlabel.api.tables import ReadArguments, Table, open_table
+from partlabel.api.tables import ReadArguments, Table, open_truth
 from partlabel.errors import LabelError, RunError, UsageError
 from partlabel.evaluation import Evaluation
 from partlabel.evaluation import evaluate as judge
@@ -51,8 +51,7 @@ def evaluate(
         PictureError: a picture cannot be read.
     """
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
-    labels, _ = open_table(truth, reporter, read or {})
-    labels = same_classes(labels, folder)
+    labels = same_classes(open_truth(truth, reporter, read or {}), folder)
     fixed = None if thresholds == "held_out" else _logit(float(thresholds))
     seen = _used_in_training(folder, labels, Path(images).resolve())
     if seen:
@@ -117,7 +116,7 @@ def evaluate_scores(
     Raises:
         LabelError: an image or class of the truth has no score.
     """
-    labels, _ = open_table(truth, reporter, read or {})
+    labels = open_truth(truth, reporter, read or {})
     result = judge(_read_scores(Path(scores), labels), labels.dense(), labels.classes, thresholds=threshold)
     if json is not None:
         write_json(json, result.to_json())
@@ -160,8 +159,11 @@ def _read_scores(path: Path, labels: LabelTable) -> NDArray[np.float64]:
         raise UsageError(f"{path} does not exist")
     try:
         table = pyarrow.parquet.read_table(path) if path.suffix == ".parquet" else _read_csv(path)
-    except pyarrow.ArrowInvalid as error:
+    except pyarrow.ArrowException as error:
         raise LabelError(f"{path} cannot be read as a table of scores: {error}") from error
+    twice = [name for name in ("image", *labels.classes) if table.column_names.count(name) > 1]
+    if twice:
+        raise LabelError(f"{path} has the column {twice[0]!r} more than once; give one column of scores a class")
     missing = [name for name in ("image", *labels.classes) if name not in table.column_names]
     if missing:
         raise LabelError(f"{path} has no column {missing[0]!r}; it needs `image` and one column of scores a class")
@@ -174,6 +176,6 @@ def _read_scores(path: Path, labels: LabelTable) -> NDArray[np.float64]:
         raise LabelError(f"{path} has no scores for {len(absent)} of {len(labels)} images, first: {absent[0]!r}")
     try:
         columns = [table[name].cast(pyarrow.float64()).to_numpy() for name in labels.classes]
-    except pyarrow.ArrowInvalid as error:
+    except pyarrow.ArrowException as error:
         raise LabelError(f"{path} holds something that is no number: {error}") from error
     return np.stack(columns, 1)[[position[name] for name in labels.images]]

@@ -42,7 +42,7 @@ _TITLES = {
 
 def explain(
     run: Path | str | RunFolder,
-    pictures: Sequence[Path | str],
+    pictures: Sequence[Path | str] | Path | str,
     *,
     out: Path | str,
     labels: Sequence[str] | None = None,

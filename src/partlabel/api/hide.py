@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from partlabel.api.tables import ReadArguments, Table, open_table
+from partlabel.api.tables import ReadArguments, Table, open_table, refuse_input
 from partlabel.files import write_json
 from partlabel.formats import write_table
 from partlabel.labels import LabelTable
@@ -14,7 +14,7 @@ from partlabel.progress import SILENT, Reporter
 def hide(
     table: Table,
     *,
-    masking: str,
+    masking: str = "known_ratio",
     out: Path | str | None = None,
     seed: int | None = None,
     reporter: Reporter = SILENT,
@@ -33,8 +33,10 @@ def hide(
         **settings: settings of the masking, such as ratio.
 
     Raises:
-        PartlabelError: unknown masking or setting, or labels that do not fit it.
+        PartlabelError: unknown masking or setting, labels that do not fit it, or `out` is the file that is read.
     """
+    if out is not None:
+        refuse_input(out, table)
     labels, _ = open_table(table, reporter, read or {})
     hidden = mask(labels, masking, seed=seed, **settings)
     if out is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from partlabel.errors import RunError
 from partlabel.labels import Cells, LabelTable, State
@@ -42,16 +43,28 @@ def take_weights(method: Method[Any], run: Path, reporter: Reporter) -> None:
 
 
 def seen_before(init: Path, held_out: Cells, labels: LabelTable) -> int:
-    """How many held-out cells the run given as `init` knew while it trained: by these the new run looks better than it is."""
-    run = RunFolder.open(init)
+    """How many held-out cells the run given as `init` knew while it trained: by these the new run looks better than it is.
+
+    So did the runs that it started from itself, as far as their folders are still there.
+    """
+    known, next_one = np.zeros(held_out.states.size, bool), str(init)
+    while next_one and (Path(next_one) / "run.json").is_file():
+        run = RunFolder.open(next_one)
+        known |= _known_to(run, held_out, labels)
+        next_one = run.info["inputs"].get("init")
+    return int(known.sum())
+
+
+def _known_to(run: RunFolder, cells: Cells, labels: LabelTable) -> NDArray[np.bool_]:
+    """Bool `[K]`: the cells that a run trained on."""
     theirs = run.labels()
     if not run.settings.refit:
         theirs = hold_out(theirs, run.settings.holdout, run.settings.seed).training
-    rows = np.asarray([theirs.image_positions.get(name, -1) for name in labels.images])[held_out.image_index]
-    columns = np.asarray([theirs.class_positions.get(name, -1) for name in labels.classes])[held_out.class_index]
-    both = (rows >= 0) & (columns >= 0)
-    there, where = np.unique(rows[both], return_inverse=True)
-    return int((theirs.rows(there)[where, columns[both]] != State.UNKNOWN).sum()) if both.any() else 0
+    rows = np.asarray([theirs.image_positions.get(name, -1) for name in labels.images])[cells.image_index]
+    columns = np.asarray([theirs.class_positions.get(name, -1) for name in labels.classes])[cells.class_index]
+    known = (rows >= 0) & (columns >= 0)
+    known[known] = theirs.states_at(rows[known], columns[known]) != State.UNKNOWN
+    return known
 
 
 def _counterparts(names: Iterable[str], saved: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
-from partlabel.api.tables import ReadArguments, Table, open_table
-from partlabel.errors import LabelError
+from partlabel.api.tables import ReadArguments, Table, open_table, refuse_input
+from partlabel.errors import EmptyTableError, LabelError
 from partlabel.formats import write_table
 from partlabel.labels import LabelTable
 from partlabel.progress import SILENT, Reporter
@@ -32,17 +32,24 @@ def merge(
 
     Raises:
         LabelError: a file cannot be read, or the tables contradict each other and `prefer` does not decide.
+        UsageError: `out` is a file that is read.
         StorageError: the file cannot be written.
     """
+    if out is not None:
+        refuse_input(out, table, other)
     read = read or {}
     first, _ = open_table(table, reporter, read)
-    second, _ = open_table(other, reporter, {"codes": read.get("codes"), "conflicts": read.get("conflicts", "fail")})
+    try:
+        second, _ = open_table(other, reporter, {"codes": read.get("codes"), "conflicts": read.get("conflicts", "fail")})
+    except EmptyTableError:  # suggestions of which none are left
+        reporter.say(f"{other} lists nothing")
+        second = first
     side: Literal["self", "other"] | None = None if prefer is None else "self" if prefer == "first" else "other"
     merged, clashes = first.merge(second, side)
     if clashes and prefer is None:
         raise LabelError(
             f"{len(clashes)} cell(s) are present in one table and absent in the other, first: class {clashes[0].class_name!r} "
-            f"of {clashes[0].image!r}; say which one is right (prefer first or second)"
+            f"of {clashes[0].image!r}; say which one is right (--prefer first, or second)"
         )
     for new, what in (
         ([name for name in second.images if name not in first.image_positions], "image(s)"),

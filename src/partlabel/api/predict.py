@@ -26,7 +26,7 @@ _PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
 def predict(
     run: Path | str | RunFolder,
-    pictures: Sequence[Path | str],
+    pictures: Sequence[Path | str] | Path | str,
     *,
     out: Path | str | None = None,
     broken: str = "fail",
@@ -90,7 +90,7 @@ def judged(logits: NDArray[np.float32], info: BundleInfo) -> tuple[NDArray[np.fl
     return probability, wide >= thresholds
 
 
-def picture_files(pictures: Sequence[Path | str]) -> list[Path]:
+def picture_files(pictures: Sequence[Path | str] | Path | str) -> list[Path]:
     """The files themselves, and the pictures below the folders.
 
     Raises:
@@ -98,7 +98,7 @@ def picture_files(pictures: Sequence[Path | str]) -> list[Path]:
         UsageError: nothing was given.
     """
     files: list[Path] = []
-    for given in map(Path, pictures):
+    for given in map(Path, [pictures] if isinstance(pictures, Path | str) else pictures):
         if given.is_dir():
             found = sorted(path for path in given.rglob("*") if path.suffix.casefold() in _PICTURES)
             if not found:

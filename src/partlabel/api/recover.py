@@ -1,10 +1,12 @@
 """`recover`: suggestions for the unknown cells of a table, chosen by cells that training never saw."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from partlabel.api.evaluate import same_classes
 from partlabel.api.scores import run_blocks
-from partlabel.api.tables import ReadArguments, Table, open_table
+from partlabel.api.tables import ReadArguments, Table, open_table, open_truth
+from partlabel.errors import LabelError
 from partlabel.progress import SILENT, Reporter
 from partlabel.recovery.calibrate import fit_calibration
 from partlabel.recovery.suggest import Suggestions, refuse_checked, suggest
@@ -42,7 +44,8 @@ def recover(
         read: how to read the label file.
 
     Raises:
-        LabelError: the held-out cells hold no present or no absent cell, so that no precision can be measured.
+        LabelError: the held-out cells hold no present or no absent cell, so that no precision can be measured; or the truth
+            has none of the images.
         RunError: the table has other classes than the run.
         PictureError: a picture cannot be read.
         UsageError: `out` exists and was changed since it was written.
@@ -52,13 +55,18 @@ def recover(
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
     labels, _ = open_table(table, reporter, read or {})
     labels = same_classes(labels, folder)
-    true = None if truth is None else open_table(truth, reporter, read or {})[0]
+    true = None if truth is None else open_truth(truth, reporter, read or {})
+    if true is not None and not set(true.images) & set(labels.images):
+        raise LabelError("the truth has none of the table's images; give labels of the same pictures, or leave --truth out")
     held_out = folder.held_out(labels.classes)
     calibration = fit_calibration(*held_out, labels.classes)
     thresholds = fit_thresholds(*held_out, labels.classes, min_precision)
     blocks, _ = run_blocks(folder, labels.images, Path(images).resolve(), reporter)
-    found = suggest(labels, blocks, calibration, thresholds)
+    seen = int(folder.info.get("init_knew", 0))
+    found = replace(suggest(labels, blocks, calibration, thresholds), seen_before=seen)
     reporter.say(_said(found, min_precision))
+    if seen:
+        reporter.say(f"the run that this one started from was trained on {seen} of the held-out cells: expect less precision")
     if out is not None:
         found.write(out)
         write_report(folder, images=Path(images), evaluation=folder.evaluation(), suggestions=found, truth=true)
@@ -73,9 +81,13 @@ def _said(found: Suggestions, target: float) -> str:
     for rule, accepted, correct, bound in sorted(measured)[-3:]:
         whose = "classes pooled" if rule == "pooled" else "a class of its own"
         parts.append(
-            f"{whose}: {correct} of {accepted} held-out cells right (with 90 % confidence at least {100 * bound:.0f} %)"
+            f"{whose}: {correct} of {accepted} held-out cells right (90 % lower bound of that count: {100 * bound:.0f} %; the "
+            "threshold was chosen on these cells, so it is no promise)"
         )
     without = [reason for column in range(len(thresholds.classes)) if (reason := thresholds.why_not(column)) is not None]
     if without:
-        parts.append(f"{len(without)} classes get none, first reason: {without[0]}; more held-out cells help (train --holdout)")
+        parts.append(
+            f"{len(without)} classes get none, first reason: {without[0]}; a better model or more held-out cells help (longer "
+            "training, more labels, train --holdout)"
+        )
     return "; ".join(parts)

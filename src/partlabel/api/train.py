@@ -22,7 +22,7 @@ from partlabel.labels import Cells, LabelTable
 from partlabel.methods.auto import AUTO, Choice, choose
 from partlabel.methods.base import Method
 from partlabel.methods.build import method_class, method_config, setting_names
-from partlabel.methods.catalogue import check_fit
+from partlabel.methods.catalogue import check_fit, entry
 from partlabel.methods.prior import Prior
 from partlabel.models.bundle import BundleInfo, save_bundle
 from partlabel.models.label_text import label_vectors
@@ -79,13 +79,7 @@ def train(
     """
     if broken not in {"fail", "skip"}:
         raise UsageError(f"broken {broken!r} is not 'fail' or 'skip'")
-    checked = make_settings(settings, setting_names(str(settings.get("method", "bce"))))
-    if (find_lr or checked.refit) and checked.devices not in {"auto", "1", 1}:
-        raise UsageError("find_lr and refit train several times, which one group of processes cannot; use one device")
-    if find_lr or checked.refit:
-        checked = checked.model_copy(update={"devices": 1})
-    if not checked.holdout and (checked.refit or checked.select == "best"):
-        raise UsageError("refit and select='best' rest on held-out cells; set holdout above 0")
+    checked = _checked(settings, bool(find_lr))
     if not process_rank():
         RunFolder(out).check_new()
     labels, _ = open_table(table, reporter, read or {})
@@ -97,6 +91,7 @@ def train(
         checked = checked.model_copy(update={"method": choice.method, "method_settings": choice.settings})
         facts["auto"] = {"kind": choice.facts.kind, "reason": choice.reason}
     check_fit(checked.method, labels)
+    reporter.say(f"{checked.method}: unknown cells are {entry(checked.method).unknown}")
     rates = _candidates(find_lr, checked)
     facts |= {"find_lr": rates} if rates else {}
     vectors = _label_vectors(checked, labels.classes, reporter, facts)
@@ -111,8 +106,8 @@ def train(
         "table": str(table) if not isinstance(table, LabelTable) else "in memory", "images": str(root),
         "labels_hash": labels.hash, "init": str(Path(init).resolve()) if init else None,
     }  # fmt: skip
+    cells = _held_out(labels, checked, bool(rates))
     if init:
-        cells = hold_out(labels, checked.holdout, checked.seed).held_out
         facts["init_knew"] = known = seen_before(Path(init), cells, labels)
         if known:
             reporter.say(f"{init} was trained on {known} of the {cells.states.size} held-out cells; their numbers are too good")
@@ -146,6 +141,31 @@ def resume(out: Path | str, *, images: Path | str | None = None, report: bool = 
     return _train_phases(run, labels, root, report, reporter)
 
 
+def _checked(settings: dict[str, Any], searches: bool) -> TrainSettings:
+    """Settings that go together and with this machine."""
+    checked = make_settings(settings, setting_names(str(settings.get("method", "bce"))))
+    if searches or checked.refit:
+        if checked.devices not in {"auto", "1", 1}:
+            raise UsageError("find_lr and refit train several times, which one group of processes cannot; use one device")
+        checked = checked.model_copy(update={"devices": 1})
+    if not checked.holdout and (checked.refit or checked.select == "best"):
+        raise UsageError("refit and select='best' rest on held-out cells; set holdout above 0")
+    if checked.amp == "fp16" and compute_device(checked).type == "cpu":
+        raise UsageError("amp fp16 needs a GPU; a CPU has bf16")
+    return checked
+
+
+def _held_out(labels: LabelTable, settings: TrainSettings, searches: bool) -> Cells:
+    """The cells that training will not see; refused if there are none and something rests on them."""
+    cells = hold_out(labels, settings.holdout, settings.seed).held_out
+    if not cells.states.size and (searches or settings.refit or settings.select == "best"):
+        raise UsageError(
+            "a search of the learning rate, refit and select='best' rest on held-out cells, and of so few known cells none is "
+            f"held out at holdout {settings.holdout:g}; raise it"
+        )
+    return cells
+
+
 def _choice(labels: LabelTable, settings: TrainSettings, init: Path | str | None) -> Choice:
     """What "auto" takes; what the user set goes before the rule's settings."""
     choice = choose(labels, frozen=settings.freeze, pretrained=settings.pretrained or init is not None)
@@ -158,8 +178,13 @@ def _candidates(find_lr: bool | Sequence[float], settings: TrainSettings) -> lis
         return []
     if not settings.holdout:
         raise UsageError("the learning rate is searched on held-out cells; set holdout above 0")
+    if settings.lr is not None:
+        raise UsageError(f"the learning rate is given ({settings.lr:g}) and to be searched; leave one of them out")
     if find_lr is True:
-        return [rate if settings.freeze else rate / 10 for rate in LEARNING_RATES]
+        return [rate if settings.freeze or not settings.pretrained else rate / 10 for rate in LEARNING_RATES]
+    wrong = [rate for rate in find_lr if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < np.inf]
+    if wrong:
+        raise UsageError(f"learning rate {wrong[0]!r} to try is not a number above 0")
     return [float(rate) for rate in find_lr]
 
 
@@ -249,12 +274,13 @@ def _array(vectors: torch.Tensor | None) -> NDArray[np.float32] | None:
 
 
 def _bundle_info(run: RunFolder, tagger: Tagger) -> BundleInfo:
-    """Thresholds and calibration from the held-out cells, where these have both signs."""
+    """Thresholds from the held-out cells, where these have both signs; calibration, where one class has both."""
     thresholds, calibration = None, None
     if (run.path / "held_out.parquet").is_file():
         logits, states, class_index = run.held_out(tagger.classes)
         if (states > 0).any() and (states < 0).any():
-            calibration = fit_calibration(logits, states, class_index, tagger.classes).to_json()
+            if np.isin(class_index[states > 0], class_index[states < 0]).any():
+                calibration = fit_calibration(logits, states, class_index, tagger.classes).to_json()
             thresholds = tuple(best_f1_thresholds(*_spread(logits, states, class_index, len(tagger.classes))).values.tolist())
     return BundleInfo(
         backbone=tagger.backbone.spec, head=tagger.head_spec, classes=tagger.classes, method=run.settings.method,

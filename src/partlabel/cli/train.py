@@ -59,7 +59,9 @@ def train(
         typer.echo(resume)
         return
     if table is None or images is None or out is None:
-        raise UsageError("train needs TABLE, --images DIR and --out RUN (or --resume RUN)")
+        needed = {"TABLE": table, "--images DIR": images, "--out RUN": out}
+        missing = " and ".join(name for name, value in needed.items() if value is None)
+        raise UsageError(f"train needs TABLE, --images DIR and --out RUN, or --resume RUN; here is no {missing}")
     given: dict[str, Any] = {
         "method": method, "backbone": backbone, "epochs": epochs, "batch_size": batch_size, "lr": lr, "holdout": holdout,
         "amp": amp, "seed": seed, "workers": workers, "freeze": freeze or None, "refit": refit or None,
@@ -84,4 +86,9 @@ def _refuse_beside_resume(context: typer.Context) -> None:
     for name in context.params:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE" and name not in {"resume", "images", "quiet"}:
-            raise UsageError(f"--resume goes on with the run's own settings; leave {name.strip('_')} out or train anew")
+            raise UsageError(f"--resume goes on with the run's own settings; leave {_written(name)} out or train anew")
+
+
+def _written(name: str) -> str:
+    """A parameter as it is written on the command line."""
+    return "TABLE" if name == "table" else f"--{name.strip('_').replace('_', '-')}"

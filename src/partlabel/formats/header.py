@@ -1,5 +1,6 @@
 """Column roles: which column holds what, and which format a header announces."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -55,6 +56,11 @@ class Columns:
         taken = {*used, *self.where.values()}
         return tuple(name for column, name in enumerate(self.names) if column not in taken)
 
+    def not_left_out(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of the names that the user did not say to ignore."""
+        free = {self.names[column] for column in self.free}
+        return tuple(name for name in names if name in free)
+
 
 def columns_of(path: Path, names: Sequence[str], options: ReadOptions) -> Columns:
     """Find the columns of `where` and `ignore`.
@@ -79,6 +85,9 @@ def csv_format(columns: Columns) -> str:
     names = {plain(columns.names[column]) for column in columns.free}
     say = "say which with --format one_hot_csv, long or tag_lists"
     if columns.image() is None:
+        mark = next((mark for mark in ";\t|" if len(columns.names) == 1 and mark in columns.names[0]), None)
+        if mark is not None:
+            raise LabelError(f"{columns.path}: its columns seem to be separated by {mark!r}; save it with commas")
         raise LabelError(
             f"{columns.path}: no column is named image, file, filename or path (columns: {listed(columns.names)}); rename "
             "one, or say --format one_hot_csv to take the first column"
@@ -92,6 +101,21 @@ def csv_format(columns: Columns) -> str:
     return "long" if long else "tag_lists" if tags else "one_hot_csv"
 
 
+def refuse_misspelt(path: Path, ignored: Iterable[str], roles: Iterable[str]) -> None:
+    """Refuse a column or key that would be ignored and is probably meant as one that is read: its labels would be lost.
+
+    Raises:
+        LabelError: there is one.
+    """
+    for name in ignored:
+        near = get_close_matches(plain(name), [role for role in roles if role != plain(name)], n=1, cutoff=0.85)
+        if near:
+            raise LabelError(
+                f"{path}: nothing is read from {name!r}; did you mean {near[0]!r}? Rename it, or leave it out with --ignore "
+                f"{shlex.quote(name)}"
+            )
+
+
 def plain(name: str) -> str:
     """A column name without case and outer white space."""
     return name.strip().casefold()
@@ -100,8 +124,8 @@ def plain(name: str) -> str:
 def closest(name: str, names: Iterable[str]) -> str:
     """A phrase that names the closest existing names."""
     known = list(names)
-    near = get_close_matches(name, known, n=3, cutoff=0.5) or known[:3]
-    return f"closest: {listed(near)}" if near else "there is none"
+    near = get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"closest: {listed(near)}" if near else f"there are: {listed(known)}" if known else "there is none"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -21,6 +21,7 @@ import pyarrow.parquet
 from partlabel.errors import LabelError
 from partlabel.files import atomic_path
 from partlabel.formats.collect import in_order, settle
+from partlabel.formats.header import refuse_misspelt
 from partlabel.formats.long_files import ROLES, CsvFile, ParquetFile
 from partlabel.formats.long_rows import EVERY_IMAGE, EVERY_IMAGE_INDEX, NO_NAME, LongRows
 from partlabel.formats.reading import Reading, ReadOptions, Tally, WriteOptions
@@ -45,6 +46,7 @@ def read(path: Path, options: ReadOptions | None = None) -> Reading:
     file = ParquetFile(path, options) if path.suffix.casefold() == ".parquet" else CsvFile(path, options)
     tally = Tally(path=path, format="long", encoding=file.encoding, where=options.where)
     tally.ignored_columns = file.columns.others(file.roles.values())
+    refuse_misspelt(path, file.columns.not_left_out(tally.ignored_columns), ROLES)
     rows = LongRows(file, options, tally)
     first = file.first_record
     for batch in file.batches():

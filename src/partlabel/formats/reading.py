@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from partlabel.errors import LabelError
+from partlabel.errors import EmptyTableError, LabelError
 from partlabel.formats.codes import CodeMap
 from partlabel.labels import LabelTable, State
 
@@ -150,7 +150,7 @@ class Tally:
             )
             raise LabelError(f"{self.path}: --where keeps none of the {self.rows_filtered} rows: {columns}")
         if not images:
-            raise LabelError(f"{self.path} lists no image, only a header or declarations; add one row per image or cell")
+            raise EmptyTableError(f"{self.path} lists no image, only a header or declarations; add one row per image or cell")
         if not classes:
             raise LabelError(f"{self.path} names no class; add a column or a row for each class")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from partlabel.errors import LabelError
-from partlabel.formats.header import closest, columns_of
+from partlabel.formats.header import closest, columns_of, refuse_misspelt
 from partlabel.formats.reading import ReadOptions, Tally
 from partlabel.formats.text import TextFile, even_records
 from partlabel.labels import State
@@ -41,6 +41,7 @@ def csv_rows(text: TextFile, options: ReadOptions, tally: Tally) -> Iterator[Tag
     if not roles.keys() & {"present", "absent"}:
         columns.required("present")
     tally.ignored_columns = columns.others([image_column, *roles.values()])
+    refuse_misspelt(text.path, columns.not_left_out(tally.ignored_columns), _LISTS)
     splitter = _Splitter(text, options.separator)
     for line, cells in rows:
         tally.rows_read += 1
@@ -116,6 +117,7 @@ def json_rows(text: TextFile, options: ReadOptions, tally: Tally) -> Iterator[Ta
             raise LabelError(f"{text.path} has no key {wanted!r}; {closest(wanted, keys)}")
     used = {"image", "classes", "unlisted_absent", *_LISTS} - {*options.ignore}
     tally.ignored_columns = tuple(key for key in keys if key not in used and key not in options.where)
+    refuse_misspelt(text.path, [key for key in tally.ignored_columns if key not in options.ignore], used)
 
 
 def _parse(raw: str, place: str) -> dict[str, Any]:

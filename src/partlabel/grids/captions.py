@@ -65,11 +65,9 @@ def data_caption(data: Loaded, records: list[Record]) -> str:
 def rank_caption(results: Results) -> str:
     """How to read the ranks."""
     first = results.grid.seeds[0]
-    by = "the mean over the seeds that all methods of a setting have" if len(results.grid.seeds) > 1 else f"seed {first}"
-    if results.grid.top is not None:
-        by = f"seed {first}, which all methods have"
     lines = [
-        f"Rank 1 is best, by {by}; equal ones share the mean of their ranks.",
+        "Rank 1 is best, by the mean over the seeds that all ranked methods of a setting have; equal ones share the mean of "
+        "their ranks.",
         f"A method without a result on seed {first} has no rank. Mean ranks that stand on different settings do not compare.",
     ]
     return _listed(lines)

@@ -91,6 +91,8 @@ def read_grid(path: Path | str) -> Grid:
         UsageError: it cannot be read, or a key, setting or variable in it cannot be used; names file and key.
     """
     path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"grid file {path} does not exist")
     try:
         written = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -34,9 +34,15 @@ def make_plan(grid: Grid, data: Loaded, records: Mapping[Cell, Record], cell: Ce
         settings["lr"], rates = found["lr"], ()
     key = digest({
         "train": data.train.hash, "test": data.test.hash, "masking": masking.name, "masking settings": masking.settings,
-        "settings": row.written, "lr": rates or settings.get("lr"), "seed": cell.seed, **_rules(row),
+        "settings": row.written, "lr": rates or settings.get("lr"), "seed": cell.seed, **_rules(row), **_recovered(data),
     })  # fmt: skip
     return Plan(settings, rates, key)
+
+
+def _recovered(data: Loaded) -> dict[str, Any]:
+    """Which cells are recovered, since these are never held out; hashes of tables leave sources out."""
+    known = data.train.without_recovered()
+    return {} if known is data.train else {"without recovered": known.hash}
 
 
 def _rules(row: Row) -> dict[str, Any]:

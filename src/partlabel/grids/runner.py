@@ -3,6 +3,7 @@
 import itertools
 import shutil
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,6 +158,10 @@ class _Runner:
         except PartlabelError as error:
             self.reporter.say(f"{cell} failed: {error}")
             record = {"status": "failed", "key": plan.key, "error": str(error)}
+        except Exception as error:  # out of memory, or a fault of a library: the other cells still count
+            sentence = f"{type(error).__name__}: {error}"
+            self.reporter.say(f"{cell} failed: {sentence}")
+            record = {"status": "failed", "key": plan.key, "error": sentence, "traceback": traceback.format_exc()}
         write_json(path, record)
         self.records[cell] = record
         if record["status"] == "done" and not self.grid.keep_runs:

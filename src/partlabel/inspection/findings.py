@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from partlabel.formats import ReadingReport
 from partlabel.inspection.folder import Suggestion
 from partlabel.inspection.pictures import IdenticalFiles, Pictures
+from partlabel.labels import names_alike
 
 if TYPE_CHECKING:
     from partlabel.inspection.look import Against, Look
@@ -17,6 +18,10 @@ def findings(look: "Look") -> tuple[str, ...]:
     """All problem sentences of a look, none if nothing is wrong."""
     return (
         *_reading(look.report),
+        *(
+            f"classes {' and '.join(map(repr, alike))} differ by case or white space alone; rename one if they are the same"
+            for alike in names_alike(look.known.classes)
+        ),
         *([] if any(fit.misfit is None for fit in look.methods) else ["no method can learn from these labels"]),
         *(_pictures(look.pictures) if look.pictures else []),
         *(_split(look.against, look.pictures) if look.against else []),

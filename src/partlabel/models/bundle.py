@@ -56,7 +56,10 @@ def load_bundle(folder: Path, *, freeze: bool = False, train_last: int = 0) -> t
     """
     path = folder / "model.json"
     if not path.is_file():
-        raise RunError(f"{folder} holds no model bundle (model.json is missing); has the training finished?")
+        raise RunError(
+            f"{folder} holds no model bundle (model.json is missing); if its training was stopped, go on with "
+            "`partlabel train --resume`"
+        )
     try:
         info = BundleInfo.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, ValidationError) as error:

@@ -20,7 +20,12 @@ from partlabel.recovery.thresholds import CONFIDENCE, PrecisionThresholds
 COLUMNS = ("image", "class", "state", "source", "probability", "logit", "rule")
 ASSUMPTION = (
     "The precision was measured on known cells that training never saw. It holds for unknown cells only if being known does "
-    "not depend on the state of a cell, given the model's score."
+    "not depend on the state of a cell, given the model's score. A lower bound reads the two counts alone; the threshold was "
+    "chosen on the same cells, so it promises less than its confidence."
+)
+_SEEN = (
+    "{} of the held-out cells were training cells of the run whose weights this one started from, so that the precision comes "
+    "out too high."
 )
 
 
@@ -47,6 +52,7 @@ class Suggestions:
         class_index: int64 `[L]`, in the class order of the table.
         probability: float64 `[L]`, calibrated.
         logit: float64 `[L]`.
+        seen_before: how many held-out cells the model knew after all, from the run that it started from.
     """
 
     table: LabelTable
@@ -57,6 +63,7 @@ class Suggestions:
     class_index: IntArray = field(repr=False)
     probability: FloatArray = field(repr=False)
     logit: FloatArray = field(repr=False)
+    seen_before: int = 0
 
     def __len__(self) -> int:
         return self.image_index.size
@@ -101,6 +108,7 @@ class Suggestions:
             "target_precision": self.thresholds.target_precision,
             "lower_bound_confidence": CONFIDENCE,
             "assumption": ASSUMPTION,
+            **({"seen_before": _SEEN.format(self.seen_before)} if self.seen_before else {}),
             "suggested": len(self),
             "unknown": int(self.unknown.sum()),
             "images": int(self.scored.sum()),

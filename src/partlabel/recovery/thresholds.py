@@ -128,7 +128,10 @@ class PrecisionThresholds:
         pool = sum(other.rule == "pooled" for other in self.classes)
         whose = "of the class" if entry.rule == "own" else f"of the {pool} pooled class{'es' if pool > 1 else ''}"
         if not entry.accepted:
-            return f"fewer than {self.min_accepted} held-out cells {whose} are probably present"
+            return (
+                f"the model gives fewer than {self.min_accepted} of the held-out cells {whose} a probability of "
+                f"{min(_LOWEST_THRESHOLD, self.target_precision):g} or more, too few to measure a precision on"
+            )
         return (
             f"the target of {self.target_precision:g} is not reached on the held-out cells {whose}: at best {entry.correct} of "
             f"{entry.accepted} are present, where the calibration expects a share of {entry.expected:.3f}"

@@ -36,7 +36,9 @@ def cards(labels: LabelTable, held_out: Judged | None, evaluation: Mapping[str, 
     if evaluation is not None:
         known, classes = evaluation["known"], evaluation["classes"]
         stands_on = f"{classes['scored']:,} of {classes['total']:,} classes, {_cells(known['present'], known['absent'])}"
-        found.append(Card("mAP on test", percent(evaluation["mAP"]["raw"]), f"raw; {stands_on}"))
+        seen = evaluation.get("pictures_used_in_training")
+        what = "mAP on test" if not seen else "mAP on pictures that partly served in training"
+        found.append(Card(what, percent(evaluation["mAP"]["raw"]), f"raw; {stands_on}"))
     if held_out is not None:
         cells = _cells(int(held_out.present.sum()), int(held_out.absent.sum()))
         stands_on = f"{held_out.scored.sum():,} of {len(labels.classes):,} classes, {cells}"

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from partlabel.errors import NotFiniteError
+from partlabel.errors import NotFiniteError, UsageError
 from partlabel.labels import LabelTable
 from partlabel.methods.base import Clock, Method, OptimizerRule, Seen
 from partlabel.models.tagger import Tagger
@@ -85,7 +85,15 @@ class Adapter(lightning.LightningModule):
         """Total loss of a batch; refuses one that is not finite."""
         index: Tensor = batch["index"]
         labels = torch.from_numpy(self.labels.rows(index.cpu().numpy())).to(index.device)
-        outputs = self.method(batch["views"])
+        try:
+            outputs = self.method(batch["views"])
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise UsageError(
+                "a batch of one image whose map is one place leaves a batch norm nothing to average; take a batch_size above "
+                "1, a larger size, or frozen_norm"
+            ) from error
         losses = self.method.objective(outputs, labels, index, self.clock(batch_idx))
         total = losses["total"]
         if not torch.isfinite(total):

@@ -75,7 +75,10 @@ def map_source(
     missing = sum(missing_maps(backbone, pictures[kind], hashes, kind, draw, cache) for kind, draw in distinct)
     needed = estimate_bytes(backbone, missing)
     check_room(cache, needed)
-    reporter.say(f"maps of {len(names)} pictures × {len(distinct)} view(s): {needed / 1e9:.2f} GB to compute in {cache}")
+    reporter.say(
+        f"maps of {len(names)} pictures × {len(distinct)} view(s): "
+        + (f"{missing} to compute, {needed / 1e6:,.0f} MB in {cache}" if missing else f"all of them are in {cache}")
+    )
     stores = {}
     for view, draw in distinct:
         with reporter.track(f"maps of the {view} view, draw {draw}") as tick:

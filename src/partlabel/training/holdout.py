@@ -78,7 +78,9 @@ def _known_cells(table: LabelTable) -> Cells:
         row, column = np.nonzero(dense)
         parts.append((rows[row], column.astype(np.int64), dense[row, column]))
     image_index, class_index, states = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return Cells(image_index, class_index, states, np.zeros(states.size, np.int8))
+    position, listed = table.find(image_index, class_index)
+    sources = np.where(listed, table.sources[position], np.int8(Source.IMPORT)) if table.sources.size else np.zeros_like(states)
+    return Cells(image_index, class_index, states, sources)
 
 
 def _some(cells: Cells, chosen: NDArray[np.bool_]) -> Cells:

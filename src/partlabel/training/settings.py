@@ -48,7 +48,7 @@ class TrainSettings(BaseModel):
     epochs: int = Field(default=15, ge=1)
     batch_size: int = Field(default=64, ge=1)
     lr: float | None = Field(default=None, gt=0)
-    """Highest learning rate; None: 1e-3 if frozen, else 1e-4."""
+    """Highest learning rate; None: 1e-3 if frozen or from scratch, else 1e-4."""
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     weight_decay: float = Field(default=0.01, ge=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
@@ -117,6 +117,6 @@ def make_settings(values: Mapping[str, Any], method_fields: Collection[str]) -> 
         if first["type"] == "extra_forbidden":
             known = sorted({*TrainSettings.model_fields, *method_fields})
             near = get_close_matches(name, known, 1)
-            meant = f"; did you mean {near[0]}?" if near else ""
-            raise UsageError(f"no setting {name!r}; settings are {', '.join(known)}{meant}") from error
+            meant = f"did you mean {near[0]}? " if near else ""
+            raise UsageError(f"no setting {name!r}; {meant}Settings are {', '.join(known)}") from error
         raise UsageError(f"setting {name}: {first['msg'].lower()}, got {first['input']!r}") from error
