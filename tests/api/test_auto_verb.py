@@ -84,7 +84,7 @@ def test_weights_of_an_earlier_run_are_no_start_from_scratch(
     [
         ({"gamma": 2.0}, "method saliency: gamma: extra inputs are not permitted; its settings are saliency, alpha"),
         ({"method_settings": {"tilt": 1}}, "method saliency: tilt: extra inputs are not permitted; its settings are saliency"),
-        ({"epoch": 3}, "no setting 'epoch'; settings are"),
+        ({"epoch": 3}, "no setting 'epoch'; did you mean epochs? Settings are"),
         ({"alpha": "much"}, "method saliency: alpha: input should be a valid number"),
     ],
 )
@@ -174,5 +174,5 @@ def test_a_row_of_a_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_grid_refuses_a_setting_that_no_rule_could_use(tmp_path: Path) -> None:
     grid = tmp_path / "grid.toml"
     grid.write_text(GRID.replace("tau", "ta"))
-    with pytest.raises(UsageError, match=r"method\.auto: no setting 'ta'; settings are"):
+    with pytest.raises(UsageError, match=r"method\.auto: no setting 'ta'; did you mean tau"):
         partlabel.bench(grid, out=tmp_path / "out")

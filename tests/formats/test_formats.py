@@ -242,6 +242,13 @@ def test_labels_under_a_misspelt_name_are_not_lost(tmp_path: Path, name: str, te
     assert misspelt in read_table(path, ignore=[misspelt]).report.ignored_columns
 
 
+def test_cells_in_json_lines_are_sent_to_other_formats(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"image": "a", "class": "cat", "state": "present"}\n')
+    with pytest.raises(LabelError, match="is read from CSV and Parquet only"):
+        read_table(path)
+
+
 def test_columns_between_semicolons_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("image;cat;dog\na;1;0\n")

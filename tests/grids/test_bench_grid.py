@@ -54,7 +54,7 @@ def test_own_settings_of_a_method_go_before_common_ones(write_grid: Write) -> No
         ("[data.squares]", '[data.made]\nbuiltin = "x"\n[data.squares]', "data.made.builtin: Input should be 'digit_scenes'"),
         ('name = "known_ratio"', "", "masking.half.name is missing"),
         ("ratio = 0.5", "ratio = 0.5\nseed = 3", "masking.half: seed is no setting of a masking; seeds come from `seeds`"),
-        ("epochs = 1", "epoch = 1", "method.bce: no setting 'epoch'; settings are"),
+        ("epochs = 1", "epoch = 1", "method.bce: no setting 'epoch'; did you mean epochs? Settings are"),
         ("epochs = 1", "epochs = 0", "method.bce: setting epochs: input should be greater than or equal to 1"),
         ("epochs = 1", "epochs = 1\nseed = 4", "method.bce: seed is no setting here; seeds come from `seeds`"),
         ("holdout = 0.3", "holdout = 0", "method.bce: a list of learning rates is searched on held-out cells"),

@@ -112,6 +112,11 @@ def json_rows(text: TextFile, options: ReadOptions, tally: Tally) -> Iterator[Ta
             elif tally.keeps({key: _as_text(record.get(key, "")) for key in options.where}):
                 tags = [(name, state) for role, state in _LISTS.items() for name in _names(record, role, place)]
                 yield TagRow(line, _image(record, place), tags)
+    if {"class", "state"} <= keys.keys() and not keys.keys() & {"present", "absent"}:
+        raise LabelError(
+            f"{text.path} holds one cell a line (class, state), which is read from CSV and Parquet only; write it as one of "
+            'them, or as lists: {"image": ..., "present": [...], "absent": [...]}'
+        )
     for wanted in (*options.where, *options.ignore):
         if wanted not in keys:
             raise LabelError(f"{text.path} has no key {wanted!r}; {closest(wanted, keys)}")

@@ -56,7 +56,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         ("both signs",), "asl", {},
-        "the best of all losses on photographs with frozen features, at 10, 50 and 100 % known",
+        "the best of all losses on photographs with frozen features, at 10 and 50 % known",
         "docs/field.md",
     ),
     Rule(
