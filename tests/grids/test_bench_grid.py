@@ -92,7 +92,7 @@ def test_at_most_eight_curves(bare_grid: Callable[..., Grid]) -> None:
 
 
 def test_missing_grid(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be read as a grid file"):
+    with pytest.raises(UsageError, match="does not exist"):
         read_grid(tmp_path / "none.toml")
 
 

@@ -73,10 +73,11 @@ def mapped_pictures(
         probability: from a logit and a class to a text.
         truth: true labels, by which the classes are marked.
     """
-    view = build_view("plain", view_settings(info.backbone))
+    settings = view_settings(info.backbone)
+    view = build_view("plain", settings)
     mapped = []
     for image in images:
-        picture = read_picture(root, image, max(_SIDE, info.backbone.size))
+        picture = read_picture(root, image, settings.plain_side)  # as `predict` sees it
         if picture is None:
             mapped.append(MappedPicture(image, None, []))
             continue
@@ -84,7 +85,7 @@ def mapped_pictures(
         logits = tagger.head(features).logits[0].numpy()
         columns = np.argsort(-logits, kind="stable")[:_CLASSES].tolist()
         ((kind, maps),) = label_maps(tagger.head, features, columns).items()
-        shown = fitted(picture, _SIDE)
+        shown = fitted(picture if settings.plain_side >= _SIDE else read_picture(root, image, _SIDE) or picture, _SIDE)
         states = labels.rows([labels.image_positions[image]])[0]
         overlays = [_drawn(shown, activation_strength(features)[0].numpy(), "backbone alone, class-free")]
         for column, class_map in zip(columns, maps[0].numpy(), strict=True):
