@@ -303,3 +303,13 @@ def test_scores_that_cannot_be_read(text: str, says: str, color_pictures: tuple[
 
 def test_one_picture_needs_no_list(run: partlabel.RunFolder, color_pictures: tuple[Path, LabelTable]) -> None:
     assert partlabel.predict(run, str(color_pictures[0] / "00.png")).num_rows == 3
+
+
+def test_one_picture_under_two_names_is_refused(color_pictures: tuple[Path, LabelTable], tmp_path: Path) -> None:
+    root, truth = color_pictures
+    names = ["00.png", "./00.png", *truth.images[2:]]
+    table = LabelTable.from_dense(names, truth.classes, truth.dense())
+    said = "'00.png' and './00.png' are the same picture"
+    assert any(said in finding for finding in partlabel.look(table, images=root).findings)
+    with pytest.raises(LabelError, match=said):
+        partlabel.train(table, images=root, out=tmp_path / "run", method="bce", **TINY)

@@ -6,6 +6,7 @@ import numpy as np
 
 from partlabel.errors import LabelError, PictureError
 from partlabel.images.check import check_pictures
+from partlabel.images.paths import two_spellings
 from partlabel.labels import LabelTable
 from partlabel.progress import Reporter
 
@@ -35,7 +36,10 @@ def usable_pictures(labels: LabelTable, root: Path, broken: str, reporter: Repor
 
     Raises:
         PictureError: there are such pictures, and `broken` is "fail", or there are no others.
+        LabelError: one picture stands under two names; what is held out of one would be trained on by the other.
     """
+    if twice := two_spellings(labels.images):
+        raise LabelError(f"{twice[0]!r} and {twice[1]!r} are the same picture; write its name in one way")
     with reporter.track("checking pictures") as tick:
         problems = check_pictures(root, labels.images, progress=tick)
     if not problems:

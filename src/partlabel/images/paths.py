@@ -1,6 +1,7 @@
 """From the name of a picture in a label file to its path under the image folder, and never out of it."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path, PurePath
 
 from partlabel.errors import PictureError
@@ -41,6 +42,19 @@ def resolve(root: Path | str, name: str) -> Path:
             "copy the picture into the folder"
         )
     return path
+
+
+def two_spellings(names: Iterable[str]) -> tuple[str, str] | None:
+    """The first two names that say the same path, such as `a.jpg` and `./a.jpg`; None if there are none."""
+    names = tuple(names)
+    if not any("./" in name or "//" in name for name in names):
+        return None
+    seen: dict[str, str] = {}
+    for name in names:
+        first = seen.setdefault(os.path.normpath(name), name)
+        if first != name:
+            return first, name
+    return None
 
 
 def _relative(name: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from partlabel.formats import ReadingReport
+from partlabel.images.paths import two_spellings
 from partlabel.inspection.folder import Suggestion
 from partlabel.inspection.pictures import IdenticalFiles, Pictures
 from partlabel.labels import names_alike
@@ -22,6 +23,7 @@ def findings(look: "Look") -> tuple[str, ...]:
             f"classes {' and '.join(map(repr, alike))} differ by case or white space alone; rename one if they are the same"
             for alike in names_alike(look.known.classes)
         ),
+        *_names(look.known.images),
         *([] if any(fit.misfit is None for fit in look.methods) else ["no method can learn from these labels"]),
         *(_pictures(look.pictures) if look.pictures else []),
         *(_split(look.against, look.pictures) if look.against else []),
@@ -56,6 +58,11 @@ def _reading(report: ReadingReport | None) -> Iterable[str]:
             f"{report.path}: {amount(report.conflict_count, 'cell')} called present on one line and absent on another, taken "
             f"as unknown; first: image {first.image!r}, class {first.class_name!r}, lines {', '.join(map(str, first.lines))}"
         )
+
+
+def _names(images: Sequence[str]) -> Iterable[str]:
+    if twice := two_spellings(images):
+        yield f"{twice[0]!r} and {twice[1]!r} are the same picture; write its name in one way"
 
 
 def _pictures(pictures: Pictures) -> Iterable[str]:
