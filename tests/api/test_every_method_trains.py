@@ -9,6 +9,7 @@ import pytest
 import partlabel
 from partlabel.labels import LabelTable
 from partlabel.methods.catalogue import CATALOGUE
+from partlabel.progress import Silent
 
 TINY: dict[str, Any] = {
     "backbone": "test_resnet", "pretrained": False, "size": 32, "epochs": 2, "batch_size": 8, "accelerator": "cpu",
@@ -49,3 +50,27 @@ def test_trains_on_vectors_of_class_names(
     assert kept.tolist() == [[1, 0, 0.5], [0, 1, 0.5], [0.5, 0.5, -1]]
     assert str(words) in (run.path / "report.html").read_text()
     assert 0 < partlabel.evaluate(run.path, truth, images=images).mean_average_precision["raw"] <= 1
+
+
+def test_a_method_that_reads_unknown_as_absent_says_so(
+    tmp_path: Path, color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable
+) -> None:
+    said: dict[str, list[str]] = {}
+    for method in ("coselection", "bce"):
+        lines = said[method] = []
+
+        class Lines(Silent):
+            def say(self, text: str, lines: list[str] = lines) -> None:
+                lines.append(text)
+
+        partlabel.train(
+            partial_labels,
+            images=color_pictures[0],
+            out=tmp_path / method,
+            method=method,
+            report=False,
+            reporter=Lines(),
+            **TINY,
+        )
+    assert any(line.startswith("coselection: unknown cells are taken as absent") for line in said["coselection"])
+    assert not any("absent" in line for line in said["bce"])

@@ -225,10 +225,3 @@ def test_learning_rates_that_cannot_be_tried(
 def test_a_single_image_of_one_place_is_a_sentence(color_pictures: tuple[Path, LabelTable], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="take a batch_size above 1"):
         partlabel.train(color_pictures[1], images=color_pictures[0], out=tmp_path / "run", **{**TINY, "batch_size": 1})
-
-
-def test_a_start_that_was_killed_leaves_the_folder_free(color_pictures: tuple[Path, LabelTable], tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    for name in ("labels.parquet", "config.json"):
-        (tmp_path / "run" / name).write_text("half")
-    partlabel.train(color_pictures[1], images=color_pictures[0], out=tmp_path / "run", **{**TINY, "epochs": 1})

@@ -18,13 +18,13 @@ from partlabel.report import write_report
 
 TRAIN_SCENES, TEST_SCENES = 3000, 1000
 SETTINGS: dict[str, Any] = {
-    "backbone": "test_resnet", "backbone_args": {"output_stride": 8}, "pretrained": False, "size": 64, "epochs": 8,
-    "batch_size": 32, "flip": False, "crop_scale": 1.0, "validate_every": 8, "devices": 1,
+    "backbone": "test_resnet", "backbone_args": {"output_stride": 8}, "pretrained": False, "size": 64, "epochs": 6,
+    "batch_size": 32, "flip": False, "crop_scale": 1.0, "validate_every": 6, "devices": 1,
 }  # fmt: skip
 METHODS: dict[str, dict[str, Any]] = {
     "assume_negative": {"method": "assume_negative", "lr": 3e-3},
     "bce": {"method": "bce", "lr": 3e-3},
-    "saliency": {"method": "saliency", "pseudo": "none", "lr": 3e-3},
+    "saliency": {"method": "saliency", "pseudo": "none", "lr": 1e-2},
 }
 """Learning rates as searched by benchmarks/digit_scenes.toml; saliency without pseudo-labels, which cost a second view."""
 

@@ -91,7 +91,8 @@ def train(
         checked = checked.model_copy(update={"method": choice.method, "method_settings": choice.settings})
         facts["auto"] = {"kind": choice.facts.kind, "reason": choice.reason}
     check_fit(checked.method, labels)
-    reporter.say(f"{checked.method}: unknown cells are {entry(checked.method).unknown}")
+    if "absent" in (unknown := entry(checked.method).unknown):
+        reporter.say(f"{checked.method}: unknown cells are {unknown}")
     rates = _candidates(find_lr, checked)
     facts |= {"find_lr": rates} if rates else {}
     vectors = _label_vectors(checked, labels.classes, reporter, facts)

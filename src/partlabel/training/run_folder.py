@@ -28,8 +28,6 @@ from partlabel.labels import Cells, LabelTable
 from partlabel.training.processes import process_rank, wait_for
 from partlabel.training.settings import TrainSettings
 
-_BEFORE_THE_RECORD = {"labels.parquet", "label_vectors.npy", "config.json"}
-"""What a start that was killed leaves: nothing was trained yet."""
 _PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy", "pillow", "safetensors")
 
 
@@ -86,7 +84,7 @@ class RunFolder:
         Raises:
             RunError: it does.
         """
-        if self.path.exists() and (not self.path.is_dir() or {one.name for one in self.path.iterdir()} - _BEFORE_THE_RECORD):
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             resumable = " or go on with --resume" if (self.path / "run.json").is_file() else ""
             raise RunError(f"{self.path} exists and is not empty; choose another --out{resumable}")
 
