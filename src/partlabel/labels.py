@@ -324,10 +324,10 @@ class LabelTable:
 
 
 def names_alike(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Groups of names that differ only in case or white space."""
+    """Groups of names that differ only in case, or in the amount of white space around and between words."""
     groups: dict[str, list[str]] = {}
     for name in names:
-        groups.setdefault("".join(name.split()).casefold(), []).append(name)
+        groups.setdefault(" ".join(name.split()).casefold(), []).append(name)
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 

@@ -229,6 +229,7 @@ def test_formats_are_what_the_errors_offer() -> None:
     ("name", "text", "says"),
     [
         ("a.jsonl", '{"image": "a", "present": ["x"]}\n{"image": "b", "presnt": ["x"]}\n', "'presnt'; did you mean 'present'"),
+        ("a.jsonl", '{"image": "a", "present": ["x"]}\n{"image": "b", "Absent": ["x"]}\n', "'Absent'; did you mean 'absent'"),
         ("a.csv", "image,class,state,sorce\na,x,present,recovered\n", "'sorce'; did you mean 'source'"),
         ("a.csv", "image,present,absent,unknwn\na,x,,y\n", "'unknwn'; did you mean 'unknown'"),
     ],

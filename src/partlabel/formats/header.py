@@ -56,11 +56,6 @@ class Columns:
         taken = {*used, *self.where.values()}
         return tuple(name for column, name in enumerate(self.names) if column not in taken)
 
-    def not_left_out(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Those of the names that the user did not say to ignore."""
-        free = {self.names[column] for column in self.free}
-        return tuple(name for name in names if name in free)
-
 
 def columns_of(path: Path, names: Sequence[str], options: ReadOptions) -> Columns:
     """Find the columns of `where` and `ignore`.
@@ -101,14 +96,16 @@ def csv_format(columns: Columns) -> str:
     return "long" if long else "tag_lists" if tags else "one_hot_csv"
 
 
-def refuse_misspelt(path: Path, ignored: Iterable[str], roles: Iterable[str]) -> None:
+def refuse_misspelt(path: Path, ignored: Iterable[str], roles: Iterable[str], options: ReadOptions) -> None:
     """Refuse a column or key that would be ignored and is probably meant as one that is read: its labels would be lost.
 
     Raises:
-        LabelError: there is one.
+        LabelError: there is one, and `options.ignore` does not name it.
     """
     for name in ignored:
-        near = get_close_matches(plain(name), [role for role in roles if role != plain(name)], n=1, cutoff=0.85)
+        if name in options.ignore:
+            continue
+        near = get_close_matches(plain(name), [role for role in roles if role != name], n=1, cutoff=0.85)
         if near:
             raise LabelError(
                 f"{path}: nothing is read from {name!r}; did you mean {near[0]!r}? Rename it, or leave it out with --ignore "

@@ -46,7 +46,7 @@ def read(path: Path, options: ReadOptions | None = None) -> Reading:
     file = ParquetFile(path, options) if path.suffix.casefold() == ".parquet" else CsvFile(path, options)
     tally = Tally(path=path, format="long", encoding=file.encoding, where=options.where)
     tally.ignored_columns = file.columns.others(file.roles.values())
-    refuse_misspelt(path, file.columns.not_left_out(tally.ignored_columns), ROLES)
+    refuse_misspelt(path, tally.ignored_columns, ROLES, options)
     rows = LongRows(file, options, tally)
     first = file.first_record
     for batch in file.batches():

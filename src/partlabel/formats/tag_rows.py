@@ -41,7 +41,7 @@ def csv_rows(text: TextFile, options: ReadOptions, tally: Tally) -> Iterator[Tag
     if not roles.keys() & {"present", "absent"}:
         columns.required("present")
     tally.ignored_columns = columns.others([image_column, *roles.values()])
-    refuse_misspelt(text.path, columns.not_left_out(tally.ignored_columns), _LISTS)
+    refuse_misspelt(text.path, tally.ignored_columns, _LISTS, options)
     splitter = _Splitter(text, options.separator)
     for line, cells in rows:
         tally.rows_read += 1
@@ -122,7 +122,7 @@ def json_rows(text: TextFile, options: ReadOptions, tally: Tally) -> Iterator[Ta
             raise LabelError(f"{text.path} has no key {wanted!r}; {closest(wanted, keys)}")
     used = {"image", "classes", "unlisted_absent", *_LISTS} - {*options.ignore}
     tally.ignored_columns = tuple(key for key in keys if key not in used and key not in options.where)
-    refuse_misspelt(text.path, [key for key in tally.ignored_columns if key not in options.ignore], used)
+    refuse_misspelt(text.path, tally.ignored_columns, used, options)
 
 
 def _parse(raw: str, place: str) -> dict[str, Any]:

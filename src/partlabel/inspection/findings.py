@@ -19,11 +19,7 @@ def findings(look: "Look") -> tuple[str, ...]:
     """All problem sentences of a look, none if nothing is wrong."""
     return (
         *_reading(look.report),
-        *(
-            f"classes {' and '.join(map(repr, alike))} differ by case or white space alone; rename one if they are the same"
-            for alike in names_alike(look.known.classes)
-        ),
-        *_names(look.known.images),
+        *_names(look.known.images, look.known.classes),
         *([] if any(fit.misfit is None for fit in look.methods) else ["no method can learn from these labels"]),
         *(_pictures(look.pictures) if look.pictures else []),
         *(_split(look.against, look.pictures) if look.against else []),
@@ -60,7 +56,9 @@ def _reading(report: ReadingReport | None) -> Iterable[str]:
         )
 
 
-def _names(images: Sequence[str]) -> Iterable[str]:
+def _names(images: Sequence[str], classes: Sequence[str]) -> Iterable[str]:
+    for alike in names_alike(classes):
+        yield f"classes {' and '.join(map(repr, alike))} differ by case or white space alone; rename one if they are the same"
     if twice := two_spellings(images):
         yield f"{twice[0]!r} and {twice[1]!r} are the same picture; write its name in one way"
 
