@@ -1,9 +1,10 @@
-"""What `recover` finds on Corel5k, and how much of it is annotated: frozen backbone, `bce` with its defaults, three seeds.
+"""What `recover` finds on Corel5k, and how much of it is annotated: frozen backbone, `bce` with its defaults, three
+seeds.
 
     PARTLABEL_COREL5K=DIR PARTLABEL_MOBILENETV2=DIR python benchmarks/corel5k_recover.py --out runs/corel5k_recover
 
-A photograph carries one to five keywords, so a suggestion that is not annotated is not always wrong: the precision printed here
-is a lower bound of the real one.
+A photograph carries one to five keywords, so a suggestion that is not annotated is not always wrong: the precision
+printed here is a lower bound of the real one.
 """
 
 import argparse
@@ -30,9 +31,16 @@ def main() -> None:
         for seed in range(3):
             labels = partlabel.hide(table, masking="known_ratio", ratio=ratio, seed=seed)
             run = partlabel.train(
-                labels, images=images, out=out / f"{ratio}-{seed}", method="bce", backbone=backbone, freeze=True, seed=seed,
-                validate_every=15, report=False,
-            )  # fmt: skip
+                labels,
+                images=images,
+                out=out / f"{ratio}-{seed}",
+                method="bce",
+                backbone=backbone,
+                freeze=True,
+                seed=seed,
+                validate_every=15,
+                report=False,
+            )
             runs.append((run, labels))
         for target in (0.95, 0.9, 0.8):
             scores = [

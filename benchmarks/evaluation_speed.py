@@ -3,9 +3,9 @@
     python benchmarks/evaluation_speed.py --images 125000 --classes 1000 --common 20
 
 `evaluate` runs on all classes. scikit-learn (average_precision_score, class by class) and torchmetrics
-(MultilabelAveragePrecision) run on the first `--common` classes only, and so does our own function beside them: the ratio is
-taken there, on the same cells, from the shortest of three runs of each. Nothing is extrapolated. Theirs is one convention of
-average precision; ours is three and AUC. On a shared machine the ratio varies: run it more than once.
+(MultilabelAveragePrecision) run on the first `--common` classes only, and so does our own function beside them: the
+ratio is taken there, on the same cells, from the shortest of three runs of each. Nothing is extrapolated. Theirs is one
+convention of average precision; ours is three and AUC. On a shared machine the ratio varies: run it more than once.
 """
 
 import argparse
@@ -88,7 +88,9 @@ def main() -> None:
     sklearn_time, sklearn_values = timed(lambda: scikit_learn(probabilities, part_states), repeats=3)
     torchmetrics_time, torchmetrics_values = timed(lambda: torchmetrics(*tensors), repeats=3)
 
-    table = Table("what", "classes", "seconds", "ms a class", "times ours", title=f"{arguments.images:,} images, all known")
+    table = Table(
+        "what", "classes", "seconds", "ms a class", "times ours", title=f"{arguments.images:,} images, all known"
+    )
     rows = [
         ("evaluate: 3 × AP, AUC, F1, top-3", arguments.classes, whole, None),
         ("ranking_measures: 3 × AP, AUC", arguments.common, ours, ours),
@@ -108,7 +110,8 @@ def main() -> None:
         f"mAP of all classes {100 * evaluation.mean_average_precision['raw']:.2f} %"
     )
     console.print(
-        f"{os.cpu_count()} cores, {torch.get_num_threads()} torch threads, numpy {np.__version__}, torch {torch.__version__}"
+        f"{os.cpu_count()} cores, {torch.get_num_threads()} torch threads, numpy {np.__version__}, torch "
+        f"{torch.__version__}"
     )
 
 

@@ -1,10 +1,11 @@
 """How long a large long CSV takes to load, how much memory, and how fast a batch of rows is.
 
-    python benchmarks/label_table_scale.py --dir /tmp [--images 1000000] [--classes 5000] [--cells 20000000] [--shuffled]
+    python benchmarks/label_table_scale.py --dir /tmp [--images 1000000] [--classes 5000] [--cells 20000000]
+    [--shuffled]
 
-Writes a CSV of images × classes with that many known cells into a new folder in DIR, loads it in a fresh process, prints
-seconds, peak resident memory and milliseconds a batch of 256 random rows, and removes the folder. The images stand in order,
-as an export writes them; --shuffled scatters all cells.
+Writes a CSV of images × classes with that many known cells into a new folder in DIR, loads it in a fresh process,
+prints seconds, peak resident memory and milliseconds a batch of 256 random rows, and removes the folder. The images
+stand in order, as an export writes them; --shuffled scatters all cells.
 """
 
 import argparse
@@ -29,7 +30,7 @@ CHUNK = 1_000_000
 def generate(path: Path, images: int, classes: int, cells: int, shuffled: bool, seed: int = 0) -> None:
     """Write distinct cells, the same number for each image, about a tenth of them present."""
     per_image = cells // images
-    names = pa.array([f"folder_{i % 100:02d}/picture_{i:07d}.jpg" for i in range(images)])
+    names = pa.array([f"folder_{i % 100:02d}/image_{i:07d}.jpg" for i in range(images)])
     class_names = pa.array([f"class {i:04d}" for i in range(classes)])
     words = pa.array(["0", "1"])
     generator = np.random.default_rng(seed)
@@ -49,7 +50,11 @@ def generate(path: Path, images: int, classes: int, cells: int, shuffled: bool, 
             image, place = np.divmod(numbers if order is None else order[numbers], per_image)
             class_index = (first_class[image] + place * step) % classes
             state = (generator.random(numbers.size) < 0.1).astype(np.int64)
-            columns = [names.take(pa.array(image)), class_names.take(pa.array(class_index)), words.take(pa.array(state))]
+            columns = [
+                names.take(pa.array(image)),
+                class_names.take(pa.array(class_index)),
+                words.take(pa.array(state)),
+            ]
             writer.write_table(pa.table(columns, names=["image", "class", "state"]))
 
 
@@ -96,9 +101,13 @@ def main() -> None:
         command = [sys.executable, __file__, "--load", str(path)]
         found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         size = path.stat().st_size / 1e9
-    print(f"{found['images']:,} images × {found['classes']:,} classes, {found['cells']:,} known cells, {size:.2f} GB of CSV")
     print(
-        f"load: {found['seconds']:.1f} s, {found['cpu_seconds']:.1f} s of CPU; peak resident memory {found['peak_gb']:.2f} GB"
+        f"{found['images']:,} images × {found['classes']:,} classes, {found['cells']:,} known cells, {size:.2f} GB "
+        f"of CSV"
+    )
+    print(
+        f"load: {found['seconds']:.1f} s, {found['cpu_seconds']:.1f} s of CPU; peak resident memory "
+        f"{found['peak_gb']:.2f} GB"
     )
     print(f"256 random rows: median {found['rows_ms_median']:.2f} ms, worst of 200 {found['rows_ms_worst']:.2f} ms")
 

@@ -1,10 +1,13 @@
-"""How long joint matching pursuit takes for a batch of queries at once, against one query after the other, and how much memory.
+"""How long joint matching pursuit takes for a batch of queries at once, against one query after the other, and how much
+memory.
 
-    python benchmarks/matching_pursuit.py [--queries 256] [--atoms 10000] [--features 2048] [--classes 5000] [--steps 5]
+    python benchmarks/matching_pursuit.py [--queries 256] [--atoms 10000] [--features 2048] [--classes 5000] [--steps
+    5]
 
-Vectors are mixtures of 300 themes plus noise, so that every step finds an atom. The loop goes over queries as the official code
-does, each against the whole dictionary at once, but without that code's copy of the dictionary a query; it is timed on --loop
-queries and scaled to all. Each way runs in a process of its own; memory is the peak beyond what the inputs took.
+Vectors are mixtures of 300 themes plus noise, so that every step finds an atom. The loop goes over queries as the
+official code does, each against the whole dictionary at once, but without that code's copy of the dictionary a query;
+it is timed on --loop queries and scaled to all. Each way runs in a process of its own; memory is the peak beyond what
+the inputs took.
 """
 
 import argparse
@@ -28,7 +31,9 @@ def vectors(arguments: argparse.Namespace) -> tuple[Tensor, Tensor, Tensor, Tens
     rows = arguments.queries + arguments.atoms
     mix_y, mix_f = torch.randn(300, arguments.classes), torch.randn(300, arguments.features)
     y, f = torch.empty(rows, arguments.classes), torch.empty(rows, arguments.features)
-    for start in range(0, rows, 128):  # in blocks, so that the inputs themselves are the peak until the measured part starts
+    for start in range(
+        0, rows, 128
+    ):  # in blocks, so that the inputs themselves are the peak until the measured part starts
         themes = torch.rand(min(128, rows - start), 300).pow_(8)
         y[start : start + 128] = (themes @ mix_y).tanh_().clamp_(min=-0.5)
         f[start : start + 128] = (themes @ mix_f).relu_() + 0.1 * torch.rand(len(themes), arguments.features)
@@ -38,9 +43,16 @@ def vectors(arguments: argparse.Namespace) -> tuple[Tensor, Tensor, Tensor, Tens
 def at_once(y: Tensor, f: Tensor, atoms_y: Tensor, atoms_f: Tensor, steps: int) -> list[list[int]]:
     """All queries together."""
     found = joint_matching_pursuit(
-        y, f, atoms_y, atoms_f, lambda_y=LAMBDA_Y, lambda_f=LAMBDA_F, steps=steps, threshold=THRESHOLD,
+        y,
+        f,
+        atoms_y,
+        atoms_f,
+        lambda_y=LAMBDA_Y,
+        lambda_f=LAMBDA_F,
+        steps=steps,
+        threshold=THRESHOLD,
         excluded=near_pairs(f, atoms_f, RADIUS),
-    )  # fmt: skip
+    )
     return [[index for index in row if index >= 0] for row in found.indices.tolist()]
 
 
@@ -61,10 +73,12 @@ def one_by_one(y: Tensor, f: Tensor, atoms_y: Tensor, atoms_f: Tensor, steps: in
             chosen.append(best)
             allowed[best] = False
             left_y = (
-                query_y - torch.linalg.lstsq(atoms_y[chosen].T, query_y[:, None]).solution[:, 0].clamp(min=0) @ atoms_y[chosen]
+                query_y
+                - torch.linalg.lstsq(atoms_y[chosen].T, query_y[:, None]).solution[:, 0].clamp(min=0) @ atoms_y[chosen]
             )
             left_f = (
-                query_f - torch.linalg.lstsq(atoms_f[chosen].T, query_f[:, None]).solution[:, 0].clamp(min=0) @ atoms_f[chosen]
+                query_f
+                - torch.linalg.lstsq(atoms_f[chosen].T, query_f[:, None]).solution[:, 0].clamp(min=0) @ atoms_f[chosen]
             )
         found.append(chosen)
     return found
@@ -110,11 +124,15 @@ def main() -> None:
     chosen = sum(len(row) for row in batched["found"]) / len(batched["found"])
     for way, result in results.items():
         print(
-            f"{way}: {result['seconds']:.2f} s, {result['cpu_seconds']:.2f} s of CPU, {result['peak'] / 1e6:.0f} MB beyond the "
+            f"{way}: {result['seconds']:.2f} s, {result['cpu_seconds']:.2f} s of CPU, {result['peak'] / 1e6:.0f} MB "
+            f"beyond the "
             f"inputs, from {len(result['found'])} queries"
         )
     ratios = (loop[unit] / batched[unit] for unit in ("seconds", "cpu_seconds"))
-    print("times as fast: {:.1f} by the clock, {:.1f} by CPU time".format(*ratios), f"on {torch.get_num_threads()} threads")
+    print(
+        "times as fast: {:.1f} by the clock, {:.1f} by CPU time".format(*ratios),
+        f"on {torch.get_num_threads()} threads",
+    )
     print(f"{chosen:.1f} atoms a query; ", end="")
     print(f"the same atoms for {same} of {len(loop['found'])} queries")
 

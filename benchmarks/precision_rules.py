@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partlabel.datasets.simulated_scores import SimulatedScores
+from partlabel.evaluation.scored_cells import check_held_out
 from partlabel.recovery.calibrate import cross_fit, fit_calibration
-from partlabel.recovery.held_out import check_held_out
 from partlabel.recovery.thresholds import precision_lower_bound
 
 Floats = NDArray[np.float64]
@@ -77,13 +77,18 @@ def main() -> None:
             recall[name].append(float((unknown.states[found] == 1).sum() / (unknown.states == 1).sum()))
             if found.any():
                 precision[name].append(float((unknown.states[found] == 1).mean()))
-    print(f"{arguments.held_out} held-out cells, target {arguments.target}, {arguments.draws} draws, 74 classes, 4 % present\n")
+    print(
+        f"{arguments.held_out} held-out cells, target {arguments.target}, {arguments.draws} draws, 74 classes, 4 % "
+        f"present\n"
+    )
     print("| rule | true precision, mean | below target | below target - 0.05 | nothing suggested | recall |")
     print("|---|---:|---:|---:|---:|---:|")
     for name, values in precision.items():
         v = np.asarray(values)
         none = 1 - v.size / arguments.draws
-        below = f"{(v < arguments.target).mean():.2f} | {(v < arguments.target - 0.05).mean():.2f}" if v.size else "- | -"
+        below = (
+            f"{(v < arguments.target).mean():.2f} | {(v < arguments.target - 0.05).mean():.2f}" if v.size else "- | -"
+        )
         mean = f"{v.mean():.3f}" if v.size else "-"
         print(f"| {name} | {mean} | {below} | {none:.2f} | {np.mean(recall[name]):.2f} |")
 

@@ -3,15 +3,17 @@
     python benchmarks/semantic_attention.py
     python benchmarks/semantic_attention.py --part head --device cuda
 
-Three forms of w · (P tanh(U f ∘ V s) + b) + b', softmax over the labels: `unfolded` applies P to every pair of place and label,
-as written; `folded` applies Pᵀw, and autograd keeps the products; `blocks` is what the library does. `--part attention` is this
-attention alone, from places and labels to attention and back; `--part head` is the whole head of co-learning around it.
+Three forms of w · (P tanh(U f ∘ V s) + b) + b', softmax over the labels: `unfolded` applies P to every pair of place
+and label, as written; `folded` applies Pᵀw, and autograd keeps the products; `blocks` is what the library does. `--part
+attention` is this attention alone, from places and labels to attention and back; `--part head` is the whole head of
+co-learning around it.
 
-Each form runs in a process of its own; memory is what its peak grows by from just before its first step (resident memory on a
-CPU, under Linux; allocated memory on a GPU). The time is the shortest of `--repeats` steps, forward and backward; processor
-seconds say more where others use the machine. The gradients of all parameters and of the places are compared with those of
-`unfolded`: the largest difference over the largest value, tensor by tensor, in float64 at a small shape and in float32 at the
-full one. Biases that a softmax or a batch norm cancels are left out: their gradients are zero but for rounding.
+Each form runs in a process of its own; memory is what its peak grows by from just before its first step (resident
+memory on a CPU, under Linux; allocated memory on a GPU). The time is the shortest of `--repeats` steps, forward and
+backward; processor seconds say more where others use the machine. The gradients of all parameters and of the places are
+compared with those of `unfolded`: the largest difference over the largest value, tensor by tensor, in float64 at a
+small shape and in float32 at the full one. Biases that a softmax or a batch norm cancels are left out: their gradients
+are zero but for rounding.
 """
 
 import argparse
@@ -136,7 +138,14 @@ def resident_peak(*, afresh: bool = False) -> int:
 
 def compare(arguments: argparse.Namespace) -> None:
     """Run the forms one after the other and print the table."""
-    columns = ("form", "seconds a step", "processor seconds", "peak memory, MB", "gradients, float64 small", "float32 full")
+    columns = (
+        "form",
+        "seconds a step",
+        "processor seconds",
+        "peak memory, MB",
+        "gradients, float64 small",
+        "float32 full",
+    )
     table = Table(*columns)
     with tempfile.TemporaryDirectory() as folder:
         reference: dict[str, Tensor] | None = None
@@ -147,9 +156,13 @@ def compare(arguments: argparse.Namespace) -> None:
             found = torch.load(out, weights_only=True)
             reference = found if reference is None else reference
             table.add_row(
-                form, f"{numbers['seconds']:.2f}", f"{numbers['processor']:.2f}", f"{numbers['bytes'] / 1e6:.0f}",
-                f"{small_difference(form, arguments.part):.1e}", f"{largest_difference(found, reference):.1e}",
-            )  # fmt: skip
+                form,
+                f"{numbers['seconds']:.2f}",
+                f"{numbers['processor']:.2f}",
+                f"{numbers['bytes'] / 1e6:.0f}",
+                f"{small_difference(form, arguments.part):.1e}",
+                f"{largest_difference(found, reference):.1e}",
+            )
     Console().print(table)
 
 

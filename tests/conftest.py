@@ -32,8 +32,8 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 
 @pytest.fixture(scope="session")
-def color_pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LabelTable]:
-    """32 pictures of 32 × 32 pixels with red, green and blue squares, and their complete labels: easy to learn."""
+def color_images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LabelTable]:
+    """32 images of 32 × 32 pixels with red, green and blue squares, and their complete labels: easy to learn."""
     root = tmp_path_factory.mktemp("colors")
     random = np.random.default_rng(0)
     states = np.where(random.random((32, 3)) < 0.4, 1, -1).astype(np.int8)
@@ -49,8 +49,8 @@ def color_pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Labe
 
 
 @pytest.fixture(scope="session")
-def partial_labels(color_pictures: tuple[Path, LabelTable]) -> LabelTable:
-    """The colour pictures with about 60 % of the cells known."""
-    _, table = color_pictures
+def partial_labels(color_images: tuple[Path, LabelTable]) -> LabelTable:
+    """The colour images with about 60 % of the cells known."""
+    _, table = color_images
     hidden = np.random.default_rng(1).random(table.shape) > 0.6
     return LabelTable.from_dense(table.images, table.classes, np.where(hidden, 0, table.dense()))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from partlabel.errors import LabelError
 from partlabel.labels import LabelTable, Source, State, names_alike
+from partlabel.merging import merge
 
 PREFERENCES: list[Literal["self", "other"] | None] = [None, "self", "other"]
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4)
@@ -48,7 +49,9 @@ def naive_tables(draw: st.DrawFn, image_names: str = "abcd", class_names: str = 
     background = {name: draw(st.sampled_from([-1, 0])) for name in classes}
     cell = st.tuples(st.sampled_from([-1, 0, 1]), st.sampled_from(list(Source)).map(int))
     pairs = st.tuples(st.sampled_from(images), st.sampled_from(classes)) if images and classes else st.nothing()
-    return Naive(images, classes, background, draw(st.dictionaries(pairs, cell, max_size=12)) if images and classes else {})
+    return Naive(
+        images, classes, background, draw(st.dictionaries(pairs, cell, max_size=12)) if images and classes else {}
+    )
 
 
 def as_grid(dense: np.ndarray) -> list[list[int]]:
@@ -68,7 +71,9 @@ def test_from_cells_keeps_every_state(naive: Naive) -> None:
         for row, column, state, source in zip(*(part.tolist() for part in cells), strict=True)
     }
     said_something = {
-        cell: value for cell, value in naive.listed.items() if value[0] != 0 or naive.background[cell[1]] == State.ABSENT
+        cell: value
+        for cell, value in naive.listed.items()
+        if value[0] != 0 or naive.background[cell[1]] == State.ABSENT
     }
     assert stored == said_something
     assert np.lexsort((cells.class_index, cells.image_index)).tolist() == list(range(len(stored)))
@@ -121,7 +126,7 @@ def merged_state(mine: int, theirs: int, prefer: str | None) -> int:
 
 @given(naive_tables("abcd", "xyzw"), naive_tables("cdef", "zwuv"), st.sampled_from(PREFERENCES))
 def test_merge(mine: Naive, theirs: Naive, prefer: Literal["self", "other"] | None) -> None:
-    merged, conflicts = mine.build().merge(theirs.build(), prefer)
+    merged, conflicts = merge(mine.build(), theirs.build(), prefer)
     images = [*mine.images, *(name for name in theirs.images if name not in mine.images)]
     classes = [*mine.classes, *(name for name in theirs.classes if name not in mine.classes)]
     assert (merged.images, merged.classes) == (tuple(images), tuple(classes))
@@ -133,7 +138,7 @@ def test_merge(mine: Naive, theirs: Naive, prefer: Literal["self", "other"] | No
 
 @given(naive_tables(), naive_tables())
 def test_merge_keeps_the_source_of_the_state_it_takes(mine: Naive, theirs: Naive) -> None:
-    merged, conflicts = mine.build().merge(theirs.build())
+    merged, conflicts = merge(mine.build(), theirs.build())
     clashing = {tuple(conflict) for conflict in conflicts}
     for row, column, state, source in zip(*(part.tolist() for part in merged.cells()), strict=True):
         cell = merged.images[row], merged.classes[column]
@@ -145,8 +150,8 @@ def test_merge_keeps_the_source_of_the_state_it_takes(mine: Naive, theirs: Naive
 
 @given(naive_tables(), naive_tables(), naive_tables())
 def test_unknown_never_becomes_absent_or_present(first: Naive, second: Naive, third: Naive) -> None:
-    merged, _ = first.build().merge(second.build())
-    merged, _ = merged.merge(third.build())
+    merged, _ = merge(first.build(), second.build())
+    merged, _ = merge(merged, third.build())
     for image in merged.images:
         for name in merged.classes:
             state = int(merged.states_at([merged.image_positions[image]], [merged.class_positions[name]])[0])
@@ -160,7 +165,7 @@ def test_merge_of_a_declared_table_lists_nothing_it_does_not_need() -> None:
     images, classes = [f"{i}.jpg" for i in range(50)], list("abc")
     open_table = LabelTable.from_cells(images, classes, [0], [0], [1])
     complete = LabelTable.from_cells(images, classes, [1], [1], [1], background=State.ABSENT)
-    merged, conflicts = open_table.merge(complete)
+    merged, conflicts = merge(open_table, complete)
     assert merged.states.size == 2
     assert merged.background.tolist() == [-1, -1, -1]
     assert [tuple(conflict) for conflict in conflicts] == [("0.jpg", "a")]
@@ -187,7 +192,9 @@ def test_hash_tells_tables_apart(one: Naive, other: Naive) -> None:
 
 @given(st.lists(NAMES, unique=True, max_size=4), st.lists(NAMES, unique=True, max_size=4))
 def test_hash_tells_names_apart(one: list[str], other: list[str]) -> None:
-    hashes = {LabelTable.from_cells(images, classes, [], [], []).hash for images, classes in ((one, other), (other, one))}
+    hashes = {
+        LabelTable.from_cells(images, classes, [], [], []).hash for images, classes in ((one, other), (other, one))
+    }
     assert len(hashes) == (1 if one == other else 2)
 
 
@@ -201,7 +208,14 @@ def test_arrays_cannot_be_changed() -> None:
     table = LabelTable.from_cells(["a", "b"], ["x"], [0, 1], [0, 0], states)
     states[:] = 0
     assert table.dense().ravel().tolist() == [1, -1]
-    for array in (table.background, table.row_starts, table.class_index, table.states, table.sources, table.cells().states):
+    for array in (
+        table.background,
+        table.row_starts,
+        table.class_index,
+        table.states,
+        table.sources,
+        table.cells().states,
+    ):
         with pytest.raises(ValueError, match="read-only"):
             array[...] = 0
     with pytest.raises(FrozenInstanceError):
@@ -242,7 +256,13 @@ def test_a_cell_listed_twice_is_stored_once_with_its_first_source() -> None:
     ],
 )
 def test_bad_input_gets_a_sentence(changes: dict[str, object], says: str) -> None:
-    good = {"images": ["a", "b"], "classes": ["x", "y"], "image_index": [0, 1], "class_index": [0, 1], "states": [1, -1]}
+    good = {
+        "images": ["a", "b"],
+        "classes": ["x", "y"],
+        "image_index": [0, 1],
+        "class_index": [0, 1],
+        "states": [1, -1],
+    }
     with pytest.raises(LabelError, match=says):
         LabelTable.from_cells(**{**good, **changes})  # type: ignore[arg-type]
 
@@ -275,7 +295,13 @@ def test_from_dense(naive: Naive) -> None:
 
 def test_without_recovered_only_recovered_cells_become_unknown() -> None:
     table = LabelTable.from_cells(
-        ("a", "b"), ("x", "y"), [0, 0, 1], [0, 1, 0], [1, 1, -1], [Source.RECOVERED, Source.HUMAN, Source.RECOVERED], [-1, 0]
+        ("a", "b"),
+        ("x", "y"),
+        [0, 0, 1],
+        [0, 1, 0],
+        [1, 1, -1],
+        [Source.RECOVERED, Source.HUMAN, Source.RECOVERED],
+        [-1, 0],
     )
     known = table.without_recovered()
     assert known.dense().tolist() == [[0, 1], [0, 0]]

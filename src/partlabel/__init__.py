@@ -1,13 +1,13 @@
 """Multi-label image recognition from incomplete labels: present, absent, unknown.
 
-The verbs of the command line as functions, and the tables they take; imported when first used, so that `import partlabel` is
-quick and needs no torch.
+The verbs of the command line as functions, and the tables they take; imported when first used, so that `import
+partlabel` is quick and needs no torch.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from partlabel.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from partlabel.api.bench import bench
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from partlabel.errors import PartlabelError
     from partlabel.formats import read_table, write_table
     from partlabel.labels import LabelTable, Source, State
-    from partlabel.training.run_folder import RunFolder
+    from partlabel.runs.folder import RunFolder
 
 _HOMES = {
     "bench": "api.bench",
@@ -44,7 +44,7 @@ _HOMES = {
     "LabelTable": "labels",
     "Source": "labels",
     "State": "labels",
-    "RunFolder": "training.run_folder",
+    "RunFolder": "runs.folder",
 }
 
 __all__ = [

@@ -1,7 +1,7 @@
 """Every error that partlabel raises on purpose: one clear sentence, and the exit code of the command line.
 
-An error says what is wrong, where (file, line, image, class) and what to do about it. The command line prints the sentence
-without a traceback; anything that is not a `PartlabelError` is a bug and keeps its traceback.
+An error says what is wrong, where (file, line, image, class) and what to do about it. The command line prints the
+sentence without a traceback; anything that is not a `PartlabelError` is a bug and keeps its traceback.
 """
 
 
@@ -12,7 +12,9 @@ class PartlabelError(Exception):
 
 
 class UsageError(PartlabelError, ValueError):
-    """A setting or an argument that cannot be used: unknown name, value out of range, two settings that exclude each other."""
+    """A setting or an argument that cannot be used: unknown name, value out of range, two settings that exclude each
+    other.
+    """
 
     exit_code = 2
 
@@ -27,8 +29,8 @@ class EmptyTableError(LabelError):
     """A label file that lists no image."""
 
 
-class PictureError(PartlabelError):
-    """A picture that is missing, broken, too large or outside the image folder."""
+class ImageError(PartlabelError):
+    """An image that is missing, broken, too large or outside the image folder."""
 
     exit_code = 4
 
@@ -46,7 +48,9 @@ class AssumptionError(LabelError):
 
 
 class NotFiniteError(PartlabelError, ArithmeticError):
-    """A NaN or infinity where a number is needed: in a loss or gradient (raised before the step is taken), or in scores."""
+    """A NaN or infinity where a number is needed: in a loss or gradient (raised before the step is taken), or in
+    scores.
+    """
 
     exit_code = 7
 

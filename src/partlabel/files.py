@@ -46,7 +46,9 @@ def write_text(target: Path | str, text: str) -> None:
 
 
 def write_bytes(target: Path | str, content: bytes | memoryview) -> None:
-    """Write bytes atomically: for libraries that hide a full disk in errors of their own when they write files themselves."""
+    """Write bytes atomically: for libraries that hide a full disk in errors of their own when they write files
+    themselves.
+    """
     with atomic_path(target) as temporary:
         temporary.write_bytes(content)
 
@@ -68,15 +70,27 @@ def file_sha256(path: Path) -> str:
 
 @contextmanager
 def storage_errors(target: Path) -> Iterator[None]:
-    """Turn what the system says about a full disk or an impossible place into a `StorageError` that names the target."""
+    """Turn what the system says about a full disk or an impossible place into a `StorageError` that names the
+    target.
+    """
     try:
         yield
     except OSError as error:
         if isinstance(error, StorageError):
             raise
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-            raise StorageError(f"no space left on the disk while writing {target}; free some space and run again") from error
-        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT}:
+            raise StorageError(
+                f"no space left on the disk while writing {target}; free some space and run again"
+            ) from error
+        if error.errno in {
+            errno.EACCES,
+            errno.EPERM,
+            errno.EROFS,
+            errno.ENOTDIR,
+            errno.EISDIR,
+            errno.EEXIST,
+            errno.ENOENT,
+        }:
             raise StorageError(f"cannot write {target}: {error.strerror}") from error
         raise
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
-from typing import Literal, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -65,8 +65,8 @@ class Conflict(NamedTuple):
 class LabelTable:
     """Sparse, immutable table of tri-state labels in compressed rows.
 
-    Build one with `from_cells` or `from_dense`; both check their input. Memory: 4 + 1 + 1 bytes a listed cell, 8 bytes an
-    image, and the names.
+    Build one with `from_cells` or `from_dense`; both check their input. Memory: 4 + 1 + 1 bytes a listed cell, 8 bytes
+    an image, and the names.
 
     Args:
         images: unique image names, N of them, in the order of the rows.
@@ -103,18 +103,21 @@ class LabelTable:
     ) -> Self:
         """Build a table from parallel arrays of listed cells, in any order.
 
-        A cell listed twice with the same state is stored once (the first source wins). Listed unknown cells are kept only
-        where the background is absent, because elsewhere they say nothing.
+        A cell listed twice with the same state is stored once (the first source wins). Listed unknown cells are kept
+        only where the background is absent, because elsewhere they say nothing.
 
         Raises:
-            LabelError: a name is repeated or empty, an index is out of range, a state is not -1, 0 or +1, a background is
+            LabelError: a name is repeated or empty, an index is out of range, a state is not -1, 0 or +1, a background
+            is
                 not 0 or -1, or one cell is listed with two different states.
         """
         image_names, class_names = _unique_names(images, "image"), _unique_names(classes, "class")
         rows, columns = _integers(image_index, "image").ravel(), _integers(class_index, "class").ravel()
         values = np.asarray(states).ravel()
         if not rows.size == columns.size == values.size:
-            raise LabelError(f"cell arrays differ in length: {rows.size} images, {columns.size} classes, {values.size} states")
+            raise LabelError(
+                f"cell arrays differ in length: {rows.size} images, {columns.size} classes, {values.size} states"
+            )
         if values.size and not np.isin(values, (-1, 0, 1)).all():
             wrong = values[~np.isin(values, (-1, 0, 1))][0]
             raise LabelError(f"state {wrong!r} is not -1 (absent), 0 (unknown) or +1 (present)")
@@ -156,7 +159,8 @@ class LabelTable:
         image_names, class_names = tuple(images), tuple(classes)
         if dense.shape != (len(image_names), len(class_names)):
             raise LabelError(
-                f"states have shape {dense.shape}, but there are {len(image_names)} images and {len(class_names)} classes"
+                f"states have shape {dense.shape}, but there are {len(image_names)} images and {len(class_names)} "
+                f"classes"
             )
         rows, columns = np.nonzero(dense)
         return cls.from_cells(image_names, class_names, rows, columns, dense[rows, columns], source)
@@ -203,9 +207,9 @@ class LabelTable:
         _check_range(rows, len(self.images), "image")
         _check_range(columns, len(self.classes), "class")
         position, listed = self.find(rows, columns)
-        return np.where(listed, self.states[position] if self.states.size else np.int8(0), self.background[columns]).astype(
-            np.int8
-        )
+        return np.where(
+            listed, self.states[position] if self.states.size else np.int8(0), self.background[columns]
+        ).astype(np.int8)
 
     def counts_by_class(self) -> Counts:
         """Present, absent and unknown cells of each class, int64 `[C]`."""
@@ -231,9 +235,14 @@ class LabelTable:
         _check_range(chosen, len(self.images), "image")
         positions, row_of = self._positions(chosen)
         return type(self).from_cells(
-            [self.images[row] for row in chosen], self.classes, row_of, self.class_index[positions],
-            self.states[positions], self.sources[positions], self.background,
-        )  # fmt: skip
+            [self.images[row] for row in chosen],
+            self.classes,
+            row_of,
+            self.class_index[positions],
+            self.states[positions],
+            self.sources[positions],
+            self.background,
+        )
 
     def select_classes(self, classes: ArrayLike | Sequence[str]) -> Self:
         """The table of the given classes (names or column numbers), in the given order."""
@@ -244,9 +253,14 @@ class LabelTable:
         cells = self.cells()
         kept = new_column[cells.class_index] >= 0
         return type(self).from_cells(
-            self.images, [self.classes[column] for column in chosen], cells.image_index[kept],
-            new_column[cells.class_index[kept]], cells.states[kept], cells.sources[kept], self.background[chosen],
-        )  # fmt: skip
+            self.images,
+            [self.classes[column] for column in chosen],
+            cells.image_index[kept],
+            new_column[cells.class_index[kept]],
+            cells.states[kept],
+            cells.sources[kept],
+            self.background[chosen],
+        )
 
     def without_recovered(self) -> Self:
         """The table with its recovered cells unknown: what measures may rest on."""
@@ -260,24 +274,11 @@ class LabelTable:
             self.images, self.classes, cells.image_index, cells.class_index, states, sources, self.background
         )
 
-    def merge(self, other: "LabelTable", prefer: Literal["self", "other"] | None = None) -> "tuple[LabelTable, list[Conflict]]":
-        """Union of two tables over the union of their images and classes.
-
-        A known state beats an unknown one. Where one table says present and the other absent, `prefer` decides and the cell
-        is reported; without `prefer` such a cell becomes unknown. An absent background stays one only if it holds for every
-        merged image; otherwise its cells are listed one by one, so that no image inherits a declaration that was not made
-        for it.
-
-        Returns:
-            The merged table and the conflicting cells, in row order.
-        """
-        from partlabel.merging import merge
-
-        return merge(self, other, prefer)
-
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of names, their order and all states; neither sources nor whether a state was listed or implied count."""
+        """SHA-256 of names, their order and all states; neither sources nor whether a state was listed or implied
+        count.
+        """
         digest = hashlib.sha256(b"partlabel label table 1")
         for names in (self.images, self.classes):
             digest.update(len(names).to_bytes(8, "little"))
@@ -289,7 +290,8 @@ class LabelTable:
         return digest.hexdigest()
 
     def _canonical(self) -> tuple[Int8Array, IntArray, IntArray, Int8Array]:
-        """A base state a class that follows from the states alone; rows, columns and states of the cells that differ from it.
+        """A base state a class that follows from the states alone; rows, columns and states of the cells that differ
+        from it.
 
         The base is absent where more than half of the cells are, so that no more than twice the listed cells come out.
         """
@@ -356,7 +358,9 @@ def _sources(sources: ArrayLike | Source, cells: int) -> Int8Array:
     if codes.shape not in {(), (1,), (cells,)}:
         raise LabelError(f"sources have shape {codes.shape}, but there are {cells} cells")
     if not np.isin(codes, list(Source)).all():
-        raise LabelError(f"source {codes[~np.isin(codes, list(Source))].flat[0]!r} is not a Source code, 0 to {max(Source)}")
+        raise LabelError(
+            f"source {codes[~np.isin(codes, list(Source))].flat[0]!r} is not a Source code, 0 to {max(Source)}"
+        )
     return np.broadcast_to(codes.astype(np.int8), (cells,))
 
 
@@ -364,13 +368,17 @@ def _integers(index: ArrayLike, kind: str) -> IntArray:
     """Index as int64; a boolean mask or a fraction would silently become other rows."""
     values = np.asarray(index)
     if values.size and values.dtype.kind not in "iu":
-        raise LabelError(f"{kind} numbers have type {values.dtype}, not an integer type (of a mask, give np.flatnonzero(mask))")
+        raise LabelError(
+            f"{kind} numbers have type {values.dtype}, not an integer type (of a mask, give np.flatnonzero(mask))"
+        )
     return values.astype(np.int64, copy=False)
 
 
 def _check_range(index: IntArray, size: int, kind: str) -> None:
     if index.size and (index.min() < 0 or index.max() >= size):
-        raise LabelError(f"{kind} number {int(index.max() if index.max() >= size else index.min())} is outside 0..{size - 1}")
+        raise LabelError(
+            f"{kind} number {int(index.max() if index.max() >= size else index.min())} is outside 0..{size - 1}"
+        )
 
 
 def _as_index(wanted: ArrayLike | Sequence[str], positions: dict[str, int], kind: str) -> IntArray:

@@ -5,11 +5,28 @@ from typing import Literal
 
 import numpy as np
 
+from partlabel.errors import UsageError
 from partlabel.labels import Conflict, Int8Array, IntArray, LabelTable, Source, State
 
 
-def merge(table: LabelTable, other: LabelTable, prefer: Literal["self", "other"] | None) -> tuple[LabelTable, list[Conflict]]:
-    """See `LabelTable.merge`."""
+def merge(
+    table: LabelTable, other: LabelTable, prefer: Literal["self", "other"] | None = None
+) -> tuple[LabelTable, list[Conflict]]:
+    """Union of two tables over the union of their images and classes.
+
+    A known state beats an unknown one. Where one table says present and the other absent, `prefer` decides and the
+    cell is reported; without `prefer` such a cell becomes unknown. An absent background stays one only if it holds
+    for every merged image; otherwise its cells are listed one by one, so that no image inherits a declaration that
+    was not made for it.
+
+    Returns:
+        The merged table and the conflicting cells, in row order.
+
+    Raises:
+        UsageError: `prefer` is something else.
+    """
+    if prefer not in {"self", "other", None}:
+        raise UsageError(f"prefer {prefer!r} is not 'self', 'other' or None")
     images = (*table.images, *(name for name in other.images if name not in table.image_positions))
     classes = (*table.classes, *(name for name in other.classes if name not in table.class_positions))
     mine, theirs = _Placed(table, images, classes), _Placed(other, images, classes)
@@ -22,7 +39,9 @@ def merge(table: LabelTable, other: LabelTable, prefer: Literal["self", "other"]
     states = np.where(take_other, state_b, state_a)
     if prefer is None:
         states = np.where(clash, np.int8(0), states)
-    merged = LabelTable.from_cells(images, classes, rows, columns, states, np.where(take_other, source_b, source_a), background)
+    merged = LabelTable.from_cells(
+        images, classes, rows, columns, states, np.where(take_other, source_b, source_a), background
+    )
     where = np.flatnonzero(clash)
     return merged, [Conflict(images[rows[i]], classes[columns[i]]) for i in where]
 
@@ -40,7 +59,9 @@ class _Placed:
         self.background[held] = table.background[self.column[held]]
 
     def keys(self, background: Int8Array) -> Iterable[IntArray]:
-        """Keys of the cells that must be listed: the table's own, and those its background says and the merged one does not."""
+        """Keys of the cells that must be listed: the table's own, and those its background says and the merged one does
+        not.
+        """
         outer_row = np.flatnonzero(self.row >= 0)
         inner_to_outer = np.empty(len(self.table), np.int64)
         inner_to_outer[self.row[outer_row]] = outer_row

@@ -15,9 +15,14 @@ from partlabel.grids import plan
 from partlabel.labels import LabelTable
 
 TINY: dict[str, Any] = {
-    "backbone": "test_resnet", "pretrained": False, "size": 32, "epochs": 1, "batch_size": 16, "accelerator": "cpu",
+    "backbone": "test_resnet",
+    "pretrained": False,
+    "size": 32,
+    "epochs": 1,
+    "batch_size": 16,
+    "accelerator": "cpu",
     "report": False,
-}  # fmt: skip
+}
 Colours = tuple[Path, LabelTable]
 
 
@@ -33,16 +38,38 @@ def partlabel_says(
 
 
 def test_on_the_command_line(
-    color_pictures: Colours, partial_labels: LabelTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    color_images: Colours,
+    partial_labels: LabelTable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     table, out = tmp_path / "labels.csv", tmp_path / "run"
     partlabel.write_table(partial_labels, table)
     code, _, said = partlabel_says(
-        monkeypatch, capsys, "train", str(table), "--images", str(color_pictures[0]), "--out", str(out), "--method", "auto",
-        "--backbone", "test_resnet", "--from-scratch", "--freeze", "--set", "size=32", "--set", "accelerator=cpu", "--set",
-        "clip=0.1", "--epochs", "1",
-    )  # fmt: skip
+        monkeypatch,
+        capsys,
+        "train",
+        str(table),
+        "--images",
+        str(color_images[0]),
+        "--out",
+        str(out),
+        "--method",
+        "auto",
+        "--backbone",
+        "test_resnet",
+        "--from-scratch",
+        "--freeze",
+        "--set",
+        "size=32",
+        "--set",
+        "accelerator=cpu",
+        "--set",
+        "clip=0.1",
+        "--epochs",
+        "1",
+    )
     assert code == 0
     assert "auto takes asl, clip = 0.1: " in said
     assert "(docs/field.md); the labels: both signs, 32 × 3 cells" in said
@@ -54,27 +81,35 @@ def test_on_the_command_line(
     assert json.loads((out / "model" / "model.json").read_text())["method"] == "asl"
 
 
-def test_a_run_is_what_its_method_by_name_gives(color_pictures: Colours, partial_labels: LabelTable, tmp_path: Path) -> None:
-    auto = partlabel.train(partial_labels, images=color_pictures[0], out=tmp_path / "auto", method="auto", alpha=0.25, **TINY)
+def test_a_run_is_what_its_method_by_name_gives(
+    color_images: Colours, partial_labels: LabelTable, tmp_path: Path
+) -> None:
+    auto = partlabel.train(
+        partial_labels, images=color_images[0], out=tmp_path / "auto", method="auto", alpha=0.25, **TINY
+    )
     settings = {"method": "saliency", "pseudo": "none", "alpha": 0.25}
-    named = partlabel.train(partial_labels, images=color_pictures[0], out=tmp_path / "named", **settings, **TINY)
+    named = partlabel.train(partial_labels, images=color_images[0], out=tmp_path / "named", **settings, **TINY)
     assert auto.settings == named.settings
     assert (auto.model / "model.safetensors").read_bytes() == (named.model / "model.safetensors").read_bytes()
     assert "auto" not in named.info
 
 
-def test_what_the_user_sets_goes_before_the_rule(color_pictures: Colours, partial_labels: LabelTable, tmp_path: Path) -> None:
+def test_what_the_user_sets_goes_before_the_rule(
+    color_images: Colours, partial_labels: LabelTable, tmp_path: Path
+) -> None:
     for name, given in (("flat", {"pseudo": "weak"}), ("nested", {"method_settings": {"pseudo": "weak"}})):
-        run = partlabel.train(partial_labels, images=color_pictures[0], out=tmp_path / name, method="auto", **given, **TINY)
+        run = partlabel.train(
+            partial_labels, images=color_images[0], out=tmp_path / name, method="auto", **given, **TINY
+        )
         assert (run.settings.method, run.settings.method_settings) == ("saliency", {"pseudo": "weak"})
 
 
 def test_weights_of_an_earlier_run_are_no_start_from_scratch(
-    color_pictures: Colours, partial_labels: LabelTable, tmp_path: Path
+    color_images: Colours, partial_labels: LabelTable, tmp_path: Path
 ) -> None:
-    first = partlabel.train(partial_labels, images=color_pictures[0], out=tmp_path / "first", **TINY)
+    first = partlabel.train(partial_labels, images=color_images[0], out=tmp_path / "first", **TINY)
     more = partlabel.train(
-        partial_labels, images=color_pictures[0], out=tmp_path / "more", method="auto", init=first.path, **TINY
+        partial_labels, images=color_images[0], out=tmp_path / "more", method="auto", init=first.path, **TINY
     )
     assert more.settings.method == "asl"
 
@@ -83,40 +118,46 @@ def test_weights_of_an_earlier_run_are_no_start_from_scratch(
     ("settings", "sentence"),
     [
         ({"gamma": 2.0}, "method saliency: gamma: extra inputs are not permitted; its settings are saliency, alpha"),
-        ({"method_settings": {"tilt": 1}}, "method saliency: tilt: extra inputs are not permitted; its settings are saliency"),
+        (
+            {"method_settings": {"tilt": 1}},
+            "method saliency: tilt: extra inputs are not permitted; its settings are saliency",
+        ),
         ({"epoch": 3}, "no setting 'epoch'; did you mean epochs? Settings are"),
         ({"alpha": "much"}, "method saliency: alpha: input should be a valid number"),
     ],
 )
 def test_settings_that_do_not_fit_the_method_taken(
-    settings: dict[str, Any], sentence: str, color_pictures: Colours, partial_labels: LabelTable, tmp_path: Path
+    settings: dict[str, Any], sentence: str, color_images: Colours, partial_labels: LabelTable, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError) as refused:
-        partlabel.train(partial_labels, images=color_pictures[0], out=tmp_path / "run", method="auto", **settings, **TINY)
+        partlabel.train(partial_labels, images=color_images[0], out=tmp_path / "run", method="auto", **settings, **TINY)
     assert sentence in str(refused.value)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_table_without_a_present_cell_is_refused(color_pictures: Colours, tmp_path: Path) -> None:
-    root, truth = color_pictures
+def test_a_table_without_a_present_cell_is_refused(color_images: Colours, tmp_path: Path) -> None:
+    root, truth = color_images
     absent = LabelTable.from_dense(truth.images, truth.classes, np.minimum(truth.dense(), 0))
     with pytest.raises(AssumptionError, match="auto: the table holds no known present cell"):
         partlabel.train(absent, images=root, out=tmp_path / "run", method="auto", **TINY)
     assert partlabel.look(absent).to_json()["auto"] == {}
 
 
-def test_look_says_what_training_takes(color_pictures: Colours, partial_labels: LabelTable) -> None:
+def test_look_says_what_training_takes(color_images: Colours, partial_labels: LabelTable) -> None:
     found = partlabel.look(partial_labels)
     assert {network: entry["method"] for network, entry in found.to_json()["auto"].items()} == {
-        "frozen": "asl", "fine-tuned": "asl", "from scratch": "saliency",
-    }  # fmt: skip
+        "frozen": "asl",
+        "fine-tuned": "asl",
+        "from scratch": "saliency",
+    }
     lines = found.to_text().splitlines()
     start = lines.index("What --method auto takes")
     assert lines[start + 1].startswith("  frozen or fine-tuned: asl: ")
     assert lines[start + 2].startswith("  from scratch: saliency, pseudo = none: ")
     positives = LabelTable.from_dense(["a", "b"], ["x", "y"], [[1, 1], [0, 1]])
     assert any(
-        line.startswith("  positive_unlabeled: among the best") for line in partlabel.look(positives).to_text().splitlines()
+        line.startswith("  positive_unlabeled: among the best")
+        for line in partlabel.look(positives).to_text().splitlines()
     )
 
 

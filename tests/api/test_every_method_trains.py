@@ -1,4 +1,6 @@
-"""Every method from labels to a report by the verbs, with nothing given but its name; and by the words of its class names."""
+"""Every method from labels to a report by the verbs, with nothing given but its name; and by the words of its class
+names.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -12,18 +14,26 @@ from partlabel.methods.catalogue import CATALOGUE
 from partlabel.progress import Silent
 
 TINY: dict[str, Any] = {
-    "backbone": "test_resnet", "pretrained": False, "size": 32, "epochs": 2, "batch_size": 8, "accelerator": "cpu",
-}  # fmt: skip
+    "backbone": "test_resnet",
+    "pretrained": False,
+    "size": 32,
+    "epochs": 2,
+    "batch_size": 8,
+    "accelerator": "cpu",
+}
 WITH_LABEL_VECTORS: dict[str, dict[str, Any]] = {
-    "colearning": {}, "ssgrl": {}, "ml_gcn": {}, "positive_unlabeled": {"head": "ssgrl"},
-}  # fmt: skip
+    "colearning": {},
+    "ssgrl": {},
+    "ml_gcn": {},
+    "positive_unlabeled": {"head": "ssgrl"},
+}
 
 
 @pytest.mark.parametrize("method", CATALOGUE)
 def test_trains_is_judged_and_tags(
-    method: str, tmp_path: Path, color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable
+    method: str, tmp_path: Path, color_images: tuple[Path, LabelTable], partial_labels: LabelTable
 ) -> None:
-    images, truth = color_pictures
+    images, truth = color_images
     run = partlabel.train(partial_labels, images=images, out=tmp_path / "run", method=method, holdout=0.2, **TINY)
     assert run.info["status"] == "done"
     assert (run.path / "report.html").exists()
@@ -36,11 +46,15 @@ def test_trains_is_judged_and_tags(
 
 @pytest.mark.parametrize(("method", "settings"), WITH_LABEL_VECTORS.items())
 def test_trains_on_vectors_of_class_names(
-    method: str, settings: dict[str, Any], tmp_path: Path, color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable
+    method: str,
+    settings: dict[str, Any],
+    tmp_path: Path,
+    color_images: tuple[Path, LabelTable],
+    partial_labels: LabelTable,
 ) -> None:
     words = tmp_path / "words.txt"
     words.write_text("red 1 0 0.5\ngreen 0 1 0.5\nblue 0.5 0.5 -1\n")
-    images, truth = color_pictures
+    images, truth = color_images
     run = partlabel.train(
         partial_labels, images=images, out=tmp_path / "run", method=method, label_vectors=str(words), **settings, **TINY
     )
@@ -53,7 +67,7 @@ def test_trains_on_vectors_of_class_names(
 
 
 def test_a_method_that_reads_unknown_as_absent_says_so(
-    tmp_path: Path, color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable
+    tmp_path: Path, color_images: tuple[Path, LabelTable], partial_labels: LabelTable
 ) -> None:
     said: dict[str, list[str]] = {}
     for method in ("coselection", "bce"):
@@ -65,7 +79,7 @@ def test_a_method_that_reads_unknown_as_absent_says_so(
 
         partlabel.train(
             partial_labels,
-            images=color_pictures[0],
+            images=color_images[0],
             out=tmp_path / method,
             method=method,
             report=False,

@@ -46,7 +46,9 @@ def test_checked_suggestions_fill_unknown_cells_and_nothing_else(
 
 
 def test_what_neither_table_says_stays_unknown(tags: Path, tmp_path: Path) -> None:
-    merged = partlabel.merge(tags, _other(tmp_path, "a.jpg,dog,present,0.9", "c.jpg,cow,absent,0.9"), read={"codes": CODES})
+    merged = partlabel.merge(
+        tags, _other(tmp_path, "a.jpg,dog,present,0.9", "c.jpg,cow,absent,0.9"), read={"codes": CODES}
+    )
     assert merged.images == ("a.jpg", "b.jpg", "c.jpg")
     assert merged.classes == ("cat", "dog", "cow")
     states = {(image, name): _state(merged, image, name) for image in merged.images for name in merged.classes}

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import distributed
 
-from partlabel.methods.distributed import gather_batch
+from partlabel.methods.tools.distributed import gather_batch
 
 SIZES = {"even": (4, 4), "uneven": (5, 3)}
 
 
 def loss(features: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Neither a sum nor a mean over pictures."""
+    """Neither a sum nor a mean over images."""
     logits = gather_batch(features @ weight)
     return (logits.std(0, correction=0) * torch.log1p(logits.square().mean(0))).sum()
 

@@ -17,11 +17,13 @@ from partlabel.methods.base import Clock, Method, Seen
 from partlabel.methods.build import build_method, method_class
 from partlabel.methods.catalogue import CATALOGUE, Needs, check_fit, misfit
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import create_backbone
-from partlabel.training.settings import TrainSettings
+from partlabel.models.encoders.backbone import create_backbone
+from partlabel.runs.settings import TrainSettings
 
 LIGHT = {"reduction": 32, "hidden": 64, "dropout": 0.0, "mlp_dropout": 0.0}
-"""Of `colearning`: at the learning rate of the overfitting test the full width is unsteady, and dropout would be judged too."""
+"""Of `colearning`: at the learning rate of the overfitting test the full width is unsteady, and dropout would be judged
+too.
+"""
 COLEARNING_BASE = {"region": False, "self_attention": False, "sgfe": False, "srfl": False, "colearning": False}
 COLEARNING_ROWS: dict[str, dict[str, Any]] = {
     "base": COLEARNING_BASE,
@@ -52,7 +54,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "interactive side information": ("interactive", {"side_classes": ("b",), "graph": "identity", "c": 1}),
     "large_loss LL-Ct": ("large_loss", {"scheme": "correct_temporarily"}),
     "large_loss LL-Cp": ("large_loss", {"scheme": "correct_permanently", "delta_rel": 20}),
-    "class_selective": ("class_selective", {"top_k": 1, "prior_threshold": 0.5}),  # the defaults leave out all of four classes
+    "class_selective": (
+        "class_selective",
+        {"top_k": 1, "prior_threshold": 0.5},
+    ),  # the defaults leave out all of four classes
     "class_selective without prior": ("class_selective", {"prior_share": 0, "top_k": 1}),
     "ssgrl reduced": ("ssgrl", {"reduction": 16, "hidden": 32}),
     "ml_gcn avg": ("ml_gcn", {"pool": "avg", "normalization": "batch"}),
@@ -72,28 +77,54 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 READ_UNKNOWN_AS_ABSENT = {
-    "AssumeNegative", "LabelSmoothing", "LargeLoss", "SelfPaced", "CoSelection", "CoTeaching", "CoTeachingPlus", "JoCoR",
+    "AssumeNegative",
+    "LabelSmoothing",
+    "LargeLoss",
+    "SelfPaced",
+    "CoSelection",
+    "CoTeaching",
+    "CoTeachingPlus",
+    "JoCoR",
     "PositiveUnlabeled",
-}  # fmt: skip
+}
 """Classes of the methods that do so, at least in the first epoch; their catalogue entries say it."""
 LEARN_FROM_PRESENT_ALONE = {"PositiveUnlabeled"}
 """Classes of the methods to which absent is unlabelled, as unknown is; their logits order the images of a class."""
 ONLY_RANK = {"LSEP", "WARP"}
 """Classes of the methods whose logits order the classes of an image, without a border between present and absent."""
 CHANGE_WITH_TIME = {
-    "co_teaching", "co_teaching by cell", "co_teaching_plus", "co_teaching_plus by cell", "jocor", "jocor by cell",
-    "coselection", "coselection much removed", "large_loss", "large_loss LL-Ct", "large_loss LL-Cp", "splc", "class_selective",
-    "curriculum", "curriculum by proportion", "entropy_maximization", "interactive cache", "interactive fixed image graph",
-}  # fmt: skip
+    "co_teaching",
+    "co_teaching by cell",
+    "co_teaching_plus",
+    "co_teaching_plus by cell",
+    "jocor",
+    "jocor by cell",
+    "coselection",
+    "coselection much removed",
+    "large_loss",
+    "large_loss LL-Ct",
+    "large_loss LL-Cp",
+    "splc",
+    "class_selective",
+    "curriculum",
+    "curriculum by proportion",
+    "entropy_maximization",
+    "interactive cache",
+    "interactive fixed image graph",
+}
 """Variants whose objective depends on the epoch, by itself or by what a refresh keeps."""
 CLASSES = ("a", "b", "c", "d")
 EARLY, LATE = Clock(0, 0, 10, 10), Clock(9, 9, 10, 10)
 
 
 def _prior(classes: tuple[str, ...] = CLASSES) -> Prior:
-    """A training table of 40 images whose cells depend on the class names alone, so that permuting classes permutes it."""
+    """A training table of 40 images whose cells depend on the class names alone, so that permuting classes permutes
+    it.
+    """
     columns = [np.random.default_rng(sum(map(ord, name))).integers(-1, 2, 40) for name in classes]
-    return Prior(LabelTable.from_dense([f"{row:02d}.png" for row in range(40)], classes, np.stack(columns, 1).astype(np.int8)))
+    return Prior(
+        LabelTable.from_dense([f"{row:02d}.png" for row in range(40)], classes, np.stack(columns, 1).astype(np.int8))
+    )
 
 
 def _build(variant: str, classes: tuple[str, ...] = CLASSES, seed: int = 0) -> Method[Any]:
@@ -121,7 +152,9 @@ class Case(NamedTuple):
 
 @pytest.fixture(params=[*VARIANTS, *(f"{variant}, late" for variant in VARIANTS if variant in CHANGE_WITH_TIME)])
 def case(request: pytest.FixtureRequest) -> Case:
-    return Case(partial(_build, request.param.removesuffix(", late")), LATE if request.param.endswith(", late") else EARLY)
+    return Case(
+        partial(_build, request.param.removesuffix(", late")), LATE if request.param.endswith(", late") else EARLY
+    )
 
 
 def _views(method: Method[Any], batch: int = 6) -> dict[str, torch.Tensor]:
@@ -144,14 +177,18 @@ def _spread(outputs: Any) -> dict[str, torch.Tensor]:
     return {name: value * 10 if value.ndim > 1 else value for name, value in outputs.items()}
 
 
-def _total(method: Method[Any], outputs: dict[str, torch.Tensor], labels: torch.Tensor, clock: Clock = EARLY) -> torch.Tensor:
+def _total(
+    method: Method[Any], outputs: dict[str, torch.Tensor], labels: torch.Tensor, clock: Clock = EARLY
+) -> torch.Tensor:
     losses = method.objective(outputs, labels, torch.arange(len(labels)), clock)
     assert all(value.ndim == 0 for value in losses.values())
     return losses["total"]
 
 
 def _live_through(method: Method[Any], end: Clock) -> None:
-    """Every refresh that is due up to a time, and in every epoch before it an objective, for what methods keep of these."""
+    """Every refresh that is due up to a time, and in every epoch before it an objective, for what methods keep of
+    these.
+    """
     if end.epoch == 0:
         return
     outputs, labels = _spread(method(_views(method))), _labels()
@@ -203,11 +240,13 @@ def test_permuting_classes_permutes_the_result(case: Case) -> None:
     method.eval(), other.eval()
     outputs = []
     for each in (method, other):
-        torch.manual_seed(2)  # the same draws, where pictures are mixed
+        torch.manual_seed(2)  # the same draws, where images are mixed
         outputs.append(_spread(each(views)))
     one, two = outputs
     torch.testing.assert_close(two["logits"], one["logits"][:, order])
-    torch.testing.assert_close(_total(other, two, labels[:, order], case.clock), _total(method, one, labels, case.clock))
+    torch.testing.assert_close(
+        _total(other, two, labels[:, order], case.clock), _total(method, one, labels, case.clock)
+    )
 
 
 @pytest.mark.parametrize("fill", [0, -1, 1])
@@ -225,7 +264,9 @@ def test_finite_on_poor_batches(case: Case, fill: int, batch: int) -> None:
 def test_finite_at_large_logits_in_bf16(case: Case) -> None:
     method = case.method()
     outputs = {
-        name: (torch.sign(torch.randn_like(value)) * 50).to(torch.bfloat16).requires_grad_() if value.ndim > 1 else value
+        name: (torch.sign(torch.randn_like(value)) * 50).to(torch.bfloat16).requires_grad_()
+        if value.ndim > 1
+        else value
         for name, value in method(_views(method)).items()
     }
     total = _total(method, outputs, _labels(), case.clock)
@@ -248,15 +289,17 @@ def test_state_round_trips(case: Case, tmp_path: Path) -> None:
 def test_overfits_32_images(make: Callable[..., Method[Any]]) -> None:
     method = make()
     torch.manual_seed(3)
-    pictures, labels = torch.randn(32, 3, 32, 32), torch.from_numpy(_prior().labels.rows(np.arange(32)))
-    views = dict.fromkeys(method.views, pictures)
+    images, labels = torch.randn(32, 3, 32, 32), torch.from_numpy(_prior().labels.rows(np.arange(32)))
+    views = dict.fromkeys(method.views, images)
     optimizer = torch.optim.AdamW(method.parameters(), lr=3e-3)
     for _ in range(60):
         optimizer.zero_grad()
         _total(method, method(views), labels).backward()
         optimizer.step()
     logits = method.train(True)(views)["logits"].detach()
-    goal = torch.where(labels == 0, -torch.ones_like(labels), labels) if "AssumeNegative" in str(type(method)) else labels
+    goal = (
+        torch.where(labels == 0, -torch.ones_like(labels), labels) if "AssumeNegative" in str(type(method)) else labels
+    )
     if type(method).__name__ in LEARN_FROM_PRESENT_ALONE:
         right = (logits[:, None] > logits)[(labels == 1)[:, None] & (labels != 1)]
     elif type(method).__name__ in ONLY_RANK:
@@ -267,7 +310,7 @@ def test_overfits_32_images(make: Callable[..., Method[Any]]) -> None:
     assert right.float().mean() > 0.97
 
 
-def test_pictures_are_tagged_by_the_logits_of_training(make: Callable[..., Method[Any]]) -> None:
+def test_images_are_tagged_by_the_logits_of_training(make: Callable[..., Method[Any]]) -> None:
     method = make().eval()
     views = _views(method)
     torch.testing.assert_close(method.tagger(views["weak"])[0], method(views)["logits"])

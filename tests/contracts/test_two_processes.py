@@ -11,7 +11,7 @@ import torch
 
 from partlabel.formats import write_table
 from partlabel.labels import LabelTable
-from partlabel.training.run_folder import RunFolder
+from partlabel.runs.folder import RunFolder
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
 
@@ -23,7 +23,9 @@ def test_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> None:
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     processes = [
-        subprocess.Popen([sys.executable, str(SCRIPT), str(rank), str(tmp_path / "store"), str(tmp_path / "gradients.pt")])
+        subprocess.Popen(
+            [sys.executable, str(SCRIPT), str(rank), str(tmp_path / "store"), str(tmp_path / "gradients.pt")]
+        )
         for rank in range(2)
     ]
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
@@ -37,15 +39,18 @@ def test_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_training_in_two_processes_makes_one_run(
-    color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path
+    color_images: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path
 ) -> None:
     write_table(partial_labels, tmp_path / "labels.csv")
     command = (
-        f"{sys.executable} -m partlabel train {tmp_path / 'labels.csv'} --images {color_pictures[0]} --out {tmp_path / 'run'} "
-        "--backbone test_resnet --from-scratch --set size=32 --epochs 2 --batch-size 8 --set accelerator=cpu --set devices=2 "
+        f"{sys.executable} -m partlabel train {tmp_path / 'labels.csv'} --images {color_images[0]} --out "
+        f"{tmp_path / 'run'} --backbone test_resnet --from-scratch --set size=32 --epochs 2 --batch-size 8 --set "
+        f"accelerator=cpu --set devices=2 "
         "--set strategy=ddp --quiet"
     )
-    environment = {name: value for name, value in os.environ.items() if name not in {"RANK", "LOCAL_RANK", "WORLD_SIZE"}}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in {"RANK", "LOCAL_RANK", "WORLD_SIZE"}
+    }
     subprocess.run(command.split(), check=True, timeout=300, env=environment)
     run = RunFolder(tmp_path / "run")
     assert run.info["status"] == "done"

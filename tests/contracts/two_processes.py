@@ -13,7 +13,7 @@ from partlabel.methods.base import Clock
 from partlabel.methods.build import build_method
 from partlabel.methods.catalogue import CATALOGUE
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import create_backbone
+from partlabel.models.encoders.backbone import create_backbone
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in CATALOGUE},
@@ -34,7 +34,9 @@ def gradients(rank: int, world: int) -> dict[str, dict[str, torch.Tensor]]:
     for case, clock in product(CASES, (FIRST, LATER)):
         name, settings = CASES[case]
         torch.manual_seed(0)
-        method: Any = build_method(name, settings, create_backbone("test_resnet", pretrained=False, size=32), prior).double()
+        method: Any = build_method(
+            name, settings, create_backbone("test_resnet", pretrained=False, size=32), prior
+        ).double()
         method.eval()  # batch norms frozen, as the promise says
         views = {view: torch.randn(8, 3, 32, 32, dtype=torch.float64) for view in method.views}
         labels = torch.randint(-1, 2, (8, 3), dtype=torch.int8)
@@ -58,7 +60,7 @@ def gradients(rank: int, world: int) -> dict[str, dict[str, torch.Tensor]]:
 
 @torch.no_grad()
 def _center(method: Any, views: dict[str, torch.Tensor]) -> None:
-    """Let each of two networks find some pictures positive and some not, so that they disagree here and there."""
+    """Let each of two networks find some images positive and some not, so that they disagree here and there."""
     outputs = method(views)
     for which in ("first", "second"):
         getattr(method.tagger.head, which).linear.bias -= outputs[which].mean(0)

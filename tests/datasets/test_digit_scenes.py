@@ -23,16 +23,16 @@ def pixels(scenes: Scenes) -> dict[str, str]:
     return {name: hashlib.sha256(np.asarray(Image.open(scenes.images / name)).tobytes()).hexdigest() for name in names}
 
 
-def test_every_image_of_the_tables_is_a_readable_picture_and_no_other_file_is_there(scenes: Scenes):
+def test_every_image_of_the_tables_is_a_readable_image_and_no_other_file_is_there(scenes: Scenes):
     names = [*scenes.train.images, *scenes.test.images]
     assert len(names) == 400
     assert names[0] == "train/00001.png"
     assert names[-1] == "test/00100.png"
     assert sorted(names) == sorted(path.relative_to(scenes.images).as_posix() for path in scenes.images.rglob("*.*"))
     for name in names:
-        with Image.open(scenes.images / name) as picture:
-            picture.load()
-            assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", (64, 64))
+        with Image.open(scenes.images / name) as image:
+            image.load()
+            assert (image.format, image.mode, image.size) == ("PNG", "RGB", (64, 64))
 
 
 def test_tables_are_complete(scenes: Scenes):
@@ -54,7 +54,7 @@ def test_some_digits_appear_together(scenes: Scenes):
     assert np.mean([lift[pair] for pair in of_one_theme]) > 1.15 * np.mean([lift[pair] for pair in other])
 
 
-def test_the_same_arguments_give_the_same_pictures_and_labels(scenes: Scenes, tmp_path: Path):
+def test_the_same_arguments_give_the_same_images_and_labels(scenes: Scenes, tmp_path: Path):
     again = write_scenes(tmp_path, train=40, test=20, seed=3)
     expected = pixels(scenes)
     assert {name: expected[name] for name in pixels(again)} == pixels(again)
@@ -74,8 +74,8 @@ def test_train_and_test_share_no_scene_and_no_writer(scenes: Scenes):
 def test_size_scales_the_scene(tmp_path: Path):
     scenes = write_scenes(tmp_path, train=3, test=0, size=96)
     assert len(scenes.test) == 0
-    with Image.open(scenes.images / "train/00003.png") as picture:
-        assert picture.size == (96, 96)
+    with Image.open(scenes.images / "train/00003.png") as image:
+        assert image.size == (96, 96)
 
 
 def test_progress_counts_every_scene_and_nothing_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

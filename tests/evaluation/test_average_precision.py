@@ -91,13 +91,19 @@ def test_equals_scikit_learn_with_ties(tagging, dtype):
 
 def test_equals_torchmetrics_where_a_class_has_both_states(tagging):
     scores, states = tagging
-    # Probabilities on a grid: torchmetrics would apply a sigmoid to anything outside 0..1. Its unknown is an index to ignore.
+    # Probabilities on a grid: torchmetrics would apply a sigmoid to anything outside 0..1. Its unknown is an index to
+    # ignore.
     probabilities = np.round((scores[:, :9] - scores.min()) / np.ptp(scores), 2)
-    predictions, truth = torch.from_numpy(probabilities), torch.from_numpy((states[:, :9] + 1) // 2 - (states[:, :9] == 0) * 1)
+    predictions, truth = (
+        torch.from_numpy(probabilities),
+        torch.from_numpy((states[:, :9] + 1) // 2 - (states[:, :9] == 0) * 1),
+    )
     truth[torch.from_numpy(states[:, :9] == 0)] = -1
     options = {"num_labels": 9, "average": "none", "ignore_index": -1}
     ours = ranking_measures(probabilities, states[:, :9])
-    assert ours.raw == pytest.approx(multilabel_average_precision(predictions, truth.long(), **options).numpy(), abs=1e-6)
+    assert ours.raw == pytest.approx(
+        multilabel_average_precision(predictions, truth.long(), **options).numpy(), abs=1e-6
+    )
     assert ours.auc == pytest.approx(multilabel_auroc(predictions, truth.long(), **options).numpy(), abs=1e-6)
 
 
@@ -130,7 +136,10 @@ def test_the_order_of_images_and_classes_changes_nothing(tagging, random):
 def test_unknown_cells_change_nothing(tagging, filler):
     scores, states = tagging
     unread = np.where(states == 0, filler, scores)
-    wider = np.vstack([unread, np.full((2, scores.shape[1]), filler)]), np.vstack([states, np.zeros((2, scores.shape[1]), int)])
+    wider = (
+        np.vstack([unread, np.full((2, scores.shape[1]), filler)]),
+        np.vstack([states, np.zeros((2, scores.shape[1]), int)]),
+    )
     for before, after in zip(ranking_measures(scores, states), ranking_measures(*wider), strict=True):
         np.testing.assert_array_equal(before, after)
 
@@ -146,12 +155,15 @@ def test_extremes():
 
 
 def test_a_recall_of_three_tenths_reaches_the_point_at_three_tenths():
-    # 10 positives; precision 1 up to recall 0.3 exactly, then below. In floats 0.30000000000000004 would exclude that point.
+    # 10 positives; precision 1 up to recall 0.3 exactly, then below. In floats 0.30000000000000004 would exclude that
+    # point.
     states = np.array([1] * 3 + [-1] * 10 + [1] * 7, np.int8)[:, None]
     value = average_precision(-np.arange(20.0)[:, None], states, "voc07").item()
     assert value == pytest.approx((4 * 1 + 7 * 0.5) / 11)
 
 
 def test_unknown_convention_is_refused():
-    with pytest.raises(UsageError, match="unknown convention 'voc10' of average precision; use one of raw, voc12, voc07"):
+    with pytest.raises(
+        UsageError, match="unknown convention 'voc10' of average precision; use one of raw, voc12, voc07"
+    ):
         average_precision([[1.0]], [[1]], "voc10")  # type: ignore[arg-type]

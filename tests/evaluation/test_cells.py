@@ -26,7 +26,12 @@ def test_class_names_must_fit():
 
 @pytest.mark.parametrize(
     ("states", "sentence"),
-    [([[2, 0]], "a state is 2"), ([[0, -3]], "a state is -3"), ([[True, False]], "not bool"), ([[1.0, 0.0]], "not float64")],
+    [
+        ([[2, 0]], "a state is 2"),
+        ([[0, -3]], "a state is -3"),
+        ([[True, False]], "not bool"),
+        ([[1.0, 0.0]], "not float64"),
+    ],
 )
 def test_states_must_be_tri_state(states, sentence):
     with pytest.raises(LabelError, match=sentence):

@@ -103,8 +103,12 @@ def test_equals_torchmetrics_with_unknown_cells(tagging):
         (multilabel_f1_score, ours.overall_f1, ours.class_f1_mean),
     ):
         arguments = torch.from_numpy(probabilities), truth
-        assert micro == pytest.approx(function(*arguments, num_labels=9, average="micro", ignore_index=-1).item(), abs=1e-6)
-        assert macro == pytest.approx(function(*arguments, num_labels=9, average="macro", ignore_index=-1).item(), abs=1e-6)
+        assert micro == pytest.approx(
+            function(*arguments, num_labels=9, average="micro", ignore_index=-1).item(), abs=1e-6
+        )
+        assert macro == pytest.approx(
+            function(*arguments, num_labels=9, average="macro", ignore_index=-1).item(), abs=1e-6
+        )
 
 
 @given(some_tagging(), st.sampled_from([0.0, 9.0, np.nan, np.inf]))
@@ -122,9 +126,16 @@ def test_unknown_cells_change_nothing(case, filler):
 def test_an_unknown_class_changes_no_mean(case):
     scores, states, thresholds, top_k = case
     column = np.full((len(scores), 1), 9.0)
-    wider = np.hstack([column, scores]), np.hstack([0 * column.astype(np.int8), states]), np.append(0.0, thresholds), top_k
+    wider = (
+        np.hstack([column, scores]),
+        np.hstack([0 * column.astype(np.int8), states]),
+        np.append(0.0, thresholds),
+        top_k,
+    )
     before, after = f_measures(*case), f_measures(*wider)
-    np.testing.assert_array_equal([getattr(before, name) for name in NUMBERS], [getattr(after, name) for name in NUMBERS])
+    np.testing.assert_array_equal(
+        [getattr(before, name) for name in NUMBERS], [getattr(after, name) for name in NUMBERS]
+    )
 
 
 @given(some_tagging(), st.randoms(use_true_random=False))

@@ -19,7 +19,9 @@ def test_equals_the_explicit_loops(tagging):
         assert group.scored == len(columns)
         assert (group.fewest, group.most) == (annotations[group.columns].min(), annotations[group.columns].max())
         for name in ("raw", "voc12", "voc07"):
-            assert getattr(group, name) == pytest.approx(sum(getattr(measures, name)[c] for c in columns) / len(columns))
+            assert getattr(group, name) == pytest.approx(
+                sum(getattr(measures, name)[c] for c in columns) / len(columns)
+            )
 
 
 def test_a_group_without_a_scored_class_has_no_map():

@@ -24,8 +24,17 @@ def test_json_has_the_promised_keys(tagging):
     assert set(result["classes"]) == {"scored", "total", "left_out"}
     assert set(result["known"]) == {"present", "absent", "unknown"}
     assert set(result["per_class"][0]) == {
-        "class", "AP", "AUC", "precision", "recall", "F1", "threshold", "present", "absent", "unknown",
-    }  # fmt: skip
+        "class",
+        "AP",
+        "AUC",
+        "precision",
+        "recall",
+        "F1",
+        "threshold",
+        "present",
+        "absent",
+        "unknown",
+    }
     assert "groups" in evaluate(*tagging, NAMES, training_annotations=range(12)).to_json()
     assert "top5" in evaluate(*tagging, NAMES, top_k=5).to_json()
 
@@ -48,7 +57,11 @@ def test_json_values_come_from_the_measures(tagging):
     assert (first["precision"], first["recall"]) == (decided.precision_by_class[0], decided.recall_by_class[0])
     assert (first["F1"], first["threshold"]) == (decided.f1_by_class[0], -1)
     assert [first[name] for name in ("present", "absent", "unknown")] == [(states[:, 0] == s).sum() for s in (1, -1, 0)]
-    assert result["known"] == {"present": (states == 1).sum(), "absent": (states == -1).sum(), "unknown": (states == 0).sum()}
+    assert result["known"] == {
+        "present": (states == 1).sum(),
+        "absent": (states == -1).sum(),
+        "unknown": (states == 0).sum(),
+    }
     assert result["prevalence"] == pytest.approx((states == 1).sum() / (states != 0).sum())
     assert result["thresholds"] == thresholds.tolist()
     assert evaluate(scores, states, NAMES, thresholds=0.25).to_json()["thresholds"] == 0.25

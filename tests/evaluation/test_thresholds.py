@@ -22,7 +22,9 @@ def test_no_other_threshold_has_a_better_f1(tagging):
         assert f1_score(truth, one >= found.values[column]) == pytest.approx(best_f1(one, truth))
     assert (found.values[9:] == found.pooled).all()
     known = states != 0
-    assert f_measures(scores, states, found.pooled).overall_f1 == pytest.approx(best_f1(scores[known], states[known] == 1))
+    assert f_measures(scores, states, found.pooled).overall_f1 == pytest.approx(
+        best_f1(scores[known], states[known] == 1)
+    )
 
 
 def test_the_threshold_lies_halfway_to_the_next_rejected_score():
@@ -66,11 +68,15 @@ def test_where_everything_is_accepted_the_threshold_is_the_lowest_present_score(
 def test_unknown_cells_change_nothing(tagging):
     scores, states = tagging
     before = best_f1_thresholds(scores, states)
-    after = best_f1_thresholds(np.vstack([np.where(states == 0, np.nan, scores), scores]), np.vstack([states, 0 * states]))
+    after = best_f1_thresholds(
+        np.vstack([np.where(states == 0, np.nan, scores), scores]), np.vstack([states, 0 * states])
+    )
     np.testing.assert_array_equal(before.values, after.values)
 
 
-@pytest.mark.parametrize(("states", "counts"), [([[1, 0]], "1 present and 0 absent"), ([[0, -1]], "0 present and 1 absent")])
+@pytest.mark.parametrize(
+    ("states", "counts"), [([[1, 0]], "1 present and 0 absent"), ([[0, -1]], "0 present and 1 absent")]
+)
 def test_one_sided_labels_are_refused(states, counts):
     with pytest.raises(LabelError, match=f"thresholds need known present and known absent cells.*{counts}"):
         best_f1_thresholds([[0.0, 1.0]], states)

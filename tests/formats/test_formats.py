@@ -16,8 +16,12 @@ from partlabel.labels import LabelTable, Source
 CODES = "1=present,0=absent,=unknown"
 T = TypeVar("T")
 TARGETS = [
-    ("t.csv", "one_hot_csv"), ("t.csv", "long"), ("t.parquet", "long"), ("t.csv", "tag_lists"), ("t.jsonl", "tag_lists"),
-]  # fmt: skip
+    ("t.csv", "one_hot_csv"),
+    ("t.csv", "long"),
+    ("t.parquet", "long"),
+    ("t.csv", "tag_lists"),
+    ("t.jsonl", "tag_lists"),
+]
 
 
 def attempt(action: Callable[[], T]) -> T | LabelError:
@@ -57,7 +61,8 @@ def test_the_header_tells_the_format(tmp_path: Path, header: str, expected: str)
 
 
 @pytest.mark.parametrize(
-    "header", ["image,class", "image,cat,state", "image,present", "image,absent,cat", "image,class,state,present", "id,cat"]
+    "header",
+    ["image,class", "image,cat,state", "image,present", "image,absent,cat", "image,class,state,present", "id,cat"],
 )
 def test_an_unclear_header_is_refused(tmp_path: Path, header: str) -> None:
     path = tmp_path / "t.csv"
@@ -105,10 +110,21 @@ def test_names_and_arguments_that_cannot_be_used(tmp_path: Path) -> None:
         write_table(table.select_classes([]), path)
 
 
-@pytest.mark.parametrize("content", [
-    b"", b"\n \n", b"\xef\xbb\xbf", b"\x89PNG\r\n\x1a\n\x00\x00", b"PK\x03\x04\x14\x00", b"image,cat\na\xff.jpg,1\n",
-    "image,cat\na,1\n".encode("utf-16-le"), b"\xff\xfei\x00m\x00a", b"image,cat\na,1\n\x00", bytes(range(256)) * 40,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\n \n",
+        b"\xef\xbb\xbf",
+        b"\x89PNG\r\n\x1a\n\x00\x00",
+        b"PK\x03\x04\x14\x00",
+        b"image,cat\na\xff.jpg,1\n",
+        "image,cat\na,1\n".encode("utf-16-le"),
+        b"\xff\xfei\x00m\x00a",
+        b"image,cat\na,1\n\x00",
+        bytes(range(256)) * 40,
+    ],
+)
 @pytest.mark.parametrize(("name", "format"), TARGETS)
 def test_files_that_are_no_text(tmp_path: Path, content: bytes, name: str, format: str) -> None:
     path = tmp_path / name
@@ -140,7 +156,9 @@ def test_no_content_crashes_a_reader(tmp_path: Path, content: bytes, target: tup
 
 
 NAMES = st.text(
-    st.sampled_from("ab,;|\"' \n\r\t\\*=#é猫\u2028\u00a0") | st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5
+    st.sampled_from("ab,;|\"' \n\r\t\\*=#é猫\u2028\u00a0") | st.characters(exclude_categories=["Cs"]),
+    min_size=1,
+    max_size=5,
 )
 
 
@@ -162,7 +180,9 @@ def dense_of(table: LabelTable) -> tuple[object, ...]:
 
 @given(tables(), st.sampled_from(TARGETS), st.sampled_from([None, CODES, "?=unknown,-1=absent"]))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
-def test_round_trip_or_a_sentence(tmp_path: Path, table: LabelTable, target: tuple[str, str], codes: str | None) -> None:
+def test_round_trip_or_a_sentence(
+    tmp_path: Path, table: LabelTable, target: tuple[str, str], codes: str | None
+) -> None:
     path, format = tmp_path / target[0], target[1]
     refusal = attempt(lambda: write_table(table, path, codes=codes, format=format))
     if refusal is not None:
@@ -228,8 +248,16 @@ def test_formats_are_what_the_errors_offer() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("a.jsonl", '{"image": "a", "present": ["x"]}\n{"image": "b", "presnt": ["x"]}\n', "'presnt'; did you mean 'present'"),
-        ("a.jsonl", '{"image": "a", "present": ["x"]}\n{"image": "b", "Absent": ["x"]}\n', "'Absent'; did you mean 'absent'"),
+        (
+            "a.jsonl",
+            '{"image": "a", "present": ["x"]}\n{"image": "b", "presnt": ["x"]}\n',
+            "'presnt'; did you mean 'present'",
+        ),
+        (
+            "a.jsonl",
+            '{"image": "a", "present": ["x"]}\n{"image": "b", "Absent": ["x"]}\n',
+            "'Absent'; did you mean 'absent'",
+        ),
         ("a.csv", "image,class,state,sorce\na,x,present,recovered\n", "'sorce'; did you mean 'source'"),
         ("a.csv", "image,present,absent,unknwn\na,x,,y\n", "'unknwn'; did you mean 'unknown'"),
     ],

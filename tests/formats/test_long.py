@@ -86,7 +86,9 @@ def test_duplicates_and_conflicts_name_their_lines(tmp_path: Path) -> None:
 
 
 def test_a_known_state_beats_an_unknown_one_and_keeps_its_source(tmp_path: Path) -> None:
-    path = put(tmp_path, "image,class,state,source\na,x,unknown,human\na,x,absent,review\na,x,absent,import\nb,x,unknown,\n")
+    path = put(
+        tmp_path, "image,class,state,source\na,x,unknown,human\na,x,absent,review\na,x,absent,import\nb,x,unknown,\n"
+    )
     table, report = read_table(path)
     assert table.dense().tolist() == [[-1], [0]]
     assert table.sources.tolist() == [Source.REVIEW]
@@ -101,7 +103,9 @@ def test_a_conflict_over_an_absent_background_stays_unknown(tmp_path: Path) -> N
 
 def test_classes_fix_the_list_and_its_order(tmp_path: Path) -> None:
     path = put(tmp_path, "image,class,state\na,cat,1\nb,dgo,1\n")
-    with pytest.raises(LabelError, match=r"labels\.csv, line 3: class 'dgo' is not among the given classes; closest: 'dog'"):
+    with pytest.raises(
+        LabelError, match=r"labels\.csv, line 3: class 'dgo' is not among the given classes; closest: 'dog'"
+    ):
         read_table(path, codes=CODES, classes=["dog", "cat"])
     path = put(tmp_path, "image,class,state\na,cat,1\n")
     table = read_table(path, codes=CODES, classes=["dog", "cat"]).table
@@ -112,7 +116,8 @@ def test_classes_fix_the_list_and_its_order(tmp_path: Path) -> None:
 def test_where_filters_rows_but_not_declarations(tmp_path: Path) -> None:
     path = put(
         tmp_path,
-        "image,class,state,split\n,dog,,\n*,cat,absent,\na,cat,1,train\nb,cow,0,test\nc,cat,oops,test\nd,dog,0, train \n",
+        "image,class,state,split\n,dog,,\n*,cat,absent,\na,cat,1,train\nb,cow,0,test\nc,cat,oops,test\nd,dog,0, "
+        "train \n",
     )
     table, report = read_table(path, codes=CODES, where={"split": "train"})
     assert (table.images, table.classes) == (("a", "d"), ("dog", "cat"))
@@ -253,7 +258,9 @@ def test_refuses_an_image_that_stands_for_every_image(tmp_path: Path) -> None:
 def test_many_blocks_round_trip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("partlabel.formats.long._BLOCK_IMAGES", 7)
     dense = np.random.default_rng(0).choice([-1, 0, 1], (50, 9), p=[0.2, 0.6, 0.2])
-    table = LabelTable.from_dense([f"{i}.jpg" for i in range(50)], [f"class {i}" for i in range(9)], dense, Source.REVIEW)
+    table = LabelTable.from_dense(
+        [f"{i}.jpg" for i in range(50)], [f"class {i}" for i in range(9)], dense, Source.REVIEW
+    )
     for name in ("out.csv", "out.parquet"):
         write_table(table, tmp_path / name)
         again = read_table(tmp_path / name).table

@@ -135,7 +135,9 @@ def test_unlisted_absent_has_no_meaning(tmp_path: Path) -> None:
 
 
 def test_writes_with_codes_and_spells_out_a_background(tmp_path: Path) -> None:
-    table = LabelTable.from_cells(["a", "b"], ["x", "y"], [0, 1], [0, 0], [1, 0], background=[State.ABSENT, State.UNKNOWN])
+    table = LabelTable.from_cells(
+        ["a", "b"], ["x", "y"], [0, 1], [0, 0], [1, 0], background=[State.ABSENT, State.UNKNOWN]
+    )
     path = tmp_path / "out.csv"
     write_table(table, path, codes=CODES, format="one_hot_csv")
     assert path.read_text() == "image,x,y\na,1,\nb,,\n"

@@ -115,7 +115,9 @@ def test_broken_csv(tmp_path: Path, rows: str, says: str) -> None:
 
 def test_contradictory_declarations(tmp_path: Path) -> None:
     path = put(tmp_path, "image,present,absent,unknown\n*,,cat,\n*,,,cat\na,cat,,\n")
-    with pytest.raises(LabelError, match="line 3: unlisted cells of class 'cat' are said to be absent and to be unknown"):
+    with pytest.raises(
+        LabelError, match="line 3: unlisted cells of class 'cat' are said to be absent and to be unknown"
+    ):
         read_table(path)
 
 
@@ -165,7 +167,10 @@ def test_written_text(tmp_path: Path) -> None:
     write_table(declared, tmp_path / "t.csv", format="tag_lists", separator="|")
     assert (tmp_path / "t.csv").read_text() == "image,present,absent,unknown\n,,,x|y|\n*,,x,y\na,,,x\n"
     write_table(declared, tmp_path / "t.jsonl")
-    assert json.loads((tmp_path / "t.jsonl").read_text().splitlines()[0]) == {"classes": ["x", "y"], "unlisted_absent": ["x"]}
+    assert json.loads((tmp_path / "t.jsonl").read_text().splitlines()[0]) == {
+        "classes": ["x", "y"],
+        "unlisted_absent": ["x"],
+    }
 
 
 @pytest.mark.parametrize("name", ["a;b", " a", "a\u00a0"])

@@ -19,7 +19,7 @@ seeds = [0, 1]
 [data.squares]
 train = "train.csv"
 test = "test.csv"
-images = "${SQUARES}/pictures"
+images = "${SQUARES}/images"
 codes = "1=present,0=absent"
 
 [masking.half]
@@ -46,18 +46,18 @@ lr = 0.003
 
 
 def write_squares(root: Path) -> None:
-    """60 pictures of 32 pixels with coloured squares, 40 to train on, and complete label files."""
+    """60 images of 32 pixels with coloured squares, 40 to train on, and complete label files."""
     random = np.random.default_rng(0)
-    (root / "pictures").mkdir(parents=True)
+    (root / "images").mkdir(parents=True)
     for split, count in (("train", 40), ("test", 20)):
         lines = [",".join(("image", *COLOURS))]
         for number in range(count):
             present = random.random(3) < 0.5
-            picture = random.integers(0, 60, (32, 32, 3), dtype=np.uint8)
+            image = random.integers(0, 60, (32, 32, 3), dtype=np.uint8)
             for channel in np.flatnonzero(present):
                 top, left = random.integers(0, 20, 2)
-                picture[top : top + 12, left : left + 12, channel] = 220
-            Image.fromarray(picture).save(root / "pictures" / f"{split}{number:02d}.png")
+                image[top : top + 12, left : left + 12, channel] = 220
+            Image.fromarray(image).save(root / "images" / f"{split}{number:02d}.png")
             lines.append(",".join((f"{split}{number:02d}.png", *(str(int(value)) for value in present))))
         (root / f"{split}.csv").write_text("\n".join(lines) + "\n")
 
@@ -69,7 +69,7 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with the pictures and label files; nothing else is written there."""
+    """Folder with the images and label files; nothing else is written there."""
     root = tmp_path_factory.mktemp("squares")
     write_squares(root)
     return root
@@ -100,7 +100,7 @@ def bare_grid(tmp_path: Path) -> Callable[..., Grid]:
     """A grid of rows that are never trained, on data that do not exist."""
 
     def build(methods: Sequence[str], maskings: Sequence[str] = ("half",), top: str = "seeds = [0, 1, 2]") -> Grid:
-        lines = [top, '[data.squares]\ntrain = "train.csv"\ntest = "test.csv"\nimages = "pictures"']
+        lines = [top, '[data.squares]\ntrain = "train.csv"\ntest = "test.csv"\nimages = "images"']
         lines += [f'[masking."{label}"]\nname = "known_ratio"\nratio = 0.5' for label in maskings]
         lines += [f'[method."{label}"]\nmethod = "bce"\nlr = 0.01' for label in methods]
         path = tmp_path / "bare.toml"
@@ -116,13 +116,20 @@ def record() -> Callable[..., Record]:
 
     def make(value: float, held_out: float = 0.5, **changes: Any) -> Record:
         test = {
-            "mAP": {"raw": value, "voc12": value, "voc07": value}, "OF1": value / 2,
+            "mAP": {"raw": value, "voc12": value, "voc07": value},
+            "OF1": value / 2,
             "CF1": {"harmonic": value / 3, "mean": 0.5},
-            "classes": {"scored": 2}, "known": {"present": 1000, "absent": 500, "unknown": 0},
-        }  # fmt: skip
+            "classes": {"scored": 2},
+            "known": {"present": 1000, "absent": 500, "unknown": 0},
+        }
         return {
-            "status": "done", "lr": 0.01, "thresholds": "held_out", "held_out": {"mAP": held_out}, "test": test,
-            "versions": {"partlabel": "0.1.0"}, **changes,
-        }  # fmt: skip
+            "status": "done",
+            "lr": 0.01,
+            "thresholds": "held_out",
+            "held_out": {"mAP": held_out},
+            "test": test,
+            "versions": {"partlabel": "0.1.0"},
+            **changes,
+        }
 
     return make

@@ -8,7 +8,7 @@ from partlabel.grids.cell import Cell, Record
 from partlabel.grids.curves import curve_of, curve_plot
 from partlabel.grids.grid import Grid
 from partlabel.grids.summary import Results
-from partlabel.training.run_folder import RunFolder
+from partlabel.runs.folder import RunFolder
 
 Log = list[dict[str, str]]
 AMONG = "held_out_mAP_among_unknown"

@@ -15,12 +15,12 @@ Write = Callable[..., Path]
 @pytest.fixture
 def files(write_grid: Write) -> LabelFiles:
     write_grid()
-    return LabelFiles(train="train.csv", test="test.csv", images="pictures", codes="1=present,0=absent")
+    return LabelFiles(train="train.csv", test="test.csv", images="images", codes="1=present,0=absent")
 
 
 def test_label_files_are_relative_to_the_grid(files: LabelFiles, tmp_path: Path) -> None:
     data = load(files, tmp_path, tmp_path / "out", SILENT)
-    assert data.images == tmp_path / "pictures"
+    assert data.images == tmp_path / "images"
     assert (data.train.shape, data.test.shape, data.all_classes) == ((40, 3), (20, 3), 3)
     assert (data.train.dense() != 0).all()
 
@@ -42,15 +42,21 @@ def test_min_present_counts_complete_training_labels(files: LabelFiles, tmp_path
 def test_one_file_with_a_split_column(tmp_path: Path) -> None:
     (tmp_path / "all.csv").write_text("image,split,cat\na.png,train,1\nb.png,test,0\n")
     files = LabelFiles(
-        train="all.csv", test="all.csv", images=".", codes="1=present,0=absent", where_train={"split": "train"},
+        train="all.csv",
+        test="all.csv",
+        images=".",
+        codes="1=present,0=absent",
+        where_train={"split": "train"},
         where_test={"split": "test"},
-    )  # fmt: skip
+    )
     data = load(files, tmp_path, tmp_path, SILENT)
     assert (data.train.images, data.test.images, data.train.classes) == (("a.png",), ("b.png",), ("cat",))
 
 
 def test_shared_images_are_refused(files: LabelFiles, tmp_path: Path) -> None:
-    with pytest.raises(LabelError, match=r"40 image\(s\) are in the training and in the test labels, first: 'train00.png'"):
+    with pytest.raises(
+        LabelError, match=r"40 image\(s\) are in the training and in the test labels, first: 'train00.png'"
+    ):
         load(files.model_copy(update={"test": "train.csv"}), tmp_path, tmp_path, SILENT)
 
 
@@ -66,11 +72,11 @@ def test_scenes_are_composed_once(tmp_path: Path) -> None:
     first = load(entry, tmp_path, tmp_path / "scenes", SILENT)
     assert (first.train.shape, first.test.shape) == ((6, 10), (4, 10))
     assert all((first.images / name).is_file() for name in (*first.train.images, *first.test.images))
-    picture = first.images / first.train.images[0]
-    written = picture.stat().st_mtime_ns
+    image = first.images / first.train.images[0]
+    written = image.stat().st_mtime_ns
     again = load(entry, tmp_path, tmp_path / "scenes", SILENT)
     assert (again.train.hash, again.test.hash) == (first.train.hash, first.test.hash)
-    assert picture.stat().st_mtime_ns == written
+    assert image.stat().st_mtime_ns == written
     other = load(entry.model_copy(update={"seed": 1}), tmp_path, tmp_path / "scenes", SILENT)
     assert other.train.hash != first.train.hash
-    assert picture.stat().st_mtime_ns > written
+    assert image.stat().st_mtime_ns > written

@@ -11,7 +11,7 @@ Write = Callable[..., Path]
 
 def test_grid_is_read_with_variables_filled_in(write_grid: Write, squares: Path) -> None:
     grid = read_grid(write_grid())
-    assert grid.data["squares"].images == f"{squares}/pictures"  # type: ignore[union-attr]
+    assert grid.data["squares"].images == f"{squares}/images"  # type: ignore[union-attr]
     assert grid.maskings["half"].settings == {"ratio": 0.5}
     assert (grid.seeds, grid.measures, grid.keep_runs) == ((0, 1), ("mAP", "OF1", "CF1"), False)
     assert (grid.top, grid.curves) == (None, ())
@@ -51,9 +51,17 @@ def test_own_settings_of_a_method_go_before_common_ones(write_grid: Write) -> No
         ("codes =", "code =", "no key 'code' in data.squares; keys are train, test, images, codes"),
         ("codes =", "min_present = -1\ncodes =", "data.squares.min_present: Input should be greater"),
         ("${SQUARES}", "${NO_SUCH_VARIABLE}", "data.squares.images needs the environment variable NO_SUCH_VARIABLE"),
-        ("[data.squares]", '[data.made]\nbuiltin = "x"\n[data.squares]', "data.made.builtin: Input should be 'digit_scenes'"),
+        (
+            "[data.squares]",
+            '[data.made]\nbuiltin = "x"\n[data.squares]',
+            "data.made.builtin: Input should be 'digit_scenes'",
+        ),
         ('name = "known_ratio"', "", "masking.half.name is missing"),
-        ("ratio = 0.5", "ratio = 0.5\nseed = 3", "masking.half: seed is no setting of a masking; seeds come from `seeds`"),
+        (
+            "ratio = 0.5",
+            "ratio = 0.5\nseed = 3",
+            "masking.half: seed is no setting of a masking; seeds come from `seeds`",
+        ),
         ("epochs = 1", "epoch = 1", "method.bce: no setting 'epoch'; did you mean epochs? Settings are"),
         ("epochs = 1", "epochs = 0", "method.bce: setting epochs: input should be greater than or equal to 1"),
         ("epochs = 1", "epochs = 1\nseed = 4", "method.bce: seed is no setting here; seeds come from `seeds`"),
@@ -63,11 +71,19 @@ def test_own_settings_of_a_method_go_before_common_ones(write_grid: Write) -> No
         ("lr = [0.001, 0.01]", "lr = [[0.001]]", "method.bce: setting lr: input should be a valid number"),
         ("lr = [0.001, 0.01]", "lr = [0.001, -1]", "method.bce: setting lr: input should be greater than 0"),
         ('pseudo = "none"', 'pseudo = "nothing"', "method.saliency, no CR: method saliency: pseudo: input should be"),
-        ('method = "saliency"\n', "", "method.saliency, no CR: no method 'saliency, no CR'; closest: saliency; methods are"),
-        ("[method.bce]", '[method."BCE"]\nmethod = "bce"\n[method.bce]', "method: 'bce' and 'BCE' would share a folder"),
+        (
+            'method = "saliency"\n',
+            "",
+            "method.saliency, no CR: no method 'saliency, no CR'; closest: saliency; methods are",
+        ),
+        (
+            "[method.bce]",
+            '[method."BCE"]\nmethod = "bce"\n[method.bce]',
+            "method: 'bce' and 'BCE' would share a folder",
+        ),
         ("[method.bce]", '[method."?"]\nmethod = "bce"\n[method.bce]', "method: '?' has no letter or digit"),
     ],
-)  # fmt: skip
+)
 def test_wrong_grids_name_the_key(write_grid: Write, old: str, new: str, sentence: str) -> None:
     path = write_grid((old, new))
     with pytest.raises(UsageError) as caught:
@@ -80,7 +96,9 @@ def test_wrong_grids_name_the_key(write_grid: Write, old: str, new: str, sentenc
 def test_top_wants_the_same_held_out_cells_for_all_rows(write_grid: Write, common: str, own: str) -> None:
     one = ("lr = [0.001, 0.01]", "lr = 0.01"), ("holdout = 0.3", common), ("lr = 0.003", f"lr = 0.003\n{own}")
     read_grid(write_grid(*one))
-    with pytest.raises(UsageError, match="top compares the rows on the same held-out cells; give all of them one holdout"):
+    with pytest.raises(
+        UsageError, match="top compares the rows on the same held-out cells; give all of them one holdout"
+    ):
         read_grid(write_grid(*one, ("seeds =", "top = 1\nseeds =")))
 
 

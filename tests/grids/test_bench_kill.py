@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-# Imports once, and forks before torch computes anything. Each child kills itself at its sixth line or step: in a search, in
-# a training, in scoring. The next one goes on with what is there.
+# Imports once, and forks before torch computes anything. Each child kills itself at its sixth line or step: in a
+# search, in a training, in scoring. The next one goes on with what is there.
 DRIVER = """
 import os, signal, sys
 from contextlib import contextmanager
@@ -46,7 +46,9 @@ print(killed)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("choices", ["", "top = 1\ncurves = ['bce', 'saliency, no CR']\n"])
-def test_killed_again_and_again_gives_the_same_tables(write_grid: Callable[..., Path], tmp_path: Path, choices: str) -> None:
+def test_killed_again_and_again_gives_the_same_tables(
+    write_grid: Callable[..., Path], tmp_path: Path, choices: str
+) -> None:
     grid = write_grid(("seeds = [0, 1]", f"{choices}seeds = [0, 1]"))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", DRIVER, str(grid), str(tmp_path)]

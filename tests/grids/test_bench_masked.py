@@ -38,9 +38,11 @@ def test_table_is_that_of_hide_and_written_once(complete: LabelTable, tmp_path: 
 def test_other_labels_settings_and_seeds_have_other_files(complete: LabelTable, tmp_path: Path) -> None:
     fewer = complete.select_classes(["a", "b"])
     paths = {
-        file_of(complete, tmp_path), file_of(complete, tmp_path, seed=1), file_of(complete, tmp_path, ratio=0.4),
+        file_of(complete, tmp_path),
+        file_of(complete, tmp_path, seed=1),
+        file_of(complete, tmp_path, ratio=0.4),
         file_of(fewer, tmp_path),
-    }  # fmt: skip
+    }
     assert len(paths) == 4
 
 
@@ -63,9 +65,11 @@ def test_file_without_record_is_made_again(complete: LabelTable, tmp_path: Path)
 @pytest.mark.parametrize(
     ("states", "words"),
     [
-        ([[1, -1]], ""), ([[1, 0]], "known absent cells"), ([[0, -1]], "known present cells"),
+        ([[1, -1]], ""),
+        ([[1, 0]], "known absent cells"),
+        ([[0, -1]], "known present cells"),
         ([[0, 0]], "known present and absent cells"),
     ],
-)  # fmt: skip
+)
 def test_what_labels_lack(states: list[list[int]], words: str) -> None:
     assert lacking(LabelTable.from_dense(["a.jpg"], ["a", "b"], np.array(states))) == words

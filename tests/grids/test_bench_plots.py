@@ -21,9 +21,9 @@ def pixels(content: bytes | None) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"), int)
 
 
-def dots(picture: np.ndarray) -> np.ndarray:
+def dots(figure: np.ndarray) -> np.ndarray:
     """Places (row, column) of the bluish pixels: dots and bars."""
-    return np.argwhere(picture[..., 2] - picture[..., 0] > 40)
+    return np.argwhere(figure[..., 2] - figure[..., 0] > 40)
 
 
 def test_the_best_is_on_top_and_to_the_right(bare_grid: Build, record: Make) -> None:
@@ -38,7 +38,8 @@ def test_several_seeds_have_a_bar(bare_grid: Build, record: Make) -> None:
     grid = bare_grid(["a"])
     cells = {Cell("squares", "half", "a", seed): record(value) for seed, value in enumerate((0.2, 0.7))}
     one, two = (
-        np.ptp(dots(pixels(measure_plot(Results(grid, some), "mAP"))), 0) for some in (dict([*cells.items()][:1]), cells)
+        np.ptp(dots(pixels(measure_plot(Results(grid, some), "mAP"))), 0)
+        for some in (dict([*cells.items()][:1]), cells)
     )
     assert two[1] > 5 * one[1]
 
@@ -58,9 +59,11 @@ def test_settings_without_results_have_no_panel(bare_grid: Build, record: Make) 
     assert measure_plot(Results(many, {}), "mAP") is None
 
 
-def test_pictures_with_nothing_to_show_are_deleted(bare_grid: Build, record: Make, tmp_path: Path) -> None:
+def test_figures_with_nothing_to_show_are_deleted(bare_grid: Build, record: Make, tmp_path: Path) -> None:
     records = {Cell("squares", "half", "a", 0): record(0.5)}
-    drawn = write_figures(tmp_path, Results(bare_grid(["a"], top="seeds = [0]\nmeasures = ['mAP', 'CF1 mean']"), records))
+    drawn = write_figures(
+        tmp_path, Results(bare_grid(["a"], top="seeds = [0]\nmeasures = ['mAP', 'CF1 mean']"), records)
+    )
     assert drawn == [("plot-mAP.png", "mAP"), ("plot-CF1-mean.png", "CF1 mean")]
     assert {path.name for path in tmp_path.glob("*.png")} == {"plot-mAP.png", "plot-CF1-mean.png"}
     write_figures(tmp_path, Results(bare_grid(["a"], top="seeds = [0]\nmeasures = ['mAP']"), records))

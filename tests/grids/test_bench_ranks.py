@@ -21,7 +21,11 @@ def naive_rank(own: float, values: list[float]) -> float:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.lists(st.lists(st.none() | st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=4, max_size=4), min_size=3, max_size=3))
+@given(
+    st.lists(
+        st.lists(st.none() | st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=4, max_size=4), min_size=3, max_size=3
+    )
+)
 def test_ranks_by_counting_who_is_better(
     bare_grid: Callable[..., Grid], record: Callable[..., Record], table: list[list[float | None]]
 ) -> None:

@@ -25,7 +25,7 @@ from partlabel.grids.plan import make_plan
 from partlabel.grids.runner import Verbs, run_grid
 from partlabel.labels import LabelTable, Source
 from partlabel.progress import Tick
-from partlabel.training.run_folder import RunFolder
+from partlabel.runs.folder import RunFolder
 
 Write = Callable[..., Path]
 CODES = "1=present,0=absent"
@@ -82,10 +82,20 @@ def test_a_cell_is_what_the_verbs_give_one_by_one(out: Path, squares: Path, tmp_
     masked = hide(squares / "train.csv", masking="known_ratio", seed=1, ratio=0.5, read={"codes": CODES})
     lr = record(out, BCE_0)["lr"]
     run = train(
-        masked, images=squares / "pictures", out=tmp_path / "run", method="bce", lr=lr, seed=1, backbone="test_resnet",
-        pretrained=False, size=32, epochs=1, batch_size=16, holdout=0.3,
-    )  # fmt: skip
-    judged = evaluate(run, squares / "test.csv", images=squares / "pictures", read={"codes": CODES})
+        masked,
+        images=squares / "images",
+        out=tmp_path / "run",
+        method="bce",
+        lr=lr,
+        seed=1,
+        backbone="test_resnet",
+        pretrained=False,
+        size=32,
+        epochs=1,
+        batch_size=16,
+        holdout=0.3,
+    )
+    judged = evaluate(run, squares / "test.csv", images=squares / "images", read={"codes": CODES})
     cell = record(out, BCE_1)
     assert cell["test"] == judged.to_json()
     assert cell["labels"]["masked"] == masked.hash
@@ -129,7 +139,9 @@ def test_a_changed_entry_is_run_anew_and_no_other(out: Path, write_grid: Write) 
     bench(write_grid(("lr = 0.003", "lr = 0.03")), out=out, reporter=lines)
     assert lines.cells() == 2
     said = [line for line in lines.said if "the grid or the labels have changed since it was run" in line]
-    assert [line.split(":")[0] for line in said] == [f"squares / half / saliency, no CR / seed {seed}" for seed in (0, 1)]
+    assert [line.split(":")[0] for line in said] == [
+        f"squares / half / saliency, no CR / seed {seed}" for seed in (0, 1)
+    ]
     assert record(out, SALIENCY_1)["lr"] == 0.03
     assert {cell: record(out, cell) for cell in (BCE_0, BCE_1)} == other
 
@@ -148,7 +160,8 @@ def test_test_labels_choose_nothing(out: Path, write_grid: Write, tmp_path: Path
     before = {cell: record(out, cell) for cell in (BCE_0, BCE_1)}
     grid = write_grid()
     flipped = [
-        row.replace(",1", ",x").replace(",0", ",1").replace(",x", ",0") for row in (tmp_path / "test.csv").read_text().split()
+        row.replace(",1", ",x").replace(",0", ",1").replace(",x", ",0")
+        for row in (tmp_path / "test.csv").read_text().split()
     ]
     (tmp_path / "test.csv").write_text("\n".join(flipped) + "\n")
     bench(grid, out=out)
@@ -218,12 +231,16 @@ def test_only_the_best_rows_of_the_first_seed_go_on(out: Path, write_grid: Write
     outcome = bench(grid, out=fresh, reporter=lines)
     assert (outcome.done, lines.cells()) == (3, 3)
     assert [line.split(":")[0].split(",")[0] for line in lines.said if line.startswith("cell ")] == [
-        "cell 1 of 3", "cell 2 of 3", "cell 3 of 3",
-    ]  # fmt: skip
+        "cell 1 of 3",
+        "cell 2 of 3",
+        "cell 3 of 3",
+    ]
     assert record(fresh, goes_on) == {**record(out, goes_on), "seconds": record(fresh, goes_on)["seconds"]}
     assert not (fresh / "cells" / stays).exists()
     row = next(
-        line for line in (fresh / "table.md").read_text().splitlines() if line.startswith(f"| {record(out, stays)['method']}")
+        line
+        for line in (fresh / "table.md").read_text().splitlines()
+        if line.startswith(f"| {record(out, stays)['method']}")
     )
     assert row.endswith(" (n = 1) |")
     # What an earlier grid ran besides is left where it is, and has no part in the tables.
@@ -232,24 +249,26 @@ def test_only_the_best_rows_of_the_first_seed_go_on(out: Path, write_grid: Write
     assert (out / "cells" / stays).exists()
 
 
-def test_pictures_are_linked_and_the_same_when_drawn_again(out: Path, write_grid: Write) -> None:
+def test_images_are_linked_and_the_same_when_drawn_again(out: Path, write_grid: Write) -> None:
     assert not (out / "curves.png").exists()
     bench(write_grid(("seeds = [0, 1]", "curves = ['bce', 'saliency, no CR']\nseeds = [0, 1]")), out=out)
     names = {"plot-mAP.png", "plot-OF1.png", "plot-CF1.png", "curves.png"}
-    pictures = {path.name: path.read_bytes() for path in out.glob("*.png")}
+    images = {path.name: path.read_bytes() for path in out.glob("*.png")}
     table = (out / "table.md").read_text()
-    assert set(pictures) == names
+    assert set(images) == names
     assert all(f"]({name})" in table for name in names)
     assert "held out, never on test cells" in table
     bench(write_grid(("seeds = [0, 1]", "curves = ['bce', 'saliency, no CR']\nseeds = [0, 1]")), out=out)
-    assert {path.name: path.read_bytes() for path in out.glob("*.png")} == pictures
+    assert {path.name: path.read_bytes() for path in out.glob("*.png")} == images
     bench(write_grid(), out=out)
     assert not (out / "curves.png").exists()
 
 
-def test_a_trained_cell_that_could_not_be_judged_is_not_trained_again(write_grid: Write, squares: Path, tmp_path: Path) -> None:
-    shutil.copytree(squares / "pictures", tmp_path / "pictures")
-    (tmp_path / "pictures" / "test03.png").unlink()
+def test_a_trained_cell_that_could_not_be_judged_is_not_trained_again(
+    write_grid: Write, squares: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(squares / "images", tmp_path / "images")
+    (tmp_path / "images" / "test03.png").unlink()
     one = (
         ("seeds = [0, 1]", "seeds = [0]"),
         ("${SQUARES}/", ""),
@@ -260,14 +279,16 @@ def test_a_trained_cell_that_could_not_be_judged_is_not_trained_again(write_grid
     outcome = bench(grid, out=tmp_path / "out")
     assert outcome.done == 0
     assert all("test03.png" in sentence for sentence in outcome.failed.values())
-    shutil.copyfile(squares / "pictures" / "test03.png", tmp_path / "pictures" / "test03.png")
+    shutil.copyfile(squares / "images" / "test03.png", tmp_path / "images" / "test03.png")
     lines = Lines()
     assert bench(grid, out=tmp_path / "out", reporter=lines).done == 2
     assert not [line for line in lines.said if line.startswith("epoch")]
 
 
 def test_a_grid_without_held_out_cells(write_grid: Write, tmp_path: Path) -> None:
-    grid = write_grid(("holdout = 0.3", "holdout = 0"), ("lr = [0.001, 0.01]", "lr = 0.01"), ("seeds = [0, 1]", "seeds = [0]"))
+    grid = write_grid(
+        ("holdout = 0.3", "holdout = 0"), ("lr = [0.001, 0.01]", "lr = 0.01"), ("seeds = [0, 1]", "seeds = [0]")
+    )
     out = tmp_path / "results"
     assert not bench(grid, out=out).failed
     assert record(out, BCE_0)["status"] == "done"
@@ -308,7 +329,10 @@ def test_a_full_disk_stops_everything_and_can_be_resumed(out: Path, write_grid: 
 
 def test_two_benches_do_not_write_to_one_folder(write_grid: Write, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    hold = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); input()"
+    hold = (
+        "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); "
+        "print('held', flush=True); input()"
+    )
     holder = subprocess.Popen(
         [sys.executable, "-c", hold, str(tmp_path / "out" / ".lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

@@ -40,9 +40,11 @@ def test_nothing_is_chosen_before_the_first_seed_is_through(bare_grid: Build, re
 def test_rows_without_a_held_out_map_do_not_go_on(bare_grid: Build, record: Make) -> None:
     grid = bare_grid("abcd", top=TOP)
     records = {
-        cell("a"): {"status": "failed", "error": ""}, cell("b"): {"status": "misfit", "error": "", "lacking": ""},
-        cell("c"): record(0.5, held_out={"mAP": None}), cell("d"): record(0.5),
-    }  # fmt: skip
+        cell("a"): {"status": "failed", "error": ""},
+        cell("b"): {"status": "misfit", "error": "", "lacking": ""},
+        cell("c"): record(0.5, held_out={"mAP": None}),
+        cell("d"): record(0.5),
+    }
     records[cell("c")]["held_out"] = {"mAP": None}
     assert finalists(grid, records, "squares", "half") == ("d",)
     assert outstanding(grid, records) == 2

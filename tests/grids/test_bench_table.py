@@ -45,9 +45,11 @@ def test_mean_and_sample_deviation(grid: Grid, record: Make) -> None:
 
 def test_markdown_says_what_is_missing(grid: Grid, data: dict[str, Loaded], record: Make) -> None:
     records = {
-        bce(0): record(0.5), bce(1): record(0.6), bce(2): {"status": "failed", "error": "it broke"},
+        bce(0): record(0.5),
+        bce(1): record(0.6),
+        bce(2): {"status": "failed", "error": "it broke"},
         Cell("squares", "half", SALIENCY, 0): record(0.25, thresholds="probability 0.5"),
-    }  # fmt: skip
+    }
     text = to_markdown(grid, data, records)
     assert "| bce | 55.0 ± 7.1 (n = 2) |" in text
     assert f"| {SALIENCY} | 25.0 (n = 1) |" in text  # mAP needs no threshold
@@ -68,14 +70,18 @@ def test_markdown_of_nothing_done(grid: Grid, data: dict[str, Loaded]) -> None:
     assert "6 cell(s) are still to be run." in text
 
 
-def test_markdown_ranks_where_there_is_a_result(bare_grid: Callable[..., Grid], data: dict[str, Loaded], record: Make) -> None:
+def test_markdown_ranks_where_there_is_a_result(
+    bare_grid: Callable[..., Grid], data: dict[str, Loaded], record: Make
+) -> None:
     grid = bare_grid(["a", "b", "c"], ["one", "two"], "seeds = [0]\nmeasures = ['mAP']")
     records = {
-        Cell("squares", "one", "a", 0): record(0.2), Cell("squares", "two", "a", 0): record(0.4),
-        Cell("squares", "one", "b", 0): record(0.3), Cell("squares", "one", "c", 0): record(0.2),
+        Cell("squares", "one", "a", 0): record(0.2),
+        Cell("squares", "two", "a", 0): record(0.4),
+        Cell("squares", "one", "b", 0): record(0.3),
+        Cell("squares", "one", "c", 0): record(0.2),
         Cell("squares", "two", "b", 0): {"status": "misfit", "lacking": "known absent cells", "error": "b cannot"},
         Cell("squares", "two", "c", 0): {"status": "misfit", "lacking": "", "error": "c cannot"},
-    }  # fmt: skip
+    }
     text = to_markdown(grid, data, records)
     assert "| b | 30.0 | —, needs known absent cells |" in text
     assert "| c | 20.0 | —, does not fit |" in text
@@ -98,7 +104,9 @@ def test_markdown_ranks_where_there_is_a_result(bare_grid: Callable[..., Grid], 
 
 def test_markdown_says_who_goes_on(bare_grid: Callable[..., Grid], data: dict[str, Loaded], record: Make) -> None:
     grid = bare_grid(["a", "b", "c"], top="seeds = [3, 1, 2]\ntop = 1")
-    first = {Cell("squares", "half", name, 3): record(0.5, held) for name, held in (("a", 0.1), ("b", 0.625), ("c", 0.25))}
+    first = {
+        Cell("squares", "half", name, 3): record(0.5, held) for name, held in (("a", 0.1), ("b", 0.625), ("c", 0.25))
+    }
     text = to_markdown(grid, data, first)
     assert "Seed 3 ran every method; the other seeds only the best 1 of each data set and masking" in text
     assert "| a | 10.0 |\n| b | 62.5, goes on |\n| c | 25.0 |" in text.split("### Held-out mAP on seed 3")[1]
@@ -127,7 +135,12 @@ def test_csv_holds_full_numbers(grid: Grid, record: Make) -> None:
 
 @pytest.mark.parametrize(
     ("value", "candidates", "expected"),
-    [(1e-3, (1e-3, 1e-2, 1e-1), True), (1e-2, (1e-3, 1e-1, 1e-2), False), (1e-1, (1e-3, 1e-2, 1e-1), True), (1e-2, (), False)],
+    [
+        (1e-3, (1e-3, 1e-2, 1e-1), True),
+        (1e-2, (1e-3, 1e-1, 1e-2), False),
+        (1e-1, (1e-3, 1e-2, 1e-1), True),
+        (1e-2, (), False),
+    ],
 )
 def test_edge_of_the_candidates(value: float, candidates: tuple[float, ...], expected: bool) -> None:
     assert Rate(value, candidates).at_edge is expected

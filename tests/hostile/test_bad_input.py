@@ -1,4 +1,6 @@
-"""Bad input as a new user would give it, through the command line: one sentence, the right exit code, nothing half written."""
+"""Bad input as a new user would give it, through the command line: one sentence, the right exit code, nothing half
+written.
+"""
 
 import resource
 import sys
@@ -51,13 +53,13 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.fixture
-def folder(tmp_path: Path, color_pictures: tuple[Path, LabelTable]) -> Path:
-    """A folder with a good table and links to no one: real copies of the colour pictures."""
-    root, table = color_pictures
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
+def folder(tmp_path: Path, color_images: tuple[Path, LabelTable]) -> Path:
+    """A folder with a good table and links to no one: real copies of the colour images."""
+    root, table = color_images
+    images = tmp_path / "images"
+    images.mkdir()
     for name in table.images:
-        (pictures / name).write_bytes((root / name).read_bytes())
+        (images / name).write_bytes((root / name).read_bytes())
     rows = [
         f"{name}," + ",".join({1: "1", -1: "0", 0: ""}[int(s)] for s in row)
         for name, row in zip(table.images, table.dense(), strict=True)
@@ -67,7 +69,7 @@ def folder(tmp_path: Path, color_pictures: tuple[Path, LabelTable]) -> Path:
 
 
 def _train(run: Run, folder: Path, table: str = "labels.csv", *more: object) -> Said:
-    return run("train", folder / table, "--images", folder / "pictures", "--out", folder / "run", *CODES, *TINY, *more)
+    return run("train", folder / table, "--images", folder / "images", "--out", folder / "run", *CODES, *TINY, *more)
 
 
 def _one_sentence(said: Said, code: int, *parts: str) -> None:
@@ -80,7 +82,7 @@ def _one_sentence(said: Said, code: int, *parts: str) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system where no folder can be made")
 def test_a_run_folder_that_cannot_be_made(run: Run, folder: Path) -> None:
-    said = run("train", folder / "labels.csv", "--images", folder / "pictures", "--out", "/proc/nope/run", *CODES, *TINY)
+    said = run("train", folder / "labels.csv", "--images", folder / "images", "--out", "/proc/nope/run", *CODES, *TINY)
     _one_sentence(said, said.code, "cannot write /proc/nope/run: No such file or directory")
 
 
@@ -89,29 +91,29 @@ def test_values_without_codes(run: Run, folder: Path) -> None:
     _one_sentence(said, 3, "labels.csv", "--codes")
 
 
-def test_missing_pictures(run: Run, folder: Path) -> None:
-    (folder / "pictures" / "03.png").unlink()
-    _one_sentence(_train(run, folder), 4, "1 of 32 pictures", "03.png", "--broken skip")
+def test_missing_images(run: Run, folder: Path) -> None:
+    (folder / "images" / "03.png").unlink()
+    _one_sentence(_train(run, folder), 4, "1 of 32 images", "03.png", "--broken skip")
     assert not (folder / "run").exists()
     assert _train(run, folder, "labels.csv", "--broken", "skip").code == 0
 
 
-def test_no_picture_matches(run: Run, folder: Path) -> None:
+def test_no_image_matches(run: Run, folder: Path) -> None:
     (folder / "empty").mkdir()
     said = run("train", folder / "labels.csv", "--images", folder / "empty", "--out", folder / "run", *CODES, *TINY)
-    _one_sentence(said, 4, "none of the 32 pictures")
+    _one_sentence(said, 4, "none of the 32 images")
     said = run("train", folder / "labels.csv", "--images", folder / "nowhere", "--out", folder / "run", *CODES, *TINY)
     _one_sentence(said, 4, "nowhere", "does not exist")
 
 
 @pytest.mark.parametrize("kind", ["truncated", "text", "bomb", "empty"])
-def test_broken_pictures_are_named_by_train_and_look(run: Run, folder: Path, kind: str) -> None:
-    victim = folder / "pictures" / "05.png"
+def test_broken_images_are_named_by_train_and_look(run: Run, folder: Path, kind: str) -> None:
+    victim = folder / "images" / "05.png"
     if kind == "truncated":
         Image.open(victim).resize((200, 200)).convert("RGB").save(victim, "JPEG")
         victim.write_bytes(victim.read_bytes()[:-1500])
     elif kind == "text":
-        victim.write_text("this is no picture")
+        victim.write_text("this is no image")
     elif kind == "empty":
         victim.write_bytes(b"")
     else:
@@ -122,18 +124,18 @@ def test_broken_pictures_are_named_by_train_and_look(run: Run, folder: Path, kin
 
         content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
         victim.write_bytes(content)
-    _one_sentence(_train(run, folder), 4, "1 of 32 pictures", "05.png")
-    said = run("look", folder / "labels.csv", "--images", folder / "pictures", *CODES, "--quiet")
+    _one_sentence(_train(run, folder), 4, "1 of 32 images", "05.png")
+    said = run("look", folder / "labels.csv", "--images", folder / "images", *CODES, "--quiet")
     assert "05.png" in said.out
 
 
-def test_odd_but_good_pictures_train(run: Run, folder: Path) -> None:
-    pictures = folder / "pictures"
-    with Image.open(pictures / "00.png") as one:
-        one.convert("CMYK").save(pictures / "00.png", "JPEG")
-    Image.fromarray((np.arange(1024).reshape(32, 32) * 60).astype(np.uint16)).save(pictures / "01.png")
+def test_odd_but_good_images_train(run: Run, folder: Path) -> None:
+    images = folder / "images"
+    with Image.open(images / "00.png") as one:
+        one.convert("CMYK").save(images / "00.png", "JPEG")
+    Image.fromarray((np.arange(1024).reshape(32, 32) * 60).astype(np.uint16)).save(images / "01.png")
     frames = [Image.new("RGB", (32, 32), color) for color in ("red", "blue")]
-    frames[0].save(pictures / "02.png", "GIF", save_all=True, append_images=frames[1:])
+    frames[0].save(images / "02.png", "GIF", save_all=True, append_images=frames[1:])
     assert _train(run, folder).code == 0
 
 
@@ -165,11 +167,11 @@ def test_spelling_of_files(run: Run, folder: Path, how: str) -> None:
     elif how == "utf-16":
         path.write_bytes(text.encode("utf-16"))
     else:
-        (folder / "pictures" / "00.png").rename(folder / "pictures" / "a, b.png")
+        (folder / "images" / "00.png").rename(folder / "images" / "a, b.png")
         path.write_text(text.replace("00.png,", '"a, b.png",').replace("red", '"red, dark"', 1))
     assert _train(run, folder, "spelled.csv").code == 0
     name = "red, dark" if how == "quoted" else "red"
-    said = run("predict", folder / "run", folder / "pictures", "--out", folder / "tags.csv", "--quiet")
+    said = run("predict", folder / "run", folder / "images", "--out", folder / "tags.csv", "--quiet")
     assert said.code == 0
     assert name in (folder / "tags.csv").read_text()
 
@@ -190,10 +192,10 @@ def test_a_class_without_known_cell(run: Run, folder: Path) -> None:
 def test_another_class_list(run: Run, folder: Path) -> None:
     assert _train(run, folder).code == 0
     (folder / "other.csv").write_text((folder / "labels.csv").read_text().replace("blue", "navy"))
-    said = run("evaluate", folder / "run", folder / "other.csv", "--images", folder / "pictures", *CODES, "--quiet")
+    said = run("evaluate", folder / "run", folder / "other.csv", "--images", folder / "images", *CODES, "--quiet")
     _one_sentence(said, 5, "another class list", "'blue'", "'navy'")
     _one_sentence(_train(run, folder), 5, "exists and is not empty")
-    said = run("evaluate", folder, folder / "labels.csv", "--images", folder / "pictures", *CODES)
+    said = run("evaluate", folder, folder / "labels.csv", "--images", folder / "images", *CODES)
     _one_sentence(said, 5, "is no run folder")
 
 
@@ -203,15 +205,26 @@ def test_positives_only(run: Run, folder: Path) -> None:
     (folder / "present.csv").write_text(HEADER + body.replace(",0", ","))
     _one_sentence(_train(run, folder, "present.csv"), 6, "no absent cell", "assume_negative")
     assert _train(run, folder, "present.csv", "--method", "assume_negative").code == 0
-    said = run("recover", folder / "run", folder / "present.csv", "--images", folder / "pictures", "--out", folder / "s.csv",
-               *CODES, "--quiet")  # fmt: skip
+    said = run(
+        "recover",
+        folder / "run",
+        folder / "present.csv",
+        "--images",
+        folder / "images",
+        "--out",
+        folder / "s.csv",
+        *CODES,
+        "--quiet",
+    )
     _one_sentence(said, 3, "absent")
     assert not (folder / "s.csv").exists()
 
 
 def test_wrong_words(run: Run, folder: Path) -> None:
     _one_sentence(_train(run, folder, "labels.csv", "--method", "sr"), 2, "no method 'sr'", "saliency")
-    _one_sentence(_train(run, folder, "labels.csv", "--set", "epoch=3"), 2, "no setting 'epoch'", "did you mean epochs?")
+    _one_sentence(
+        _train(run, folder, "labels.csv", "--set", "epoch=3"), 2, "no setting 'epoch'", "did you mean epochs?"
+    )
     _one_sentence(_train(run, folder, "labels.csv", "--set", "epochs"), 2, "'epochs' is not NAME=VALUE")
     _one_sentence(_train(run, folder, "labels.csv", "--set", "epochs=3"), 2, "epochs is given twice")
     _one_sentence(run("train", folder / "labels.csv"), 2, "--images DIR")
@@ -232,7 +245,9 @@ def test_ctrl_c_while_maps_are_computed(run: Run, folder: Path, monkeypatch: pyt
         raise KeyboardInterrupt
 
     monkeypatch.setattr("partlabel.training.map_cache._append", press)
-    monkeypatch.setenv("PARTLABEL_CACHE", str(folder / "empty cache"))  # another test may have computed these maps already
+    monkeypatch.setenv(
+        "PARTLABEL_CACHE", str(folder / "empty cache")
+    )  # another test may have computed these maps already
     _one_sentence(_train(run, folder, "labels.csv", "--freeze"), 130, "go on with: partlabel train --resume")
     monkeypatch.setattr("partlabel.cli.options.reading", press)
     _one_sentence(run("look", folder / "labels.csv"), 130, "partlabel: stopped")

@@ -6,7 +6,7 @@ from PIL import Image
 
 
 def _make_photo(width: int, height: int, seed: int = 0) -> Image.Image:
-    """A smooth coloured picture without any symmetry, so that every turn and flip of it is another picture."""
+    """A smooth coloured image without any symmetry, so that every turn and flip of it is another image."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from partlabel.errors import PictureError
-from partlabel.images.check import check_pictures
+from partlabel.errors import ImageError
+from partlabel.images.check import check_images
 from partlabel.images.decode import Limits
 
 
@@ -42,7 +42,7 @@ EXPECTED = {
 def test_every_trouble_is_named_in_order(folder: Path, workers: int | None):
     names = list(EXPECTED) * 3
     calls: list[tuple[int, int]] = []
-    problems = check_pictures(
+    problems = check_images(
         folder, names, limits=Limits(max_pixels=50_000), workers=workers, progress=lambda *call: calls.append(call)
     )
     assert [(problem.image, problem.kind) for problem in problems] == [
@@ -55,10 +55,10 @@ def test_every_trouble_is_named_in_order(folder: Path, workers: int | None):
 
 
 def test_nothing_to_check(folder: Path):
-    assert check_pictures(folder, []) == []
-    assert check_pictures(folder, ["good.jpg"] * 1500) == []
+    assert check_images(folder, []) == []
+    assert check_images(folder, ["good.jpg"] * 1500) == []
 
 
 def test_missing_folder_is_one_error(tmp_path: Path):
-    with pytest.raises(PictureError, match="image folder"):
-        check_pictures(tmp_path / "none", ["a.jpg"] * 10)
+    with pytest.raises(ImageError, match="image folder"):
+        check_images(tmp_path / "none", ["a.jpg"] * 10)

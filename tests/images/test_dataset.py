@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from partlabel.errors import PictureError
-from partlabel.images.dataset import PictureDataset, UnreadablePictureError
+from partlabel.errors import ImageError
+from partlabel.images.dataset import ImageDataset, UnreadableImageError
 from partlabel.images.decode import Limits, decode
 from partlabel.images.randomness import item_randomness
 from partlabel.images.views import VIEW_KINDS, ViewSettings, build_view
@@ -21,7 +21,7 @@ COUNT = 10
 
 @pytest.fixture(scope="module")
 def folder(make_photo: MakePhoto, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("pictures")
+    root = tmp_path_factory.mktemp("images")
     for number in range(COUNT):
         make_photo(120 + number, 90, number).save(root / f"{number}.{'jpg' if number % 2 else 'png'}")
     return root
@@ -31,12 +31,12 @@ def names(count: int = COUNT) -> list[str]:
     return [f"{number}.{'jpg' if number % 2 else 'png'}" for number in range(count)]
 
 
-def load(dataset: PictureDataset, keys: list[tuple[int, int]], workers: int, batch: int = 4) -> list[dict]:
+def load(dataset: ImageDataset, keys: list[tuple[int, int]], workers: int, batch: int = 4) -> list[dict]:
     return list(DataLoader(dataset, batch_size=batch, sampler=keys, num_workers=workers))
 
 
 def test_an_item_is_what_its_parts_make(folder: Path):
-    dataset = PictureDataset(folder, names(), VIEW_KINDS, SETTINGS, seed=5)
+    dataset = ImageDataset(folder, names(), VIEW_KINDS, SETTINGS, seed=5)
     assert len(dataset) == COUNT
     sample = dataset[7, 3]
     assert sample["index"] == 3
@@ -48,19 +48,21 @@ def test_an_item_is_what_its_parts_make(folder: Path):
 
 
 def test_the_plain_view_depends_on_the_size_alone(make_photo: MakePhoto, tmp_path: Path):
-    """JPEG decodes at a fraction of its size where that is enough; the plain view must not change with the random crop."""
+    """JPEG decodes at a fraction of its size where that is enough; the plain view must not change with the random
+    crop.
+    """
     make_photo(900, 800, 1).save(tmp_path / "large.jpg")
     plain = [
-        PictureDataset(tmp_path, ["large.jpg"], ("plain",), ViewSettings(size=48, crop_scale=scale), seed=0)[0, 0]["views"][
-            "plain"
-        ]
+        ImageDataset(tmp_path, ["large.jpg"], ("plain",), ViewSettings(size=48, crop_scale=scale), seed=0)[0, 0][
+            "views"
+        ]["plain"]
         for scale in (0.05, 0.25, 0.6, 1)
     ]
     assert all(torch.equal(view, plain[0]) for view in plain)
 
 
 def test_collated_batches(folder: Path):
-    dataset = PictureDataset(folder, names(), ("weak", "strong"), SETTINGS, seed=0)
+    dataset = ImageDataset(folder, names(), ("weak", "strong"), SETTINGS, seed=0)
     batches = load(dataset, [(2, index) for index in (4, 1, 9, 0, 3)], workers=0)
     assert [batch["index"].tolist() for batch in batches] == [[4, 1, 9, 0], [3]]
     assert batches[0]["index"].dtype == torch.int64
@@ -71,7 +73,7 @@ def test_collated_batches(folder: Path):
 
 
 def test_workers_order_and_batching_do_not_change_a_bit(folder: Path):
-    dataset = PictureDataset(folder, names(), VIEW_KINDS, SETTINGS, seed=1)
+    dataset = ImageDataset(folder, names(), VIEW_KINDS, SETTINGS, seed=1)
     keys = [(epoch, index) for epoch in (0, 1) for index in range(COUNT)]
     seen: dict[tuple[int, int], dict[str, torch.Tensor]] = {}
     for workers, batch, order in ((0, 4, keys), (1, 4, keys), (2, 3, keys[::-1])):
@@ -88,28 +90,28 @@ def test_workers_order_and_batching_do_not_change_a_bit(folder: Path):
 
 
 def test_a_view_depends_neither_on_its_row_nor_on_the_other_views(folder: Path):
-    whole = PictureDataset(folder, names(), VIEW_KINDS, SETTINGS, seed=1)
-    part = PictureDataset(folder, names()[5:], ("strong",), SETTINGS, seed=1)
+    whole = ImageDataset(folder, names(), VIEW_KINDS, SETTINGS, seed=1)
+    part = ImageDataset(folder, names()[5:], ("strong",), SETTINGS, seed=1)
     assert torch.equal(whole[0, 6]["views"]["strong"], part[0, 1]["views"]["strong"])
 
 
 def test_training_draws_are_left_alone(folder: Path):
-    dataset = PictureDataset(folder, names(), VIEW_KINDS, SETTINGS, seed=1)
+    dataset = ImageDataset(folder, names(), VIEW_KINDS, SETTINGS, seed=1)
     before = torch.get_rng_state()
     dataset[0, 0]
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def complaint(dataset: PictureDataset, keys: list[tuple[int, int]], workers: int) -> str:
+def complaint(dataset: ImageDataset, keys: list[tuple[int, int]], workers: int) -> str:
     """The sentence of the error.
 
-    The error that torch raises again refers to itself through its traceback, and so keeps the loader's iterator alive. If the
-    garbage collector finds that cycle, it closes the queues before the workers are told to stop, and each of them is waited
-    for in vain for 5 s. Without the traceback they stop at once.
+    The error that torch raises again refers to itself through its traceback, and so keeps the loader's iterator alive.
+    If the garbage collector finds that cycle, it closes the queues before the workers are told to stop, and each of
+    them is waited for in vain for 5 s. Without the traceback they stop at once.
     """
     try:
         load(dataset, keys, workers, batch=1)
-    except PictureError as error:
+    except ImageError as error:
         error.__traceback__ = None
         return str(error)
     raise AssertionError("no error reached the caller")
@@ -120,29 +122,29 @@ def complaint(dataset: PictureDataset, keys: list[tuple[int, int]], workers: int
     ("name", "says"),
     [("none.jpg", "does not exist"), ("../a.jpg", "leads out"), ("text.jpg", "not one of"), ("large.png", "10,000")],
 )
-def test_a_bad_picture_reaches_the_user_as_its_sentence(
+def test_a_bad_image_reaches_the_user_as_its_sentence(
     make_photo: MakePhoto, tmp_path: Path, name: str, says: str, workers: int
 ):
-    (tmp_path / "text.jpg").write_text("Caught UnreadablePictureError: no\n")
+    (tmp_path / "text.jpg").write_text("Caught UnreadableImageError: no\n")
     make_photo(200, 100).save(tmp_path / "large.png")
     make_photo(80, 60).save(tmp_path / "good.png")
-    dataset = PictureDataset(tmp_path, ["good.png", name], ("plain",), SETTINGS, 0, Limits(max_pixels=10_000))
+    dataset = ImageDataset(tmp_path, ["good.png", name], ("plain",), SETTINGS, 0, Limits(max_pixels=10_000))
     sentence = complaint(dataset, [(0, 0), (0, 0), (0, 1), (0, 0)], workers)
     assert says in sentence
-    with pytest.raises(UnreadablePictureError) as alone:
+    with pytest.raises(UnreadableImageError) as alone:
         dataset[0, 1]
     assert sentence == str(alone.value)
-    assert sentence.startswith("picture ")
+    assert sentence.startswith("image ")
     assert "\n" not in sentence
 
 
 def test_the_error_survives_pickling():
-    error = pickle.loads(pickle.dumps(UnreadablePictureError("picture 'a' is empty")))
-    assert isinstance(error, PictureError)
-    assert str(error) == "picture 'a' is empty"
-    assert error.exit_code == PictureError.exit_code
+    error = pickle.loads(pickle.dumps(UnreadableImageError("image 'a' is empty")))
+    assert isinstance(error, ImageError)
+    assert str(error) == "image 'a' is empty"
+    assert error.exit_code == ImageError.exit_code
 
 
 def test_missing_folder(tmp_path: Path):
-    with pytest.raises(PictureError, match="image folder"):
-        PictureDataset(tmp_path / "none", ["a.jpg"], ("plain",), SETTINGS, 0)
+    with pytest.raises(ImageError, match="image folder"):
+        ImageDataset(tmp_path / "none", ["a.jpg"], ("plain",), SETTINGS, 0)

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps
 
-from partlabel.errors import PictureError
-from partlabel.images.decode import Limits, MissingPictureError, PictureTooLargeError, decode
+from partlabel.errors import ImageError
+from partlabel.images.decode import ImageTooLargeError, Limits, MissingImageError, decode
 
 MakePhoto = Callable[..., Image.Image]
 
@@ -30,7 +30,12 @@ def png_header(width: int, height: int) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+        + chunk(b"IEND", b"")
+    )
 
 
 def saved(path: Path, image: Image.Image, **options: object) -> Path:
@@ -53,16 +58,18 @@ def saved(path: Path, image: Image.Image, **options: object) -> Path:
     ],
 )
 def test_formats_are_told_by_content(tmp_path: Path, photo: Image.Image, name: str, options: dict, loss: float):
-    picture = decode(saved(tmp_path / name, photo, **options))
-    assert picture.mode == "RGB"
-    assert difference(picture, photo) <= loss
+    image = decode(saved(tmp_path / name, photo, **options))
+    assert image.mode == "RGB"
+    assert difference(image, photo) <= loss
     disguised = (tmp_path / name).rename(tmp_path / "disguised.txt")
-    assert decode(disguised).tobytes() == picture.tobytes()
+    assert decode(disguised).tobytes() == image.tobytes()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
-def test_exif_orientation_as_pillow_itself_applies_it(tmp_path: Path, photo: Image.Image, orientation: int, suffix: str):
+def test_exif_orientation_as_pillow_itself_applies_it(
+    tmp_path: Path, photo: Image.Image, orientation: int, suffix: str
+):
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = saved(tmp_path / f"a.{suffix}", photo, exif=exif)
@@ -74,14 +81,18 @@ def test_exif_orientation_as_pillow_itself_applies_it(tmp_path: Path, photo: Ima
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0rubbish", b"Exif\0\0II*\0\x08\0\0\0\xff\xff", b"Exif\0\0"])
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-def test_damaged_exif_does_not_spoil_the_picture(tmp_path: Path, photo: Image.Image, exif: bytes):
+def test_damaged_exif_does_not_spoil_the_image(tmp_path: Path, photo: Image.Image, exif: bytes):
     path = saved(tmp_path / "a.jpg", photo, exif=exif)
     assert difference(decode(path), photo) < 5
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
-@pytest.mark.parametrize(("width", "loss"), [(1200, 0.4), (1201, 2)])  # an eighth of 1201 is a last column that is not full
-@pytest.mark.parametrize(("at_least", "shorter"), [(800, 800), (799, 800), (401, 800), (400, 400), (150, 200), (1, 100)])
+@pytest.mark.parametrize(
+    ("width", "loss"), [(1200, 0.4), (1201, 2)]
+)  # an eighth of 1201 is a last column that is not full
+@pytest.mark.parametrize(
+    ("at_least", "shorter"), [(800, 800), (799, 800), (401, 800), (400, 400), (150, 200), (1, 100)]
+)
 def test_scaled_decode_is_close_to_the_full_one(
     make_photo: MakePhoto, tmp_path: Path, at_least: int, shorter: int, width: int, loss: float, orientation: int
 ):
@@ -103,17 +114,17 @@ def test_scaled_decode_never_falls_below_what_was_asked(tmp_path_factory, width:
 
 def test_cmyk(tmp_path: Path, photo: Image.Image):
     for name, loss in (("a.jpg", 8), ("a.tif", 1)):
-        picture = decode(saved(tmp_path / name, photo.convert("CMYK")))
-        assert difference(picture, photo) < loss
+        image = decode(saved(tmp_path / name, photo.convert("CMYK")))
+        assert difference(image, photo) < loss
     assert min(decode(tmp_path / "a.jpg", at_least=30).size) == 30
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
 def test_16_bit_is_scaled_not_clipped(tmp_path: Path, name: str):
     values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
-    picture = np.asarray(decode(saved(tmp_path / name, Image.fromarray(values))))
+    image = np.asarray(decode(saved(tmp_path / name, Image.fromarray(values))))
     expected = np.rint(values / 257).astype(np.uint8)
-    assert (picture == expected[..., None]).all()
+    assert (image == expected[..., None]).all()
 
 
 def test_16_bit_big_endian_and_32_bit_integers(tmp_path: Path):
@@ -125,7 +136,7 @@ def test_16_bit_big_endian_and_32_bit_integers(tmp_path: Path):
     (tmp_path / "b.tif").write_bytes(big.getvalue())
     assert (np.asarray(decode(tmp_path / "b.tif")) == expected).all()
     for wrong in (values - 1, values * 2):
-        with pytest.raises(PictureError, match=r"integer values from .* are not 0\.\.65535"):
+        with pytest.raises(ImageError, match=r"integer values from .* are not 0\.\.65535"):
             decode(saved(tmp_path / "c.tif", Image.fromarray(wrong)))
 
 
@@ -135,7 +146,7 @@ def test_float(tmp_path: Path):
     for scale in (1, 255):
         assert (np.asarray(decode(saved(tmp_path / "a.tif", Image.fromarray(ramp * scale)))) == expected).all()
     for wrong in (ramp - 0.5, ramp * 1000, np.where(ramp > 0.5, np.float32("nan"), ramp)):
-        with pytest.raises(PictureError, match=r"neither 0\.\.1 nor 0\.\.255"):
+        with pytest.raises(ImageError, match=r"neither 0\.\.1 nor 0\.\.255"):
             decode(saved(tmp_path / "b.tif", Image.fromarray(wrong)))
 
 
@@ -156,9 +167,9 @@ def test_transparency_is_composited_on_white(tmp_path: Path, photo: Image.Image,
     path = saved(tmp_path / "a.png", layer)
     white = Image.new("RGBA", photo.size, "white")
     expected = Image.alpha_composite(white, layer.convert("RGBA")).convert("RGB")
-    picture = decode(path)
-    assert np.abs(np.asarray(picture, int) - np.asarray(expected, int)).max() <= 1
-    assert difference(picture, photo) > 20
+    image = decode(path)
+    assert np.abs(np.asarray(image, int) - np.asarray(expected, int)).max() <= 1
+    assert difference(image, photo) > 20
 
 
 @pytest.mark.parametrize(
@@ -170,11 +181,11 @@ def test_transparent_colours_become_white(tmp_path: Path, mode: str, key: object
         image.putpalette([0, 0, 0, 0, 0, 0, 100, 100, 100, 0, 0, 200])
         image.paste(3 if key == 3 else 1, (0, 0, 8, 2))
         image.paste(2, (0, 2, 8, 4))
-    picture = np.asarray(decode(saved(tmp_path / "a.png", image, transparency=key)))
-    assert (picture[:2] == 255).all()
+    image = np.asarray(decode(saved(tmp_path / "a.png", image, transparency=key)))
+    assert (image[:2] == 255).all()
     if mode == "P":
         half = 100 if key == 3 else round(100 * 128 / 255 + 255 * 127 / 255)
-        assert np.abs(picture[2:].astype(int) - half).max() <= 1
+        assert np.abs(image[2:].astype(int) - half).max() <= 1
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png", "tif"])
@@ -201,10 +212,10 @@ def test_animations_give_their_first_frame(tmp_path: Path, photo: Image.Image, s
         (b"II*\0\xff\xff\xff\x7f", "cannot be decoded"),
     ],
 )
-def test_files_that_are_no_pictures(tmp_path: Path, content: bytes, says: str):
+def test_files_that_are_no_images(tmp_path: Path, content: bytes, says: str):
     path = tmp_path / "tags.jpg"
     path.write_bytes(content)
-    with pytest.raises(PictureError, match=says) as caught:
+    with pytest.raises(ImageError, match=says) as caught:
         decode(path)
     assert repr(str(path)) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -221,19 +232,19 @@ def test_truncated_files(tmp_path: Path, suffix: str, options: dict, at_least: i
     path = tmp_path / f"cut.{suffix}"
     for share in (0.1, 0.5, 0.9, 0.98):
         path.write_bytes(whole[: int(len(whole) * share)])
-        with pytest.raises(PictureError, match="cannot be decoded"):
+        with pytest.raises(ImageError, match="cannot be decoded"):
             decode(path, at_least=at_least)
 
 
 def test_missing_file_folder_and_pipe(tmp_path: Path):
-    with pytest.raises(MissingPictureError, match=r"none\.jpg' does not exist"):
+    with pytest.raises(MissingImageError, match=r"none\.jpg' does not exist"):
         decode(tmp_path / "none.jpg")
-    with pytest.raises(MissingPictureError, match="does not exist"):
+    with pytest.raises(MissingImageError, match="does not exist"):
         decode(tmp_path / ("x" * 5000))
-    with pytest.raises(PictureError, match="is not a file"):
+    with pytest.raises(ImageError, match="is not a file"):
         decode(tmp_path)
     os.mkfifo(tmp_path / "pipe.jpg")
-    with pytest.raises(PictureError, match="is not a file"):
+    with pytest.raises(ImageError, match="is not a file"):
         decode(tmp_path / "pipe.jpg")
 
 
@@ -241,18 +252,20 @@ def test_a_bomb_is_refused_by_its_header(tmp_path: Path, monkeypatch: pytest.Mon
     path = tmp_path / "bomb.png"
     path.write_bytes(png_header(30_000, 30_000))
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("pixels were decoded"))
-    with pytest.raises(PictureTooLargeError, match=r"30000 × 30000 = 900,000,000 pixels, more than the limit of 178,956,970"):
+    with pytest.raises(
+        ImageTooLargeError, match=r"30000 × 30000 = 900,000,000 pixels, more than the limit of 178,956,970"
+    ):
         decode(path)
 
 
 def test_limits_do_not_follow_pillows_global(tmp_path: Path, photo: Image.Image, monkeypatch: pytest.MonkeyPatch):
     path = saved(tmp_path / "a.png", photo)
-    with pytest.raises(PictureTooLargeError):
+    with pytest.raises(ImageTooLargeError):
         decode(path, limits=Limits(max_pixels=160 * 120 - 1))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     assert decode(path, limits=Limits(max_pixels=160 * 120)).size == (160, 120)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
-    with pytest.raises(PictureTooLargeError):
+    with pytest.raises(ImageTooLargeError):
         decode(path, limits=Limits(max_pixels=160 * 120 - 1))
 
 
@@ -260,15 +273,15 @@ def test_a_webp_bomb_is_refused(tmp_path: Path):
     body = b"VP8X" + struct.pack("<I", 10) + bytes(4) + (16382).to_bytes(3, "little") * 2
     path = tmp_path / "bomb.webp"
     path.write_bytes(b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body)
-    with pytest.raises(PictureError):
+    with pytest.raises(ImageError):
         decode(path)
 
 
 def test_format_limit(tmp_path: Path, photo: Image.Image):
     path = saved(tmp_path / "a.gif", photo)
-    with pytest.raises(PictureError, match="is not one of JPEG, PNG: its content is GIF"):
+    with pytest.raises(ImageError, match="is not one of JPEG, PNG: its content is GIF"):
         decode(path, limits=Limits(formats=("JPEG", "PNG")))
-    with pytest.raises(PictureError, match="is not one of"):
+    with pytest.raises(ImageError, match="is not one of"):
         decode(saved(tmp_path / "a.ico", photo))
 
 
@@ -288,7 +301,7 @@ def test_threads_decode_the_same(make_photo: MakePhoto, tmp_path: Path):
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore::PIL.Image.DecompressionBombWarning")
 @given(data=st.data())
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_damaged_bytes_give_a_picture_or_a_sentence(tmp_path: Path, photo: Image.Image, data: st.DataObject):
+def test_damaged_bytes_give_an_image_or_a_sentence(tmp_path: Path, photo: Image.Image, data: st.DataObject):
     suffix = data.draw(st.sampled_from(["jpg", "png", "webp", "bmp", "gif", "tif"]))
     content = bytearray(saved(tmp_path / f"whole.{suffix}", photo.resize((40, 30))).read_bytes())
     generator = random.Random(data.draw(st.integers(0, 2**32)))
@@ -297,8 +310,11 @@ def test_damaged_bytes_give_a_picture_or_a_sentence(tmp_path: Path, photo: Image
     path = tmp_path / "damaged"
     path.write_bytes(content)
     try:
-        assert decode(path, limits=Limits(max_pixels=10**6), at_least=data.draw(st.none() | st.integers(1, 50))).mode == "RGB"
-    except PictureError as error:
+        assert (
+            decode(path, limits=Limits(max_pixels=10**6), at_least=data.draw(st.none() | st.integers(1, 50))).mode
+            == "RGB"
+        )
+    except ImageError as error:
         sentence = str(error)
     else:
         return

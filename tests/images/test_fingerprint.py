@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from partlabel.errors import PictureError
+from partlabel.errors import ImageError
 from partlabel.images.decode import decode
 from partlabel.images.fingerprint import _BLOCK, content_hash, near_duplicates, perceptual_hash
 
@@ -31,7 +31,7 @@ def test_content_hash(tmp_path: Path, photo: Image.Image):
     assert content_hash(tmp_path / "a.png") == content_hash(tmp_path / "b.png") != content_hash(tmp_path / "c.png")
     expected = hashlib.blake2b((tmp_path / "a.png").read_bytes(), digest_size=16).hexdigest()
     assert content_hash(tmp_path / "a.png") == expected
-    with pytest.raises(PictureError, match=r"none.png' cannot be read"):
+    with pytest.raises(ImageError, match=r"none.png' cannot be read"):
         content_hash(tmp_path / "none.png")
 
 
@@ -61,7 +61,7 @@ def test_hash_survives_what_keeps_the_look(make_photo: MakePhoto, tmp_path: Path
     assert min(different) > 10
 
 
-def test_flat_pictures_hash_to_zero_and_are_never_paired(tmp_path: Path):
+def test_flat_images_hash_to_zero_and_are_never_paired(tmp_path: Path):
     flat = [Image.new("RGB", (50, 40), colour) for colour in ("white", "black", (200, 30, 77))]
     flat.append(Image.linear_gradient("L"))
     flat.append(Image.fromarray(np.random.default_rng(0).integers(120, 123, (200, 300, 3), dtype=np.uint8)))
@@ -75,7 +75,9 @@ def test_flat_pictures_hash_to_zero_and_are_never_paired(tmp_path: Path):
 
 @given(HASHES, HASHES, st.integers(0, 64))
 def test_near_duplicates_by_loops(first: list[int], second: list[int], most: int):
-    expected = [(i, j, bits(a, b)) for i, a in enumerate(first) for j, b in enumerate(second) if a and b and bits(a, b) <= most]
+    expected = [
+        (i, j, bits(a, b)) for i, a in enumerate(first) for j, b in enumerate(second) if a and b and bits(a, b) <= most
+    ]
     assert near_duplicates(first, np.array(second, np.uint64), most) == expected
 
 

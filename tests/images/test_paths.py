@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partlabel.errors import PictureError
+from partlabel.errors import ImageError
 from partlabel.images.paths import image_root, resolve
 
 
@@ -24,7 +24,7 @@ def test_names_inside_the_folder(root: Path, name: str):
     assert resolve(root, name) == root / "train" / "a.jpg"
 
 
-def test_a_picture_that_does_not_exist_still_has_a_path(root: Path):
+def test_an_image_that_does_not_exist_still_has_a_path(root: Path):
     assert resolve(root, "train/none.jpg") == root / "train" / "none.jpg"
     assert resolve(root, "x" * 5000) == root / ("x" * 5000)
 
@@ -63,7 +63,7 @@ def test_a_literal_backslash_wins(root: Path):
     ],
 )
 def test_names_that_leave_the_folder_are_refused(root: Path, name: str, says: str):
-    with pytest.raises(PictureError, match=says) as caught:
+    with pytest.raises(ImageError, match=says) as caught:
         resolve(root, name)
     assert repr(name if "\\" not in name else name.replace("\\", "/")) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -76,7 +76,7 @@ def test_links(root: Path, tmp_path: Path):
     (root / "loop").symlink_to(root / "loop")
     assert resolve(root, "inner.jpg") == root / "inner.jpg"
     for name in ("outer.jpg", "up/secret.jpg", "up\\secret.jpg", "up"):
-        with pytest.raises(PictureError, match="outside the image folder"):
+        with pytest.raises(ImageError, match="outside the image folder"):
             resolve(root, name)
     # Through a link `..` is read by its spelling, so this is not the folder above the link's target.
     assert resolve(root, "up/../train/a.jpg") == root / "train" / "a.jpg"
@@ -87,19 +87,23 @@ def test_the_folder_itself_may_be_a_link(root: Path, tmp_path: Path):
     link = tmp_path / "link"
     link.symlink_to(root)
     assert resolve(link, "train/a.jpg") == link / "train" / "a.jpg"
-    with pytest.raises(PictureError, match="leads out"):
+    with pytest.raises(ImageError, match="leads out"):
         resolve(link, "../secret.jpg")
 
 
 def test_missing_folder(tmp_path: Path):
     (tmp_path / "file").touch()
-    with pytest.raises(PictureError, match=r"image folder '.*none' does not exist"):
+    with pytest.raises(ImageError, match=r"image folder '.*none' does not exist"):
         resolve(tmp_path / "none", "a.jpg")
-    with pytest.raises(PictureError, match="is a file, not a folder"):
+    with pytest.raises(ImageError, match="is a file, not a folder"):
         image_root(tmp_path / "file")
 
 
-@given(st.lists(st.sampled_from(["..", ".", "", "a", "b", "\\", "/", "link", "c.jpg", "\0", "é"]), max_size=8).map("/".join))
+@given(
+    st.lists(st.sampled_from(["..", ".", "", "a", "b", "\\", "/", "link", "c.jpg", "\0", "é"]), max_size=8).map(
+        "/".join
+    )
+)
 def test_no_name_leads_out(tmp_path_factory: pytest.TempPathFactory, name: str):
     root = Path(os.path.realpath(tmp_path_factory.getbasetemp())) / "fuzz"
     root.mkdir(exist_ok=True)
@@ -107,6 +111,6 @@ def test_no_name_leads_out(tmp_path_factory: pytest.TempPathFactory, name: str):
         (root / "link").symlink_to("/")
     try:
         path = resolve(root, name)
-    except PictureError:
+    except ImageError:
         return
     assert Path(os.path.realpath(path)).is_relative_to(root)

@@ -29,7 +29,12 @@ def test_every_part_of_the_key_counts():
 
 def test_reference_draws():
     # Frozen: a change would break the resuming of runs and the caches of fixed views.
-    assert draw(0, 0, "a.jpg", "weak") == [0.9835721254348755, 0.40909695625305176, 0.24755454063415527, 0.8622417449951172]
+    assert draw(0, 0, "a.jpg", "weak") == [
+        0.9835721254348755,
+        0.40909695625305176,
+        0.24755454063415527,
+        0.8622417449951172,
+    ]
 
 
 def fail_inside() -> None:

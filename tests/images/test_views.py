@@ -19,9 +19,9 @@ MakePhoto = Callable[..., Image.Image]
 RAW = {"mean": (0, 0, 0), "std": (1, 1, 1)}
 
 
-def see(kind: str, picture: Image.Image, settings: ViewSettings, item: str = "a") -> torch.Tensor:
+def see(kind: str, image: Image.Image, settings: ViewSettings, item: str = "a") -> torch.Tensor:
     with item_randomness(0, 0, item, kind):
-        return build_view(kind, settings)(picture)
+        return build_view(kind, settings)(image)
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
@@ -92,11 +92,11 @@ def test_flip_can_be_switched_off(kind: str):
 def test_random_crop_keeps_its_share(size: tuple[int, int], crop: str, scale: float):
     width, height = size
     columns, rows = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
-    picture = Image.fromarray(np.stack([columns * 255, rows * 255, rows * 0], -1).astype(np.uint8))
+    image = Image.fromarray(np.stack([columns * 255, rows * 255, rows * 0], -1).astype(np.uint8))
     frame = size if crop == "squash" else (min(size),) * 2
     shares, stretches = [], []
     for item in range(100):
-        seen = see("weak", picture, ViewSettings(size=64, crop=crop, crop_scale=scale, flip=False, **RAW), str(item))
+        seen = see("weak", image, ViewSettings(size=64, crop=crop, crop_scale=scale, flip=False, **RAW), str(item))
         across = float(seen[0, 32, -2] - seen[0, 32, 1]) * 64 / 61 * width / frame[0]
         down = float(seen[1, -2, 32] - seen[1, 1, 32]) * 64 / 61 * height / frame[1]
         shares.append(across * down)
@@ -165,7 +165,14 @@ def test_views_can_be_sent_to_a_worker(photo: Image.Image, kind: str):
 def test_settings_are_checked_and_round_trip():
     chosen = ViewSettings(size=96, mean=(0.5, 0.5, 0.5), crop="center", flip=False)
     assert ViewSettings.model_validate_json(chosen.model_dump_json()) == chosen
-    for wrong in ({"size": 0}, {"std": (1, 0, 1)}, {"crop": "middle"}, {"crop_scale": 0}, {"crop_scale": 1.5}, {"sise": 5}):
+    for wrong in (
+        {"size": 0},
+        {"std": (1, 0, 1)},
+        {"crop": "middle"},
+        {"crop_scale": 0},
+        {"crop_scale": 1.5},
+        {"sise": 5},
+    ):
         with pytest.raises(ValidationError):
             ViewSettings(**wrong)
     with pytest.raises(UsageError, match="'medium'; choose from plain, weak, strong"):

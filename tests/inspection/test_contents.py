@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from partlabel.errors import PictureError
-from partlabel.images.check import check_pictures
+from partlabel.errors import ImageError
+from partlabel.images.check import check_images
 from partlabel.images.decode import decode
 from partlabel.images.fingerprint import perceptual_hash
 from partlabel.inspection import contents
@@ -34,15 +34,18 @@ NAMES = ["0.jpg", "cut.jpg", "copy.png", "none.jpg", "1.jpg", "flat.png", "text.
 
 
 @pytest.mark.parametrize("batch", [1, 4, 1024])
-def test_every_picture_by_itself(root: Path, monkeypatch: pytest.MonkeyPatch, batch: int):
+def test_every_image_by_itself(root: Path, monkeypatch: pytest.MonkeyPatch, batch: int):
     monkeypatch.setattr(contents, "_BATCH", batch)
     calls: list[tuple[int, int]] = []
     found = read_contents(root, NAMES, with_looks=True, progress=lambda *call: calls.append(call))
     assert calls == [(done, len(NAMES)) for done in range(1, len(NAMES) + 1)]
-    assert list(found.problems) == check_pictures(root, NAMES)
+    assert list(found.problems) == check_images(root, NAMES)
     assert [(problem.image, problem.kind) for problem in found.problems] == [
-        ("cut.jpg", "broken"), ("none.jpg", "missing"), ("text.jpg", "broken"), ("../up.jpg", "outside"),
-    ]  # fmt: skip
+        ("cut.jpg", "broken"),
+        ("none.jpg", "missing"),
+        ("text.jpg", "broken"),
+        ("../up.jpg", "outside"),
+    ]
     unusable = {problem.image for problem in found.problems}
     for name, digest, look in zip(NAMES, found.digests, found.looks.tolist(), strict=True):
         if name in unusable:
@@ -56,7 +59,7 @@ def test_every_picture_by_itself(root: Path, monkeypatch: pytest.MonkeyPatch, ba
 
 def test_no_names_and_no_folder(root: Path):
     assert read_contents(root, [], with_looks=True, progress=lambda *_: None).problems == ()
-    with pytest.raises(PictureError, match="image folder"):
+    with pytest.raises(ImageError, match="image folder"):
         read_contents(root / "none", ["a.jpg"], with_looks=True, progress=lambda *_: None)
 
 

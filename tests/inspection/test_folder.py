@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from partlabel.inspection.folder import Suggestion, picture_files, suggestions, unlisted_files
+from partlabel.inspection.folder import Suggestion, image_files, suggestions, unlisted_files
 
 
 @pytest.fixture
@@ -25,13 +25,13 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-def test_picture_files(root: Path):
-    assert picture_files(root) == ["test/c.png", "test/été.tiff", "top.webp", "train/a.jpg", "train/b.JPG"]
+def test_image_files(root: Path):
+    assert image_files(root) == ["test/c.png", "test/été.tiff", "top.webp", "train/a.jpg", "train/b.JPG"]
 
 
 def test_unlisted_files(root: Path):
     names = ["./train/a.jpg", "train\\b.JPG", "test//c.png", "none.jpg"]
-    assert unlisted_files(picture_files(root), names) == ("test/été.tiff", "top.webp")
+    assert unlisted_files(image_files(root), names) == ("test/été.tiff", "top.webp")
 
 
 JPG = "the names lack the ending '.jpg'"
@@ -52,7 +52,7 @@ def begin(prefix: str, advice: str = "") -> str:
         ("images/train/a.jpg", "train/a.jpg", begin("images/", " (give '{parent}' as the image folder)")),
         ("data/images/top.webp", "top.webp", begin("data/images/", " (give '{grandparent}' as the image folder)")),
         ("/srv/top.webp", "top.webp", begin("/srv/")),
-        ("C:\\pictures\\top.webp", "top.webp", begin("C:/pictures/")),
+        ("C:\\images\\top.webp", "top.webp", begin("C:/images/")),
         ("../images/top.webp", "top.webp", begin("../images/")),
         ("old/c.png", "test/c.png", f"{begin('old/')}, and the files lie in the sub-folder 'test'"),
         ("test/c.jpg", "test/c.png", "the names end in '.jpg', the files in '.png'"),
@@ -63,28 +63,31 @@ def begin(prefix: str, advice: str = "") -> str:
 )
 def test_each_difference_is_told(root: Path, name: str, file: str, change: str):
     expected = change.format(root=root, parent=root.parent, grandparent=root.parent.parent)
-    assert suggestions(root, picture_files(root), [name]) == (Suggestion(expected, 1, name, file),)
+    assert suggestions(root, image_files(root), [name]) == (Suggestion(expected, 1, name, file),)
 
 
 def test_only_a_unique_file_is_suggested(root: Path):
     shutil.copy(root / "train" / "a.jpg", root / "test" / "a.jpg")
-    files = picture_files(root)
+    files = image_files(root)
     assert suggestions(root, files, ["a.jpg", "a", "other.jpg", "IMG.001"]) == ()
-    assert [found.file for found in suggestions(root, files, ["train/a", "TEST/a.jpg"])] == ["train/a.jpg", "test/a.jpg"]
+    assert [found.file for found in suggestions(root, files, ["train/a", "TEST/a.jpg"])] == [
+        "train/a.jpg",
+        "test/a.jpg",
+    ]
 
 
 def test_a_dot_in_a_name_is_no_ending(root: Path):
     (root / "IMG.001.jpg").touch()
     (root / "IMG.002.jpg").touch()
-    assert [found.file for found in suggestions(root, picture_files(root), ["IMG.001"])] == ["IMG.001.jpg"]
+    assert [found.file for found in suggestions(root, image_files(root), ["IMG.001"])] == ["IMG.001.jpg"]
 
 
 def test_the_most_frequent_difference_comes_first(root: Path):
     names = ["top", "a.jpg", "none", "b.JPG"]
-    found = suggestions(root, picture_files(root), names)
+    found = suggestions(root, image_files(root), names)
     assert [(entry.explains, entry.image) for entry in found] == [(2, "a.jpg"), (1, "top")]
 
 
 def test_a_broken_link_suggests_not_itself(root: Path):
     (root / "link.jpg").symlink_to("nowhere.jpg")
-    assert suggestions(root, picture_files(root), ["link.jpg"]) == ()
+    assert suggestions(root, image_files(root), ["link.jpg"]) == ()

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from partlabel.api.look import look
-from partlabel.errors import LabelError, PictureError, UsageError
+from partlabel.errors import ImageError, LabelError, UsageError
 from partlabel.files import write_json
 from partlabel.formats import read_table
 from partlabel.inspection.look import Look
@@ -34,15 +34,17 @@ def table(images: list[str], classes: int = 2) -> LabelTable:
 
 
 def write_empty_png(path: Path, width: int, height: int) -> None:
-    """A header, and no pixels: enough to refuse a picture by its size."""
+    """A header, and no pixels: enough to refuse an image by its size."""
     chunks = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", b""))
-    packed = (struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks)
+    packed = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
 
 
 @pytest.fixture
 def images(tmp_path: Path, scene: Scene) -> Path:
-    """Six train pictures, two test pictures of their own, one a small recompressed copy of 2.jpg, one a copy of 3.jpg."""
+    """Six train images, two test images of their own, one a small recompressed copy of 2.jpg, one a copy of 3.jpg."""
     root = tmp_path / "images"
     (root / "test").mkdir(parents=True)
     for seed in range(6):
@@ -62,26 +64,26 @@ def test_nothing_wrong(images: Path):
     found = look(table(TRAIN), images=images, against=table(["test/10.jpg", "test/11.jpg"]))
     assert (found.problems, found.findings) == (0, ())
     assert lines_of(found)[-1] == "No problem found"
-    assert found.pictures is not None
-    assert found.pictures.unlisted == ("test/again.jpg", "test/copy.jpg")
-    assert "  2 picture files of 10 are in no table: 'test/again.jpg', 'test/copy.jpg'" in lines_of(found)
+    assert found.image_files is not None
+    assert found.image_files.unlisted == ("test/again.jpg", "test/copy.jpg")
+    assert "  2 image files of 10 are in no table: 'test/again.jpg', 'test/copy.jpg'" in lines_of(found)
     assert {fit.method for fit in found.methods if fit.misfit} == {"lsep", "warp"}  # no image has both signs
 
 
 def test_leaks_across_a_split(images: Path):
     found = look(table(TRAIN), images=images, against=table([*TEST, "5.jpg"]))
-    assert found.pictures is not None
+    assert found.image_files is not None
     assert found.against is not None
     assert found.against.shared_names == ("5.jpg",)
-    assert [tuple(group) for group in found.pictures.identical] == [(("3.jpg",), ("test/copy.jpg",))]
-    (near,) = found.pictures.near
+    assert [tuple(group) for group in found.image_files.identical] == [(("3.jpg",), ("test/copy.jpg",))]
+    (near,) = found.image_files.near
     assert (near.image, near.closest, near.alike) == ("test/again.jpg", "2.jpg", 1)
     assert near.distance <= 4
-    assert found.pictures.checked == len({*TRAIN, *TEST})
+    assert found.image_files.checked == len({*TRAIN, *TEST})
     assert found.findings == (
         "1 image is in both tables: '5.jpg'",
-        "1 picture is in both tables as identical files: '3.jpg' = 'test/copy.jpg'",
-        "1 picture of the other table looks like one of this table: 'test/again.jpg' is near '2.jpg'",
+        "1 image is in both tables as identical files: '3.jpg' = 'test/copy.jpg'",
+        "1 image of the other table looks like one of this table: 'test/again.jpg' is near '2.jpg'",
     )
     assert found.problems == 3
     text = found.to_text()
@@ -92,13 +94,13 @@ def test_leaks_across_a_split(images: Path):
         "bits from '2.jpg'",
     ):
         assert part in text
-    assert look(table(TRAIN), images=images, against=table(TEST), max_distance=0).pictures.near == ()  # type: ignore[union-attr]
+    assert look(table(TRAIN), images=images, against=table(TEST), max_distance=0).image_files.near == ()  # type: ignore[union-attr]
 
 
-def test_shared_names_need_no_pictures():
+def test_shared_names_need_no_images():
     found = look(table(TRAIN), against=table(["9.jpg", "1.jpg", "0.jpg"]))
     assert found.findings == ("2 images are in both tables: '1.jpg', '0.jpg'",)
-    assert found.pictures is None
+    assert found.image_files is None
 
 
 def test_both_splits_in_one_file(images: Path, tmp_path: Path):
@@ -106,14 +108,17 @@ def test_both_splits_in_one_file(images: Path, tmp_path: Path):
     file = tmp_path / "all.csv"
     file.write_text("image,split,cat\n" + "".join(rows))
     found = look(
-        file, images=images, against=file,
-        read={"codes": CODES, "where": {"split": "train"}}, against_read={"codes": CODES, "where": {"split": "test"}},
-    )  # fmt: skip
+        file,
+        images=images,
+        against=file,
+        read={"codes": CODES, "where": {"split": "train"}},
+        against_read={"codes": CODES, "where": {"split": "test"}},
+    )
     assert (found.known.images, found.against and found.against.images) == (tuple(TRAIN), len(TEST))
     assert found.problems == 2
 
 
-def test_every_broken_picture_by_name(images: Path):
+def test_every_broken_image_by_name(images: Path):
     (images / "1.jpg").write_bytes((images / "1.jpg").read_bytes()[:3000])
     (images / "text.jpg").write_text("cat\n")
     (images / "4.jpg").unlink()
@@ -121,8 +126,8 @@ def test_every_broken_picture_by_name(images: Path):
     shutil.copy(images / "0.jpg", images / "twin.jpg")
     names = [*TRAIN, "text.jpg", "../images/0.jpg", "huge.png", "twin.jpg"]
     found = look(table(names), images=images)
-    assert found.pictures is not None
-    assert [(problem.image, problem.kind) for problem in found.pictures.problems] == [
+    assert found.image_files is not None
+    assert [(problem.image, problem.kind) for problem in found.image_files.problems] == [
         ("1.jpg", "broken"),
         ("4.jpg", "missing"),
         ("text.jpg", "broken"),
@@ -130,24 +135,24 @@ def test_every_broken_picture_by_name(images: Path):
         ("huge.png", "too large"),
     ]
     assert found.findings == (
-        "1 picture of 10 is missing from the image folder: '4.jpg'",
-        "1 picture of 10 is named outside the image folder: '../images/0.jpg'",
-        "2 pictures of 10 are broken: '1.jpg', 'text.jpg'",
-        "1 picture of 10 is too large: 'huge.png'",
+        "1 image of 10 is missing from the image folder: '4.jpg'",
+        "1 image of 10 is named outside the image folder: '../images/0.jpg'",
+        "2 images of 10 are broken: '1.jpg', 'text.jpg'",
+        "1 image of 10 is too large: 'huge.png'",
     )
-    assert [group.in_table for group in found.pictures.identical_within] == [("0.jpg", "twin.jpg")]
+    assert [group.in_table for group in found.image_files.identical_within] == [("0.jpg", "twin.jpg")]
     text = found.to_text()
     assert "5 of 10 can be used" in text
-    for problem in found.pictures.problems:
+    for problem in found.image_files.problems:
         assert f"{problem.kind}: {problem.reason}" in text
 
 
-def test_a_table_that_no_picture_matches(images: Path):
+def test_a_table_that_no_image_matches(images: Path):
     found = look(table(["images/0", "images/1", "images/77"]), images=images)
     (sentence,) = found.findings
     assert sentence == (
-        f"none of the 3 pictures of the table is in {str(images)!r}: the first name is 'images/0', and the folder holds 10 "
-        "picture files, the first '0.jpg'; the names begin with 'images/', which the folder does not hold "
+        f"none of the 3 images of the table is in {str(images)!r}: the first name is 'images/0', and the folder "
+        f"holds 10 image files, the first '0.jpg'; the names begin with 'images/', which the folder does not hold "
         f"(give {str(images.parent)!r} as the image folder), "
         "and the names lack the ending '.jpg' ('images/0' is probably '0.jpg'); that explains 2 of 3"
     )
@@ -156,7 +161,7 @@ def test_a_table_that_no_picture_matches(images: Path):
 
 def test_an_empty_folder_is_told(tmp_path: Path):
     (sentence,) = look(table(["a.jpg", "b.jpg"]), images=tmp_path).findings
-    assert "the folder holds no picture file; give the folder that the names start from" in sentence
+    assert "the folder holds no image file; give the folder that the names start from" in sentence
 
 
 def test_reading_report(tmp_path: Path):
@@ -165,8 +170,8 @@ def test_reading_report(tmp_path: Path):
     found = look(file, read={"codes": CODES})
     assert found.report == read_table(file, codes=CODES, conflicts="unknown").report
     assert found.findings == (
-        f"{file}: 1 cell called present on one line and absent on another, taken as unknown; first: image 'a', class 'cat', "
-        "lines 2, 3",
+        f"{file}: 1 cell called present on one line and absent on another, taken as unknown; first: image 'a', class "
+        f"'cat', lines 2, 3",
     )
     text = found.to_text()
     assert "    image 'a', class 'cat': lines 2, 3" in text
@@ -208,12 +213,15 @@ def test_lists_are_cut_on_the_page_and_whole_in_json(tmp_path: Path):
     classes = [f"c{number}" for number in range(25)]
     found = look(LabelTable.from_cells(names, classes, [0], [0], [1]), images=tmp_path)
     text = found.to_text()
-    assert "24 classes without a known cell: 'c1', 'c2', 'c3', 'c4', 'c5', 'c6', 'c7', 'c8', 'c9', 'c10' and 14 more" in text
+    assert (
+        "24 classes without a known cell: 'c1', 'c2', 'c3', 'c4', 'c5', 'c6', 'c7', 'c8', 'c9', 'c10' and 14 more"
+        in text
+    )
     assert "24 images without a known cell: '001.jpg'" in text
-    assert text.count("missing: picture") == 10
+    assert text.count("missing: image") == 10
     assert "    and 15 more" in text.splitlines()
     value = found.to_json()
-    assert len(value["pictures"]["problems"]) == len(value["per_class"]) == len(value["per_image"]) == 25
+    assert len(value["image_files"]["problems"]) == len(value["per_class"]) == len(value["per_image"]) == 25
     assert value["empty_classes"] == classes[1:]
     assert value["images_without_known_cell"] == names[1:]
     assert value["per_class"][0] == {"class": "c0", "prevalence": 1.0, "present": 1, "absent": 0, "unknown": 24}
@@ -228,7 +236,8 @@ def test_the_page_shows_the_least_known_classes():
         states[: column // 2, column] = -1
     states[:, 7] = 0
     rows = [
-        line.split() for line in lines_of(look(LabelTable.from_dense(map(str, range(8)), [f"c{n}" for n in range(12)], states)))
+        line.split()
+        for line in lines_of(look(LabelTable.from_dense(map(str, range(8)), [f"c{n}" for n in range(12)], states)))
     ]
     shown = [row[0] for row in rows if row and row[0].startswith("c") and row[0][1:].isdigit()]
     assert shown == ["c7", "c0", "c1", "c2", "c3", "c4", "c5", "c6", "c10", "c11"]
@@ -257,9 +266,9 @@ def test_json_of_everything(images: Path, tmp_path: Path):
     assert value["reading"]["duplicates"] == {"count": 1, "first": [{"image": "0.jpg", "class": None, "lines": [2, 8]}]}
     assert value["one_sided_classes"] == {"only_present": ["cat"], "only_absent": ["dog"]}
     assert value["methods"]["bce"] == {"fits": True, "reason": None, "unknown": "ignored"}
-    assert value["pictures"]["problems"][0]["image"] == "none.jpg"
-    assert value["pictures"]["identical"] == [{"in_table": ["3.jpg"], "in_against": ["test/copy.jpg"]}]
-    assert value["pictures"]["near"][0]["image"] == "test/again.jpg"
+    assert value["image_files"]["problems"][0]["image"] == "none.jpg"
+    assert value["image_files"]["identical"] == [{"in_table": ["3.jpg"], "in_against": ["test/copy.jpg"]}]
+    assert value["image_files"]["near"][0]["image"] == "test/again.jpg"
     assert value["against"] == {"images": 4, "shared_names": [], "reading": None}
     assert value["problems"] == list(found.findings)
 
@@ -275,7 +284,7 @@ def test_arguments_are_checked(tmp_path: Path):
     for distance in (-1, 17):
         with pytest.raises(UsageError, match="max_distance"):
             look(table(["a"]), max_distance=distance)
-    with pytest.raises(PictureError, match="image folder"):
+    with pytest.raises(ImageError, match="image folder"):
         look(table(["a"]), images=tmp_path / "none")
 
 

@@ -51,7 +51,7 @@ def test_in_chunks_as_the_search_of_every_pair(monkeypatch):
         assert {entry.second for entry in found} == {pair.second for pair in expected}
 
 
-def test_a_crowd_of_equal_pictures_is_one_entry_each():
+def test_a_crowd_of_equal_images_is_one_entry_each():
     crowd = np.full(20_000, 0x0F0F0F0F33335555, np.uint64)
     found = nearest(crowd, crowd ^ np.uint64(1), 4)
     assert found == [Nearest(position, 0, 1, 20_000) for position in range(20_000)]

@@ -18,7 +18,9 @@ def test_counts_by_loops(states: np.ndarray, data: st.DataObject):
     images, classes = [f"i{row}" for row in range(len(states))], [f"c{column}" for column in range(states.shape[1])]
     background = data.draw(arrays(np.int8, states.shape[1], elements=st.sampled_from([-1, 0])))
     rows, columns = np.nonzero(states != background)
-    known = KnownStates.of(LabelTable.from_cells(images, classes, rows, columns, states[rows, columns], background=background))
+    known = KnownStates.of(
+        LabelTable.from_cells(images, classes, rows, columns, states[rows, columns], background=background)
+    )
 
     for counts, lines in ((known.by_class, states.T), (known.by_image, states)):
         for position, line in enumerate(lines.tolist()):
@@ -44,8 +46,12 @@ def test_counts_by_loops(states: np.ndarray, data: st.DataObject):
     assert known.empty_classes == tuple(empty)
     assert known.only_present == tuple(only_present)
     assert known.only_absent == tuple(only_absent)
-    assert known.images_without_known_cell == tuple(images[row] for row, line in enumerate(states.tolist()) if not any(line))
-    assert known.declared_complete == tuple(name for name, state in zip(classes, background, strict=True) if state == -1)
+    assert known.images_without_known_cell == tuple(
+        images[row] for row, line in enumerate(states.tolist()) if not any(line)
+    )
+    assert known.declared_complete == tuple(
+        name for name, state in zip(classes, background, strict=True) if state == -1
+    )
 
 
 def test_a_table_without_images():

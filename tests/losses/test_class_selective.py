@@ -30,7 +30,9 @@ def test_cells_by_explicit_loops(gammas: tuple[float, float, float]) -> None:
 def test_without_unknown_it_is_the_asymmetric_loss() -> None:
     logits, labels = torch.randn(3, 4, dtype=torch.float64), torch.tensor([[1, -1, -1, 1]] * 3, dtype=torch.int8)
     found = partial_asymmetric_cells(logits, labels, gamma_positive=1, gamma_negative=4, gamma_unknown=7)
-    torch.testing.assert_close(found, asymmetric_cells(logits, (labels == 1).double(), gamma_positive=1, gamma_negative=4))
+    torch.testing.assert_close(
+        found, asymmetric_cells(logits, (labels == 1).double(), gamma_positive=1, gamma_negative=4)
+    )
 
 
 def test_no_gradient_through_the_weights() -> None:

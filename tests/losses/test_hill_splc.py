@@ -16,7 +16,9 @@ def test_hill_reference_number() -> None:
     assert hill_cells(X, OBSERVED).sum().item() == pytest.approx(0.86795767, abs=1e-8)
 
 
-@pytest.mark.parametrize(("changed", "before", "after"), [(0.25, 0.67150884, 0.67150884), (0.75, 0.93489702, 0.45029615)])
+@pytest.mark.parametrize(
+    ("changed", "before", "after"), [(0.25, 0.67150884, 0.67150884), (0.75, 0.93489702, 0.45029615)]
+)
 def test_splc_reference_numbers(changed: float, before: float, after: float) -> None:
     logits = X.clone()
     logits[0, 2] = changed
@@ -37,7 +39,9 @@ def test_cells_by_explicit_loops(dtype: torch.dtype) -> None:
     for i in range(3):
         for c in range(4):
             p, shifted = _p(x[i, c]), _p(x[i, c] - 0.5)
-            hill[i, c] = {1: -((1 - shifted) ** 3) * math.log(shifted), 0: (1.6 - p) * p**2, -1: 1.6 * p**2}[states[i, c]]
+            hill[i, c] = {1: -((1 - shifted) ** 3) * math.log(shifted), 0: (1.6 - p) * p**2, -1: 1.6 * p**2}[
+                states[i, c]
+            ]
             missed[i, c] = states[i, c] == 0 and p > 0.55
             if states[i, c] == 1 or missed[i, c]:
                 y = p if missed[i, c] else shifted

@@ -15,7 +15,9 @@ ATOM_Y = torch.tensor(
     [[0.8, 0.9, 0.1, 0.7], [0.3, 0.4, 0.9, -0.4], [-0.4, -0.5, 0.7, 0.7], [0.8, 1, 0.7, 0.2], [0.7, -0.3, 0.5, -0.3]],
     dtype=torch.float64,
 )
-ATOM_F = torch.tensor([[0.9, 0.5, 0.4], [0.3, 0.8, 0.5], [0.6, 0, 0.6], [0.6, 0.6, 0.9], [0.7, 0.4, 0.4]], dtype=torch.float64)
+ATOM_F = torch.tensor(
+    [[0.9, 0.5, 0.4], [0.3, 0.8, 0.5], [0.6, 0, 0.6], [0.6, 0.6, 0.9], [0.7, 0.4, 0.4]], dtype=torch.float64
+)
 Array = NDArray[np.float64]
 
 
@@ -34,9 +36,18 @@ def test_reference_vector(clamp: bool, coefficients: tuple[float, ...], residual
 
 
 def naive(
-    y: Array, f: Array, atoms_y: Array, atoms_f: Array,
-    *, lambdas: tuple[float, float], steps: int, excluded: NDArray[np.bool_], threshold: float, clamp: bool, balance: bool,
-) -> tuple[list[int], Array, Array]:  # fmt: skip
+    y: Array,
+    f: Array,
+    atoms_y: Array,
+    atoms_f: Array,
+    *,
+    lambdas: tuple[float, float],
+    steps: int,
+    excluded: NDArray[np.bool_],
+    threshold: float,
+    clamp: bool,
+    balance: bool,
+) -> tuple[list[int], Array, Array]:
     """One query, one atom at a time."""
     chosen: list[int] = []
     fits = [np.zeros(0), np.zeros(0)]
@@ -52,7 +63,9 @@ def naive(
                 valid[j] &= lambdas[part] == 0 or inner > rounding
         if balance:
             for part in range(2):
-                highest = max((scores[part, j] for j in range(len(atoms_y)) if not excluded[j] and j not in chosen), default=0)
+                highest = max(
+                    (scores[part, j] for j in range(len(atoms_y)) if not excluded[j] and j not in chosen), default=0
+                )
                 scores[part] /= highest or 1
         best, best_score = -1, threshold
         for j in range(len(atoms_y)):
@@ -93,15 +106,20 @@ def test_parity_with_the_loop(
     excluded = draw.random((4, atoms)) < 0.2
     options = {"steps": steps, "threshold": 1e-6, "clamp": clamp, "balance": balance}
     found = joint_matching_pursuit(
-        *(torch.from_numpy(array) for array in (y, f, atoms_y, atoms_f)), lambda_y=lambdas[0], lambda_f=lambdas[1],
-        excluded=torch.from_numpy(excluded), **options,
-    )  # fmt: skip
+        *(torch.from_numpy(array) for array in (y, f, atoms_y, atoms_f)),
+        lambda_y=lambdas[0],
+        lambda_f=lambdas[1],
+        excluded=torch.from_numpy(excluded),
+        **options,
+    )
     for row in range(4):
         chosen, on_y, on_f = naive(y[row], f[row], atoms_y, atoms_f, lambdas=lambdas, excluded=excluded[row], **options)
         indices = found.indices[row].tolist()
         assert indices[len(chosen) :] == [-1] * (steps - len(chosen))
         assert found.label_coefficients[row, len(chosen) :].eq(0).all()
-        tied = degenerate and {2, 3} & set(chosen)  # a multiple scores the same up to rounding: then only the sum is determined
+        tied = degenerate and {2, 3} & set(
+            chosen
+        )  # a multiple scores the same up to rounding: then only the sum is determined
         if not tied:
             assert indices[: len(chosen)] == chosen
             np.testing.assert_allclose(found.label_coefficients[row, : len(chosen)], on_y, atol=1e-6)
@@ -150,7 +168,9 @@ def test_a_copy_of_a_chosen_atom_is_not_chosen_for_rounding(dtype: torch.dtype) 
     y, f, atom = (torch.rand(rows, 300, dtype=dtype) for rows in (64, 64, 1))
     copies = torch.cat([atom, 2 * atom, atom])
     for balance in (False, True):
-        found = joint_matching_pursuit(y, f, copies, copies, lambda_y=1, lambda_f=1, steps=2, threshold=0, balance=balance)
+        found = joint_matching_pursuit(
+            y, f, copies, copies, lambda_y=1, lambda_f=1, steps=2, threshold=0, balance=balance
+        )
         assert (found.indices[:, 1] == -1).all()
 
 

@@ -49,7 +49,9 @@ def _naive_mixup(mixed: np.ndarray, x: np.ndarray, present: np.ndarray, permutat
     return total / pairs
 
 
-@pytest.mark.parametrize(("gamma", "alpha", "value"), [(0.55, 1, -1.04970379), (0.85, 2, -0.60307588), (0, 1, -1.90359953)])
+@pytest.mark.parametrize(
+    ("gamma", "alpha", "value"), [(0.55, 1, -1.04970379), (0.85, 2, -0.60307588), (0, 1, -1.90359953)]
+)
 def test_variational_reference_values(gamma: float, alpha: float, value: float) -> None:
     loss = variational_loss(X, PRESENT, gamma, adaptive_temperature(X, alpha, 0.1))
     assert loss.item() == pytest.approx(value, abs=1e-8)
@@ -62,9 +64,14 @@ def test_mixup_reference_value() -> None:
 
 
 @given(
-    st.integers(1, 7), st.integers(1, 4), st.floats(0, 2), st.floats(0.1, 3), st.floats(0.05, 1), st.floats(0, 1),
+    st.integers(1, 7),
+    st.integers(1, 4),
+    st.floats(0, 2),
+    st.floats(0.1, 3),
+    st.floats(0.05, 1),
+    st.floats(0, 1),
     st.integers(0, 2**16),
-)  # fmt: skip
+)
 def test_losses_by_explicit_loops(
     images: int, classes: int, gamma: float, alpha: float, floor: float, lam: float, seed: int
 ) -> None:
@@ -119,10 +126,12 @@ def test_gradient_flows_through_the_target() -> None:
 
 def test_class_without_a_present_cell_adds_its_first_part_alone() -> None:
     expected = math.log(_sigmoid(2.0) + EPSILON)
-    assert variational_loss(torch.full((4, 1), 2.0), torch.zeros(4, 1, dtype=torch.bool), 0).item() == pytest.approx(expected)
+    assert variational_loss(torch.full((4, 1), 2.0), torch.zeros(4, 1, dtype=torch.bool), 0).item() == pytest.approx(
+        expected
+    )
 
 
-def test_middle_picture_is_left_out() -> None:
+def test_middle_image_is_left_out() -> None:
     batch = torch.tensor([[1.0], [2.0], [100.0], [10.0], [20.0]])
     assert mix_halves(batch, torch.tensor([1, 0]), torch.tensor(0.5)).tolist() == [[6.0], [10.5]]
 

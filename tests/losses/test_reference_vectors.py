@@ -18,7 +18,13 @@ T = torch.tensor([[1, -1, -1], [0, 1, 0]], dtype=torch.int8)
 
 @pytest.mark.parametrize(
     ("by", "value"),
-    [("sum", 1.88830069), ("batch", 0.47207517), ("class", 0.31471678), ("image", 0.88734757 / 2), ("partial_bce", 0.50600300)],
+    [
+        ("sum", 1.88830069),
+        ("batch", 0.47207517),
+        ("class", 0.31471678),
+        ("image", 0.88734757 / 2),
+        ("partial_bce", 0.50600300),
+    ],
 )
 def test_known_bce(by: str, value: float) -> None:
     assert normalize(bce_cells(X, T), T != 0, by).item() == pytest.approx(value, abs=1e-8)  # type: ignore[arg-type]

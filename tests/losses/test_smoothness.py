@@ -8,7 +8,9 @@ import torch
 from partlabel.losses.smoothness import fill_unknown, reconstruct, smoothness, squash
 
 
-@pytest.mark.parametrize(("x", "c", "value"), [(1, 1, 0.76159416), (1, 2, 0.68047906), (-1, 2, -0.40493159), (0, 3, 0.0)])
+@pytest.mark.parametrize(
+    ("x", "c", "value"), [(1, 1, 0.76159416), (1, 2, 0.68047906), (-1, 2, -0.40493159), (0, 3, 0.0)]
+)
 def test_squashing(x: float, c: float, value: float) -> None:
     assert squash(torch.tensor([[x]], dtype=torch.float64), c).item() == pytest.approx(value, abs=1e-8)
 

@@ -24,7 +24,9 @@ def _finalise(word: int) -> int:
 def _cell(image: str, class_name: str, seed: int, purpose: str) -> int:
     def word(kind: str, name: str) -> int:
         message = f"{purpose}/{kind}".encode() + b"\0" + name.encode()
-        return int.from_bytes(hashlib.blake2b(message, digest_size=8, key=seed.to_bytes(8, "little")).digest(), "little")
+        return int.from_bytes(
+            hashlib.blake2b(message, digest_size=8, key=seed.to_bytes(8, "little")).digest(), "little"
+        )
 
     first, second = word("image", image), word("class", class_name)
     return _finalise((_finalise(first ^ second) + second) % 2**64)
@@ -37,9 +39,13 @@ def _all(seed: int, purpose: str, images: list[str] = IMAGES, classes: list[str]
 
 def test_golden_numbers_never_change():
     assert [hex(value) for value in _all(7, "masking/known_ratio").ravel()] == [
-        "0x4dcc17d0108ff4d6", "0x64aa404cc6caebe8", "0x4ab378adc6545ae1",
-        "0x4ed9735408ecdf1f", "0x5bedbb52afb0fe62", "0x3a4f7040f441e2e8",
-    ]  # fmt: skip
+        "0x4dcc17d0108ff4d6",
+        "0x64aa404cc6caebe8",
+        "0x4ab378adc6545ae1",
+        "0x4ed9735408ecdf1f",
+        "0x5bedbb52afb0fe62",
+        "0x3a4f7040f441e2e8",
+    ]
 
 
 @given(NAME, NAME, st.integers(0, 2**64 - 1))
@@ -62,10 +68,17 @@ def test_below_is_exact(ratio: float, value: int):
     assert below(np.array([value], np.uint64), ratio)[0] == (value < Fraction(ratio) * 2**64 // 1)
 
 
-@pytest.mark.parametrize(("ratio", "value", "expected"), [
-    (1.0, 2**64 - 1, True), (0.0, 0, False), (0.5, 2**63 - 1, True), (0.5, 2**63, False),
-    (2.0**-64, 0, True), (2.0**-65, 0, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("ratio", "value", "expected"),
+    [
+        (1.0, 2**64 - 1, True),
+        (0.0, 0, False),
+        (0.5, 2**63 - 1, True),
+        (0.5, 2**63, False),
+        (2.0**-64, 0, True),
+        (2.0**-65, 0, False),
+    ],
+)
 def test_below_at_the_edges(ratio: float, value: int, expected: bool):
     assert below(np.array([value], np.uint64), ratio)[0] == expected
 

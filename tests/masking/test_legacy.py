@@ -28,7 +28,11 @@ def test_numpy_lineage(ratio: float):
 
 
 def test_numpy_calls_that_are_the_same_stream():
-    for call in (lambda: np.random.rand(6, 4), lambda: np.random.uniform(size=(6, 4)), lambda: np.random.random_sample((6, 4))):  # noqa: NPY002
+    for call in (
+        lambda: np.random.rand(6, 4),  # noqa: NPY002
+        lambda: np.random.uniform(size=(6, 4)),  # noqa: NPY002
+        lambda: np.random.random_sample((6, 4)),  # noqa: NPY002
+    ):
         np.random.seed(0)  # noqa: NPY002
         assert (call() == np.random.RandomState(0).random_sample((6, 4))).all()
 

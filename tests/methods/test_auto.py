@@ -21,7 +21,9 @@ STATES = arrays(np.int8, array_shapes(min_dims=2, max_dims=2, max_side=6), eleme
 def table(states: list[list[int]] | np.ndarray, background: int = 0) -> LabelTable:
     dense = np.asarray(states)
     rows, columns = np.nonzero(dense)
-    images, classes = ([f"{kind}{number}" for number in range(size)] for kind, size in zip("xc", dense.shape, strict=True))
+    images, classes = (
+        [f"{kind}{number}" for number in range(size)] for kind, size in zip("xc", dense.shape, strict=True)
+    )
     return LabelTable.from_cells(images, classes, rows, columns, dense[rows, columns], background=background)
 
 
@@ -123,6 +125,6 @@ def test_the_choice_as_a_sentence() -> None:
     facts = Facts("both signs", 4500, 74, 0.1, 0.03591, 16)
     sentence = str(Choice("saliency", {"pseudo": "none"}, "because (docs/demo.md)", facts))
     assert sentence == (
-        "auto takes saliency, pseudo = none: because (docs/demo.md); the labels: both signs, 4,500 × 74 cells, 10 % known, "
-        "3.59 % of these present, a class has 16 of them in the median"
+        "auto takes saliency, pseudo = none: because (docs/demo.md); the labels: both signs, 4,500 × 74 cells, 10 % "
+        "known, 3.59 % of these present, a class has 16 of them in the median"
     )

@@ -14,7 +14,7 @@ from partlabel.methods.base import Clock, Seen
 from partlabel.methods.build import build_method
 from partlabel.methods.catalogue import check_fit
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import create_backbone
+from partlabel.models.encoders.backbone import create_backbone
 
 X = torch.tensor([[1.5, -0.5, 0.25], [-2.0, 0.75, -1.25]], dtype=torch.float64)
 T = torch.tensor([[1, -1, -1], [0, 1, 0]], dtype=torch.int8)
@@ -79,7 +79,10 @@ def test_unknown_is_ignored_until_the_prior_is_taken() -> None:
 def test_prior_is_the_mean_probability() -> None:
     method = _method()
     logits = torch.randn(5, 3)
-    parts = [Seen(torch.arange(3), torch.zeros(3, 2), logits[:3]), Seen(torch.arange(3, 5), torch.zeros(2, 2), logits[3:])]
+    parts = [
+        Seen(torch.arange(3), torch.zeros(3, 2), logits[:3]),
+        Seen(torch.arange(3, 5), torch.zeros(2, 2), logits[3:]),
+    ]
     method.refresh(LATER, lambda: iter(parts))
     torch.testing.assert_close(method.class_prior, torch.sigmoid(logits).mean(0))
 

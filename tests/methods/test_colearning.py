@@ -16,7 +16,7 @@ from partlabel.methods.base import Clock
 from partlabel.methods.build import build_method
 from partlabel.methods.colearning import CoLearning, CoLearningConfig
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import create_backbone
+from partlabel.models.encoders.backbone import create_backbone
 
 REFINED = torch.tensor([[1.5, -0.5, 0.25], [-2.0, 0.75, -1.25]])
 COARSE = torch.tensor([[0.5, -1.5, 0.1], [-0.3, 1.75, 0.4]])
@@ -71,7 +71,9 @@ def test_recovered_labels_of_the_paper_and_of_the_code() -> None:
     for logits, expected in (((-2, -1, -0.5), (0.731, 0.622, 0.562)), ((2, -1, 0.5), (0.982, 0.119, 0.731))):
         z = torch.tensor([logits], dtype=torch.float64)
         assert recovered_targets(z, unknown, "scaled")[0].tolist() == pytest.approx(expected, abs=5e-4)
-        assert recovered_targets(z, unknown)[0].tolist() == pytest.approx([1 / (1 + math.exp(-v)) for v in logits], abs=1e-12)
+        assert recovered_targets(z, unknown)[0].tolist() == pytest.approx(
+            [1 / (1 + math.exp(-v)) for v in logits], abs=1e-12
+        )
 
 
 @pytest.mark.parametrize("recovery", ["probability", "scaled"])

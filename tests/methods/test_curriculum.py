@@ -15,7 +15,7 @@ from partlabel.losses.normalization import normalize
 from partlabel.methods.base import Clock, Seen
 from partlabel.methods.build import build_method
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import create_backbone
+from partlabel.models.encoders.backbone import create_backbone
 
 CLOCK = Clock(3, 3, 10, 10)
 BACKBONE = create_backbone("test_resnet", pretrained=False, size=32)
@@ -59,7 +59,9 @@ def test_proportion_by_explicit_loops(seed: int, proportion: float) -> None:
     for _ in range(2):
         logits = random.normal(0, 3, (5, 3)).astype(np.float32)
         unknown = [(i, c) for i in range(5) for c in range(3) if states[i, c] == 0 and expected[i, c] == 0]
-        for cell in sorted(unknown, key=lambda cell: -abs(logits[cell]))[: math.floor(proportion * len(unknown) + 1e-9)]:
+        for cell in sorted(unknown, key=lambda cell: -abs(logits[cell]))[
+            : math.floor(proportion * len(unknown) + 1e-9)
+        ]:
             expected[cell] = np.sign(logits[cell])
         _refresh(method, torch.tensor(logits))
         np.testing.assert_array_equal(method.added.numpy(), expected)

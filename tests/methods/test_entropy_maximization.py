@@ -12,7 +12,7 @@ from partlabel.methods.base import Clock, Seen
 from partlabel.methods.build import build_method
 from partlabel.methods.entropy_maximization import EntropyMaximization
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import create_backbone
+from partlabel.models.encoders.backbone import create_backbone
 
 IMAGES, CLASSES = 40, 3
 STATES = np.random.default_rng(0).integers(-1, 2, (IMAGES, CLASSES)).astype(np.int8)

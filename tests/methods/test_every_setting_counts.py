@@ -1,8 +1,8 @@
 """No setting of a method is without effect: each is given another value, and training must come out differently.
 
-What is compared is one pass of a few epochs over a table of twelve images without any step of an optimizer: losses, gradients
-and the logits by which pictures are tagged. Maps of a made-up backbone stand for pictures; they change from epoch to epoch, as
-they would if the network learned.
+What is compared is one pass of a few epochs over a table of twelve images without any step of an optimizer: losses,
+gradients and the logits by which images are tagged. Maps of a made-up backbone stand for images; they change from epoch
+to epoch, as they would if the network learned.
 """
 
 import zlib
@@ -21,7 +21,7 @@ from partlabel.methods.base import Clock, Method, MethodConfig, Seen
 from partlabel.methods.build import build_method, method_class
 from partlabel.methods.catalogue import CATALOGUE
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import Backbone, create_backbone
+from partlabel.models.encoders.backbone import Backbone, create_backbone
 
 
 class Row(NamedTuple):
@@ -123,7 +123,9 @@ ROWS: dict[str, Row] = {
     "curriculum.proportion": Row(0.6, {"rule": "proportion"}),
     "every": Row(2),
 }
-"""By "method.setting", or by "setting" alone for every method that has it. Switches and choices need a row for a base only."""
+"""By "method.setting", or by "setting" alone for every method that has it. Switches and choices need a row for a base
+only.
+"""
 
 SETTINGS = [(method, setting) for method in CATALOGUE for setting in method_class(method).Config.model_fields]
 CLASSES = ("a", "b", "c", "d", "e")
@@ -149,7 +151,10 @@ class Outcome(NamedTuple):
 @cache
 def _maps(view: str, epoch: int) -> Tensor:
     """Maps of all images, spread so that both sure and unsure cells are many."""
-    still, moving = torch.Generator().manual_seed(0), torch.Generator().manual_seed(zlib.crc32(f"{view} {epoch}".encode()))
+    still, moving = (
+        torch.Generator().manual_seed(0),
+        torch.Generator().manual_seed(zlib.crc32(f"{view} {epoch}".encode())),
+    )
     features = _backbone().num_features
     images = 2 * torch.randn(IMAGES, features, 1, 1, generator=still)
     places = 2 * torch.randn(IMAGES, features, 3, 3, generator=still)
@@ -200,10 +205,14 @@ def _train(name: str, config: MethodConfig) -> Outcome:
         total = method.objective(outputs, labels, index, clock)["total"]
         numbers[f"{epoch}, total"] = total.detach()
         gradients = torch.autograd.grad(total, list(trained.values()), allow_unused=True)
-        norms = {name: gradient.norm() for name, gradient in zip(trained, gradients, strict=True) if gradient is not None}
+        norms = {
+            name: gradient.norm() for name, gradient in zip(trained, gradients, strict=True) if gradient is not None
+        }
         numbers |= {f"{epoch}, gradient of {name}": norm for name, norm in norms.items() if norm > TOLERANCE}
     numbers["tags"] = method.eval().tagger(_maps("plain", 0))[0].detach()
-    numbers |= {f"learning rate of {name}": torch.tensor(rule.lr_factor) for name, rule in method.optimizer_rules.items()}
+    numbers |= {
+        f"learning rate of {name}": torch.tensor(rule.lr_factor) for name, rule in method.optimizer_rules.items()
+    }
     return Outcome((method.views, type(method).label_vectors(method.config)), numbers)
 
 

@@ -19,7 +19,7 @@ from partlabel.methods.base import Clock, Seen
 from partlabel.methods.build import build_method
 from partlabel.methods.interactive import Interactive
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import create_backbone
+from partlabel.models.encoders.backbone import create_backbone
 from partlabel.training import fit as fit_module
 
 CLASSES = ("a", "b", "c", "d")
@@ -113,13 +113,17 @@ def test_objective_and_gradients_are_those_of_the_formula() -> None:
     torch.testing.assert_close(losses["total"], bce + of_labels + 0.5 * of_features)
     variables = [outputs["logits"], outputs["features"], method.graph]
     mine = torch.autograd.grad(losses["total"], variables)
-    for gradient, expected in zip(mine, torch.autograd.grad(bce + of_labels + 0.5 * of_features, variables), strict=True):
+    for gradient, expected in zip(
+        mine, torch.autograd.grad(bce + of_labels + 0.5 * of_features, variables), strict=True
+    ):
         torch.testing.assert_close(gradient, expected)
         assert gradient.abs().sum() > 0
 
 
 def test_gradients_through_cached_neighbours_reach_the_head_and_the_graph_but_not_the_cache() -> None:
-    """All labels of the batch are known here, so that the gradient of label smoothness comes by way of neighbours alone."""
+    """All labels of the batch are known here, so that the gradient of label smoothness comes by way of neighbours
+    alone.
+    """
     method = _filled(_method(dictionary="cache"))
     outputs = _outputs(method)
     labels = torch.where(_labels() == 0, 1, _labels()).to(torch.int8)
@@ -191,7 +195,14 @@ def test_a_fixed_image_graph_keeps_the_neighbours_of_the_first_features() -> Non
     method = _filled(_method(dictionary="fixed"))
     features = _features()
     found = joint_matching_pursuit(
-        features, features, features, features, lambda_y=0, lambda_f=1, steps=5, excluded=torch.eye(12, dtype=torch.bool)
+        features,
+        features,
+        features,
+        features,
+        lambda_y=0,
+        lambda_f=1,
+        steps=5,
+        excluded=torch.eye(12, dtype=torch.bool),
     )
     assert method.neighbours.equal(found.indices)
     torch.testing.assert_close(method.coefficients, found.feature_coefficients, rtol=1e-4, atol=1e-6)
@@ -223,13 +234,21 @@ def test_loss_ratio_is_measured_in_the_first_step_that_has_both_and_kept() -> No
 @pytest.mark.parametrize(
     ("settings", "part"),
     [
-        ({"k": 1}, "both"), ({"clamp": False}, "both"), ({"balance": True, "threshold": 0.3}, "both"), ({"c": 1}, "both"),
-        ({"threshold": 30}, "both"), ({"reconstruction": "linear"}, "label_smoothness"), ({"slope": 2}, "label_smoothness"),
-        ({"graph": "identity"}, "label_smoothness"), ({"graph_top": 1}, "label_smoothness"),
-        ({"side_classes": ("b",)}, "both"), ({"lambda_y": 3}, "total"), ({"lambda_f": 3}, "total"),
+        ({"k": 1}, "both"),
+        ({"clamp": False}, "both"),
+        ({"balance": True, "threshold": 0.3}, "both"),
+        ({"c": 1}, "both"),
+        ({"threshold": 30}, "both"),
+        ({"reconstruction": "linear"}, "label_smoothness"),
+        ({"slope": 2}, "label_smoothness"),
+        ({"graph": "identity"}, "label_smoothness"),
+        ({"graph_top": 1}, "label_smoothness"),
+        ({"side_classes": ("b",)}, "both"),
+        ({"lambda_y": 3}, "total"),
+        ({"lambda_f": 3}, "total"),
         ({"normalization": "class"}, "supervised"),
     ],
-)  # fmt: skip
+)
 def test_each_switch_changes_its_part(settings: dict[str, Any], part: str) -> None:
     usual, other = _method(), _method(**settings)
     outputs = _outputs(usual)
@@ -269,9 +288,12 @@ def test_side_information_is_not_smoothed_and_its_magnitude_guides_the_choice() 
 
 @pytest.mark.parametrize("dictionary", ["cache", "fixed"])
 def test_resumed_training_goes_on_with_its_dictionary(
-    dictionary: str, color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path,
+    dictionary: str,
+    color_images: tuple[Path, LabelTable],
+    partial_labels: LabelTable,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     """Interrupted between two refreshes: what was cached, and the measured ratio, must come from the checkpoint."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     original = fit_module._Watch.after_step
@@ -283,21 +305,48 @@ def test_resumed_training_goes_on_with_its_dictionary(
 
     monkeypatch.setattr(fit_module._Watch, "after_step", keep)
     train(
-        partial_labels, images=color_pictures[0], out=whole, method="interactive", backbone="test_resnet", pretrained=False,
-        size=32, epochs=2, batch_size=8, accelerator="cpu", checkpoint_every=1, lr=0.01, dictionary=dictionary,
-        dictionary_size=20, refresh_every=3, scale="loss_ratio", report=False,
-    )  # fmt: skip
+        partial_labels,
+        images=color_images[0],
+        out=whole,
+        method="interactive",
+        backbone="test_resnet",
+        pretrained=False,
+        size=32,
+        epochs=2,
+        batch_size=8,
+        accelerator="cpu",
+        checkpoint_every=1,
+        lr=0.01,
+        dictionary=dictionary,
+        dictionary_size=20,
+        refresh_every=3,
+        scale="loss_ratio",
+        report=False,
+    )
     monkeypatch.undo()
     resume(cut, report=False)
     one, two = (load_file(run / "model" / "model.safetensors") for run in (whole, cut))
     assert all(one[name].equal(two[name]) for name in one)
 
 
-def test_trains_on_frozen_maps(color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path) -> None:
+def test_trains_on_frozen_maps(
+    color_images: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path
+) -> None:
     run = train(
-        partial_labels, images=color_pictures[0], out=tmp_path / "run", method="interactive", backbone="test_resnet",
-        pretrained=False, size=32, freeze=True, epochs=12, batch_size=8, accelerator="cpu", lr=0.01, report=False,
-    )  # fmt: skip
+        partial_labels,
+        images=color_images[0],
+        out=tmp_path / "run",
+        method="interactive",
+        backbone="test_resnet",
+        pretrained=False,
+        size=32,
+        freeze=True,
+        epochs=12,
+        batch_size=8,
+        accelerator="cpu",
+        lr=0.01,
+        report=False,
+    )
     rows = run.log()
     assert {"loss_supervised", "loss_label_smoothness", "loss_feature_smoothness", "neighbour_share"} <= rows[0].keys()
     assert float(rows[-1]["loss_supervised"]) < float(rows[0]["loss_supervised"])

@@ -14,7 +14,7 @@ from partlabel.labels import LabelTable
 from partlabel.methods.base import Clock
 from partlabel.methods.build import build_method
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import create_backbone
+from partlabel.models.encoders.backbone import create_backbone
 
 SCHEMES = ("reject", "correct_temporarily", "correct_permanently")
 X = torch.tensor([[1.5, -0.5, 0.25], [-2.0, 0.75, -1.25]], dtype=torch.float64)
@@ -22,17 +22,23 @@ ONLY_PRESENT = torch.tensor([[1, 0, 0], [0, 1, 0]], dtype=torch.int8)
 
 
 def _method(images: int, classes: int, **settings: Any) -> Any:
-    table = LabelTable.from_dense(list(map(str, range(images))), tuple(map(str, range(classes))), np.zeros((images, classes)))
+    table = LabelTable.from_dense(
+        list(map(str, range(images))), tuple(map(str, range(classes))), np.zeros((images, classes))
+    )
     backbone = create_backbone("test_resnet", pretrained=False, size=32)
     return build_method("large_loss", settings, backbone, Prior(table))
 
 
-def _losses(method: Any, logits: torch.Tensor, labels: torch.Tensor, epoch: int, index: Any = None) -> dict[str, torch.Tensor]:
+def _losses(
+    method: Any, logits: torch.Tensor, labels: torch.Tensor, epoch: int, index: Any = None
+) -> dict[str, torch.Tensor]:
     index = torch.arange(len(labels)) if index is None else torch.tensor(index)
     return method.objective({"logits": logits}, labels, index, Clock(epoch, epoch, 10, 10))  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize(("scheme", "value"), [(SCHEMES[0], 0.24020306), (SCHEMES[1], 0.33619296), (SCHEMES[2], 0.33619296)])
+@pytest.mark.parametrize(
+    ("scheme", "value"), [(SCHEMES[0], 0.24020306), (SCHEMES[1], 0.33619296), (SCHEMES[2], 0.33619296)]
+)
 def test_reference_numbers(scheme: str, value: float) -> None:
     method = _method(2, 3, scheme=scheme)
     assert _losses(method, X, ONLY_PRESENT, epoch=1)["total"].item() == pytest.approx(value, abs=1e-8)

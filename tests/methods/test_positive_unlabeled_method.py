@@ -15,9 +15,9 @@ from partlabel.methods.base import Clock
 from partlabel.methods.build import build_method
 from partlabel.methods.positive_unlabeled import PositiveUnlabeled, gamma_of
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import create_backbone
+from partlabel.models.encoders.backbone import create_backbone
+from partlabel.runs.settings import TrainSettings
 from partlabel.training.build import build
-from partlabel.training.settings import TrainSettings
 
 CLASSES = ("a", "b", "c")
 CLOCK = Clock(0, 0, 1, 1)
@@ -41,13 +41,13 @@ def _objective(method: PositiveUnlabeled, outputs: Any, labels: torch.Tensor) ->
 
 
 @pytest.mark.parametrize("batch", [2, 3, 7])
-def test_mixed_logits_are_those_of_mixed_pictures(batch: int) -> None:
+def test_mixed_logits_are_those_of_mixed_images(batch: int) -> None:
     method = _method().eval()
-    pictures = torch.randn(batch, 3, 32, 32)
-    outputs = method({"weak": pictures})
+    images = torch.randn(batch, 3, 32, 32)
+    outputs = method({"weak": images})
     pairs, lam = batch // 2, float(outputs["lam"])
-    mixed = [lam * pictures[int(outputs["permutation"][i])] + (1 - lam) * pictures[batch - pairs + i] for i in range(pairs)]
-    torch.testing.assert_close(outputs["logits"], method.tagger(pictures).logits)
+    mixed = [lam * images[int(outputs["permutation"][i])] + (1 - lam) * images[batch - pairs + i] for i in range(pairs)]
+    torch.testing.assert_close(outputs["logits"], method.tagger(images).logits)
     torch.testing.assert_close(outputs["mixed"], method.tagger(torch.stack(mixed)).logits)
 
 
@@ -62,13 +62,13 @@ def test_mixing_draws_anew_and_follows_the_seed() -> None:
 
 
 def test_small_batches_train_with_batch_norm_over_one_place() -> None:
-    """The mixed picture of a batch of two or three alone would have no batch statistics."""
+    """The mixed image of a batch of two or three alone would have no batch statistics."""
     method = _method().train()
     for batch in (2, 3):
         assert torch.isfinite(method({"weak": torch.randn(batch, 3, 32, 32)})["mixed"]).all()
 
 
-def test_single_picture_has_no_mixup_part() -> None:
+def test_single_image_has_no_mixup_part() -> None:
     method = _method().eval()
     outputs = method({"weak": torch.randn(1, 3, 32, 32)})
     assert set(outputs) == {"logits"}
@@ -109,7 +109,7 @@ def test_known_ratio_counts_cells_that_the_background_declares_absent() -> None:
 
 
 def test_graph_of_the_ssgrl_head_knows_present_cells_alone() -> None:
-    """P(j | i) = pictures where both are known present / pictures where i is, by explicit counting."""
+    """P(j | i) = images where both are known present / images where i is, by explicit counting."""
     states = np.random.default_rng(3).integers(-1, 2, (30, 3))
     states[:, 2] = np.minimum(states[:, 2], 0)
     light = {"head": "ssgrl", "hidden": 16, "reduction": 16, "label_vectors": "learned"}
@@ -134,18 +134,31 @@ def test_label_vectors_are_asked_for_by_the_ssgrl_head_alone() -> None:
 
 
 def test_gradient_accumulation_is_refused() -> None:
-    settings = TrainSettings(method="positive_unlabeled", backbone="test_resnet", pretrained=False, size=32, accumulate=2)
-    with pytest.raises(UsageError, match="positive_unlabeled takes its standard deviation of logits and mean probability"):
+    settings = TrainSettings(
+        method="positive_unlabeled", backbone="test_resnet", pretrained=False, size=32, accumulate=2
+    )
+    with pytest.raises(
+        UsageError, match="positive_unlabeled takes its standard deviation of logits and mean probability"
+    ):
         build(settings, Prior(_table()))
 
 
-def test_trains_from_present_labels_alone(color_pictures: tuple[Path, LabelTable], tmp_path: Path) -> None:
-    """On pictures without a single known absent cell, on cached maps, where maps are mixed."""
-    pictures, complete = color_pictures
+def test_trains_from_present_labels_alone(color_images: tuple[Path, LabelTable], tmp_path: Path) -> None:
+    """On images without a single known absent cell, on cached maps, where maps are mixed."""
+    images, complete = color_images
     table = LabelTable.from_dense(complete.images, complete.classes, np.maximum(complete.dense(), 0))
     run = partlabel.train(
-        table, images=pictures, out=tmp_path / "run", method="positive_unlabeled", backbone="test_resnet", pretrained=False,
-        size=32, freeze=True, epochs=2, batch_size=8, accelerator="cpu",
-    )  # fmt: skip
+        table,
+        images=images,
+        out=tmp_path / "run",
+        method="positive_unlabeled",
+        backbone="test_resnet",
+        pretrained=False,
+        size=32,
+        freeze=True,
+        epochs=2,
+        batch_size=8,
+        accelerator="cpu",
+    )
     assert [row["epoch"] for row in run.log()] == ["1", "2"]
     assert all(np.isfinite(float(row["loss_mixup"])) for row in run.log())

@@ -17,11 +17,11 @@ from partlabel.methods.build import build_method
 from partlabel.methods.prior import Prior
 from partlabel.methods.role import initial_estimates
 from partlabel.methods.single_positive import expected_positives
-from partlabel.models.backbone import create_backbone
+from partlabel.models.encoders.backbone import create_backbone
+from partlabel.runs.settings import TrainSettings
 from partlabel.training.adapter import Adapter
 from partlabel.training.data import Source
 from partlabel.training.ema import MovingAverage
-from partlabel.training.settings import TrainSettings
 
 STATES = np.random.default_rng(0).integers(-1, 2, (20, 3)).astype(np.int8)
 CLOCK = Clock(0, 0, 1, 1)
@@ -35,7 +35,9 @@ def _table(states: np.ndarray[Any, Any] = STATES) -> LabelTable:
 
 def _method(name: str = "role", table: LabelTable | None = None, **settings: Any) -> Method[Any]:
     torch.manual_seed(0)
-    return build_method(name, settings, create_backbone("test_resnet", pretrained=False, size=32), Prior(table or _table()))
+    return build_method(
+        name, settings, create_backbone("test_resnet", pretrained=False, size=32), Prior(table or _table())
+    )
 
 
 def test_estimates_start_as_published_and_from_the_seed() -> None:

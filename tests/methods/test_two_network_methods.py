@@ -17,12 +17,12 @@ from partlabel.methods.build import build_method
 from partlabel.methods.coselection import PUBLISHED_TAUS
 from partlabel.methods.jocor import bernoulli_divergence
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import TwinBackbone, create_backbone
 from partlabel.models.bundle import load_bundle
+from partlabel.models.encoders.backbone import TwinBackbone, create_backbone
 from partlabel.progress import SILENT
+from partlabel.runs.settings import TrainSettings
 from partlabel.training.adapter import Adapter
 from partlabel.training.build import build, sources
-from partlabel.training.settings import TrainSettings
 
 B, C = 5, 4
 END = Clock(10, 100, 11, 110)
@@ -49,7 +49,9 @@ def _loss(logit: float, present: bool) -> float:
     return float(binary_cross_entropy_with_logits(torch.tensor(logit), torch.tensor(1.0 if present else 0.0)))
 
 
-def _naive_selection(own: torch.Tensor, peer: torch.Tensor, labels: torch.Tensor, r_h: float, r_l: float, high: str) -> float:
+def _naive_selection(
+    own: torch.Tensor, peer: torch.Tensor, labels: torch.Tensor, r_h: float, r_l: float, high: str
+) -> float:
     cells = [(i, c) for i in range(B) for c in range(C)]
     candidates = [cell for cell in cells if labels[cell] == 0]
     by_peer = sorted(candidates, key=lambda cell: _loss(float(peer[cell]), False))
@@ -64,10 +66,16 @@ def _naive_selection(own: torch.Tensor, peer: torch.Tensor, labels: torch.Tensor
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize(("settings", "shares"), [
-    ({}, (0.7, 0.6)), ({"low_loss": "keep"}, (0.7, 1.0)), ({"high_loss": "keep"}, (1.0, 0.6)),
-    ({"high_loss": "correct"}, (0.7, 0.6)), ({"high_loss": "correct", "low_loss": "keep"}, (0.7, 1.0)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("settings", "shares"),
+    [
+        ({}, (0.7, 0.6)),
+        ({"low_loss": "keep"}, (0.7, 1.0)),
+        ({"high_loss": "keep"}, (1.0, 0.6)),
+        ({"high_loss": "correct"}, (0.7, 0.6)),
+        ({"high_loss": "correct", "low_loss": "keep"}, (0.7, 1.0)),
+    ],
+)
 def test_coselection_is_the_naive_selection(settings: dict[str, Any], shares: tuple[float, float], seed: int) -> None:
     method, outputs, labels = _method("coselection", tau_h=0.3, tau_l=0.4, **settings), _logits(seed), _labels(seed)
     losses = method.objective(outputs, labels, torch.arange(B), END)
@@ -95,8 +103,10 @@ def test_rates_are_updated_at_the_end_of_an_epoch() -> None:
 def test_before_the_ramp_it_is_assume_negative_twice(name: str) -> None:
     outputs, labels = _logits(0), _labels(0)
     total = _method(name).objective(outputs, labels, torch.arange(B), START)["total"]
-    each = [_method("assume_negative").objective({"logits": outputs[which]}, labels, torch.arange(B), START)["total"]
-            for which in ("first", "second")]  # fmt: skip
+    each = [
+        _method("assume_negative").objective({"logits": outputs[which]}, labels, torch.arange(B), START)["total"]
+        for which in ("first", "second")
+    ]
     torch.testing.assert_close(total, each[0] + each[1])
 
 
@@ -152,9 +162,10 @@ def test_jocor_is_its_formula() -> None:
 
 def test_two_heads_start_apart_and_report_what_is_asked() -> None:
     torch.manual_seed(1)
-    picture = torch.randn(2, 3, 32, 32)
+    image = torch.randn(2, 3, 32, 32)
     outputs = {
-        report: _method("coselection", reported=report).eval()({"weak": picture}) for report in ("first", "second", "mean")
+        report: _method("coselection", reported=report).eval()({"weak": image})
+        for report in ("first", "second", "mean")
     }
     assert not torch.allclose(outputs["mean"]["first"], outputs["mean"]["second"])
     torch.testing.assert_close(outputs["first"]["logits"], outputs["mean"]["first"])
@@ -162,37 +173,46 @@ def test_two_heads_start_apart_and_report_what_is_asked() -> None:
     torch.testing.assert_close(outputs["mean"]["logits"], (outputs["mean"]["first"] + outputs["mean"]["second"]) / 2)
 
 
-def _trained(color_pictures: tuple[Path, LabelTable], out: Path, **settings: Any) -> partlabel.RunFolder:
-    root, table = color_pictures
-    common = {"backbone": "test_resnet", "pretrained": False, "size": 32, "epochs": 2, "batch_size": 16, "accelerator": "cpu"}
+def _trained(color_images: tuple[Path, LabelTable], out: Path, **settings: Any) -> partlabel.RunFolder:
+    root, table = color_images
+    common = {
+        "backbone": "test_resnet",
+        "pretrained": False,
+        "size": 32,
+        "epochs": 2,
+        "batch_size": 16,
+        "accelerator": "cpu",
+    }
     return partlabel.train(table, images=root, out=out, report=False, **{**common, **settings})
 
 
-@pytest.mark.parametrize("how", [{}, {"freeze": True}, {"freeze": True, "train_last": 1}, {"ema": 0.9, "clip_norm": 0.1}])
+@pytest.mark.parametrize(
+    "how", [{}, {"freeze": True}, {"freeze": True, "train_last": 1}, {"ema": 0.9, "clip_norm": 0.1}]
+)
 def test_both_networks_are_trained_shipped_and_evaluated(
-    how: dict[str, Any], color_pictures: tuple[Path, LabelTable], tmp_path: Path
+    how: dict[str, Any], color_images: tuple[Path, LabelTable], tmp_path: Path
 ) -> None:
-    run = _trained(color_pictures, tmp_path / "run", method="coselection", **how)
+    run = _trained(color_images, tmp_path / "run", method="coselection", **how)
     tagger, info = load_bundle(run.model, freeze=bool(how.get("freeze")), train_last=how.get("train_last", 0))
     assert info.backbone.copies == (1 if how == {"freeze": True} else 2)
     if isinstance(tagger.backbone, TwinBackbone):
         pairs = [dict(part.named_parameters()) for part in (tagger.backbone.first, tagger.backbone.second)]
         trained = [name for name, value in pairs[0].items() if value.requires_grad]
         assert any(not torch.equal(pairs[0][name], pairs[1][name]) for name in trained)
-    root, table = color_pictures
+    root, table = color_images
     partlabel.evaluate(run, table, images=root, report=False)
     judged: Any = run.evaluation()
     assert judged["networks"]["mean"]["mAP"] == judged["mAP"]["raw"]
     assert len({judged["networks"][which]["mAP"] for which in ("first", "second")}) == 2
 
 
-def test_weights_go_from_one_network_to_two_and_back(color_pictures: tuple[Path, LabelTable], tmp_path: Path) -> None:
+def test_weights_go_from_one_network_to_two_and_back(color_images: tuple[Path, LabelTable], tmp_path: Path) -> None:
     """Both get the backbone of the one, the one that of the first, and two heads stay two."""
     still: dict[str, Any] = {"epochs": 1, "lr": 1e-30, "frozen_norm": True, "holdout": 0.0}
-    one = _trained(color_pictures, tmp_path / "one", method="bce", frozen_norm=True)
-    two = _trained(color_pictures, tmp_path / "two", method="coselection", init=one.path, **still)
-    apart = _trained(color_pictures, tmp_path / "apart", method="coselection", frozen_norm=True)
-    back = _trained(color_pictures, tmp_path / "back", method="bce", init=apart.path, **still)
+    one = _trained(color_images, tmp_path / "one", method="bce", frozen_norm=True)
+    two = _trained(color_images, tmp_path / "two", method="coselection", init=one.path, **still)
+    apart = _trained(color_images, tmp_path / "apart", method="coselection", frozen_norm=True)
+    back = _trained(color_images, tmp_path / "back", method="bce", init=apart.path, **still)
     weights = {run.path.name: load_bundle(run.model)[0].state_dict() for run in (one, two, apart, back)}
     names = [name.removeprefix("backbone.") for name in weights["one"] if name.startswith("backbone.")]
     for name in names:
@@ -202,8 +222,8 @@ def test_weights_go_from_one_network_to_two_and_back(color_pictures: tuple[Path,
     assert not torch.equal(weights["two"]["head.first.linear.weight"], weights["two"]["head.second.linear.weight"])
 
 
-def test_each_network_is_clipped_by_itself(color_pictures: tuple[Path, LabelTable]) -> None:
-    root, table = color_pictures
+def test_each_network_is_clipped_by_itself(color_images: tuple[Path, LabelTable]) -> None:
+    root, table = color_images
     settings = TrainSettings(method="coselection", backbone="test_resnet", pretrained=False, size=32, accelerator="cpu")
     method = build(settings, Prior(table))
     training, scoring = sources(settings, method.tagger.backbone, ("weak",), table.images, root, SILENT)
@@ -211,7 +231,9 @@ def test_each_network_is_clipped_by_itself(color_pictures: tuple[Path, LabelTabl
     for name, parameter in method.named_parameters():
         parameter.grad = torch.full_like(parameter, 100.0 if ".first." in name else 0.001)
     adapter.configure_gradient_clipping(torch.optim.SGD(method.parameters(), lr=1), 1.0)
-    first, second = ([p for name, p in method.named_parameters() if f".{which}." in name] for which in ("first", "second"))
+    first, second = (
+        [p for name, p in method.named_parameters() if f".{which}." in name] for which in ("first", "second")
+    )
     norm = torch.nn.utils.get_total_norm([p.grad for p in first if p.grad is not None])
     assert float(norm) == pytest.approx(1, rel=1e-4)
     assert all(torch.equal(p.grad, torch.full_like(p, 0.001)) for p in second if p.grad is not None)

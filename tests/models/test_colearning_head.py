@@ -20,7 +20,13 @@ from partlabel.models.position_code import sine_positions
 
 OFF: dict[str, Any] = {"region": False, "self_attention": False, "sgfe": False, "srfl": False, "coarse": False}
 ROWS: dict[str, dict[str, Any]] = {"base": OFF}
-for switch, row in (("region", "+region"), ("self_attention", "+SA"), ("sgfe", "+SGFE"), ("srfl", "+SRFL"), ("coarse", "+CL")):
+for switch, row in (
+    ("region", "+region"),
+    ("self_attention", "+SA"),
+    ("sgfe", "+SGFE"),
+    ("srfl", "+SRFL"),
+    ("coarse", "+CL"),
+):
     ROWS[row] = {**list(ROWS.values())[-1], switch: True}
 SMALL: dict[str, Any] = {"label_features": 3, "hidden": 6, "heads": 2}
 
@@ -47,14 +53,17 @@ def _naive_srfl(state: dict[str, Tensor], labels: Tensor, image: Tensor, trainin
     """Concatenate, W1, batch norm over images and labels, GELU, W2."""
     rows = [
         [state["inner.weight"] @ torch.cat([label, one]) + state["inner.bias"] for label in labels] for one in image
-    ]  # fmt: skip
+    ]
     every = torch.stack([x for of_image in rows for x in of_image])
     mean, variance = (
-        (every.mean(0), every.var(0, correction=0)) if training else (state["norm.running_mean"], state["norm.running_var"])
+        (every.mean(0), every.var(0, correction=0))
+        if training
+        else (state["norm.running_mean"], state["norm.running_var"])
     )
     out = [
         [
-            state["outer.weight"] @ _gelu((x - mean) / (variance + 1e-5).sqrt() * state["norm.weight"] + state["norm.bias"])
+            state["outer.weight"]
+            @ _gelu((x - mean) / (variance + 1e-5).sqrt() * state["norm.weight"] + state["norm.bias"])
             + state["outer.bias"]
             for x in of_image
         ]
@@ -116,15 +125,19 @@ def _naive(head: CoLearningHead, settings: dict[str, Any], maps: Tensor) -> tupl
         weights = scores.exp() / scores.exp().sum(0) * attention if settings["region"] else scores
         class_maps.append(weights.T.reshape(-1, maps.shape[2], maps.shape[3]))
         if settings["coarse"]:
-            coarse.append(torch.stack([state["coarse.weight"] @ x + state["coarse.bias"] for x in places]).max(0).values)
+            coarse.append(
+                torch.stack([state["coarse.weight"] @ x + state["coarse.bias"] for x in places]).max(0).values
+            )
     return torch.stack(logits), torch.stack(coarse) if coarse else None, torch.stack(class_maps)
 
 
 @pytest.mark.parametrize("row", [*ROWS, "sgfe without region", "reduction"])
 def test_whole_head_by_explicit_loops(row: str) -> None:
     settings = {
-        **ROWS, "sgfe without region": {**ROWS["+CL"], "region": False}, "reduction": {**ROWS["+CL"], "reduction": 4}
-    }[row]  # fmt: skip
+        **ROWS,
+        "sgfe without region": {**ROWS["+CL"], "region": False},
+        "reduction": {**ROWS["+CL"], "reduction": 4},
+    }[row]
     head, maps = _head(**settings), _maps()
     logits, coarse, class_maps = _naive(head, settings, maps)
     found = head(maps)
@@ -161,7 +174,9 @@ def test_guidance_and_all_its_gradients_are_those_of_the_unfolded_form(labelled:
         own = labels[image if labelled == 2 else 0].detach()
         torch.testing.assert_close(found[image].detach(), _naive_guidance(state, places[image].detach(), own))
     parts, seen = [places, labels, *sgfe.parameters()], torch.randn_like(found)
-    for one, other in zip(torch.autograd.grad(found, parts, seen), torch.autograd.grad(unfolded, parts, seen), strict=True):
+    for one, other in zip(
+        torch.autograd.grad(found, parts, seen), torch.autograd.grad(unfolded, parts, seen), strict=True
+    ):
         torch.testing.assert_close(one, other)
 
 

@@ -1,4 +1,4 @@
-"""Maps that explain a picture: against analytic answers and explicit loops."""
+"""Maps that explain an image: against analytic answers and explicit loops."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from partlabel.labels import LabelTable
 from partlabel.methods.build import build_method
 from partlabel.methods.catalogue import CATALOGUE
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import create_backbone
+from partlabel.models.encoders.backbone import create_backbone
 from partlabel.models.explain_maps import activation_strength, gradient_maps, label_maps
 from partlabel.models.heads import Head, HeadOutput
 from partlabel.models.heads.pooled import PooledHead

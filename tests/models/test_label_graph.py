@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from partlabel.labels import LabelTable
-from partlabel.models.label_graph import co_occurrence, ml_gcn_adjacency
+from partlabel.models.graphs.label_graph import co_occurrence, ml_gcn_adjacency
 
 
 @st.composite
@@ -17,9 +17,13 @@ def tables(draw: st.DrawFn) -> LabelTable:
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     rows, columns = np.nonzero(random.random((images, classes)) < draw(st.sampled_from([0.2, 0.6, 1.0])))
     return LabelTable.from_cells(
-        [f"{row}.png" for row in range(images)], [f"c{column}" for column in range(classes)], rows, columns,
-        random.integers(-1, 2, rows.size), background=-random.integers(0, 2, classes),
-    )  # fmt: skip
+        [f"{row}.png" for row in range(images)],
+        [f"c{column}" for column in range(classes)],
+        rows,
+        columns,
+        random.integers(-1, 2, rows.size),
+        background=-random.integers(0, 2, classes),
+    )
 
 
 def _naive_shares(states: NDArray[np.int8]) -> NDArray[np.float64]:
@@ -41,7 +45,9 @@ def test_shares_are_counted_from_known_cells(table: LabelTable) -> None:
 
 
 def test_unknown_does_not_dilute() -> None:
-    """i and j always together: hiding half of j's cells leaves the share 1, where counting unknown as absent would give 1/2."""
+    """i and j always together: hiding half of j's cells leaves the share 1, where counting unknown as absent would give
+    1/2.
+    """
     states = np.array([[1, 1], [1, 0], [1, 1], [1, 0], [-1, -1]], np.int8)
     table = LabelTable.from_dense([str(row) for row in range(5)], ["i", "j"], states)
     torch.testing.assert_close(co_occurrence(table), torch.ones(2, 2))
@@ -59,7 +65,9 @@ def test_large_tables_need_no_dense_one() -> None:
     images, classes = 200_000, 3_000
     rows = np.repeat(np.arange(images), 3)
     columns = (np.arange(3 * images) * 7) % classes
-    table = LabelTable.from_cells(map(str, range(images)), map(str, range(classes)), rows, columns, np.ones(rows.size, np.int8))
+    table = LabelTable.from_cells(
+        map(str, range(images)), map(str, range(classes)), rows, columns, np.ones(rows.size, np.int8)
+    )
     shares = co_occurrence(table)
     assert shares[0, 7] == shares[7, 0] == 1
     assert (shares > 0).sum(1).eq(3).all()

@@ -41,9 +41,15 @@ def _save_bert(folder: Path, **settings: object) -> transformers.BertModel:
     (folder / "vocab.txt").write_text("\n".join(PIECES) + "\n", encoding="utf-8")
     torch.manual_seed(0)
     config = transformers.BertConfig(
-        vocab_size=len(PIECES), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
-        max_position_embeddings=32, initializer_range=0.5, **settings,
-    )  # fmt: skip
+        vocab_size=len(PIECES),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=32,
+        initializer_range=0.5,
+        **settings,
+    )
     model = transformers.BertModel(config)
     model.save_pretrained(folder)
     transformers.BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
@@ -68,7 +74,9 @@ def test_learned_vectors_are_none() -> None:
     assert "learned with the network" in found.origin
 
 
-def test_bert_one_piece_and_several(bert: tuple[str, transformers.BertModel], capfd: pytest.CaptureFixture[str]) -> None:
+def test_bert_one_piece_and_several(
+    bert: tuple[str, transformers.BertModel], capfd: pytest.CaptureFixture[str]
+) -> None:
     """The only piece's own vector; the start token's for several; no end token; names cut where a person would."""
     folder, model = bert
     expected = {
@@ -198,17 +206,28 @@ def test_auto_takes_the_cached_bert_and_downloads_nothing(
     (away / "refs" / "main").write_text("0" * 40)
     cache.mkdir()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
-    folders = [str(away), str(cache / "models--google-bert--bert-base-uncased"), str(cache / "models--bert-base-uncased")]
+    folders = [
+        str(away),
+        str(cache / "models--google-bert--bert-base-uncased"),
+        str(cache / "models--bert-base-uncased"),
+    ]
     done = subprocess.run(
-        [sys.executable, "-c", AUTO, *folders], env={**kept, "HF_HOME": str(tmp_path), "HF_ENDPOINT": hub[0]},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", AUTO, *folders],
+        env={**kept, "HF_HOME": str(tmp_path), "HF_ENDPOINT": hub[0]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert hub[1] == []
     nothing, no_weights, canonical, short = done.stdout.splitlines()
     for said in (nothing, no_weights):
-        assert said.startswith("None label vectors are learned with the network, from random ones, because bert-base-uncased")
+        assert said.startswith(
+            "None label vectors are learned with the network, from random ones, because bert-base-uncased"
+        )
         assert "is not in the local cache and nothing is downloaded unasked; name another source" in said
-    assert canonical.startswith("(2, 16) label vectors are last hidden states of google-bert/bert-base-uncased, 16 numbers")
+    assert canonical.startswith(
+        "(2, 16) label vectors are last hidden states of google-bert/bert-base-uncased, 16 numbers"
+    )
     assert short.startswith("(2, 16) label vectors are last hidden states of bert-base-uncased, 16 numbers each")
     assert "it was found in the local cache; name another source" in short
 
@@ -255,7 +274,9 @@ def test_bad_word_files_are_refused(tmp_path: Path) -> None:
 def test_word_files_without_vectors_are_refused_and_blank_lines_are_none(tmp_path: Path) -> None:
     path = tmp_path / "words.txt"
     path.write_text("dog\ncat\n")
-    with pytest.raises(LabelError, match=r"words\.txt, line 1: a word and its numbers, with spaces between, are needed"):
+    with pytest.raises(
+        LabelError, match=r"words\.txt, line 1: a word and its numbers, with spaces between, are needed"
+    ):
         label_vectors(str(path), ["dog", "cat"])
     path.write_text("\ndog 1 2\ncat 3 4\n")
     found = label_vectors(str(path), ["dog", "cat"])

@@ -12,10 +12,10 @@ from timm.layers import Conv2dSame, ScaledStdConv2dSame, StdConv2d
 from torch import nn
 
 from partlabel.errors import UsageError
-from partlabel.models.backbone import create_backbone, rebuild_backbone
 from partlabel.models.bundle import BundleInfo, load_bundle, save_bundle
+from partlabel.models.encoders.backbone import create_backbone, rebuild_backbone
+from partlabel.models.encoders.local_global import GlobalBranch, LocalGlobalConv, add_local_global, added_parameters
 from partlabel.models.heads import HeadSpec
-from partlabel.models.local_global import GlobalBranch, LocalGlobalConv, add_local_global, added_parameters
 from partlabel.models.tagger import Tagger
 
 Array = NDArray[np.float64]
@@ -34,7 +34,7 @@ def _projected(conv: nn.Conv2d, vector: Array) -> Array:
 
 
 def _naive(branch: GlobalBranch, maps: Array, places: list[tuple[int, int]], from_mean: Array) -> Array:
-    """One picture by the paper: both attentions from the concatenation with the mean, the value projected at every place.
+    """One image by the paper: both attentions from the concatenation with the mean, the value projected at every place.
 
     `from_mean` [heads, hidden] are the weights by which the paper's aggregation reads the mean.
     """
@@ -65,7 +65,8 @@ def _naive(branch: GlobalBranch, maps: Array, places: list[tuple[int, int]], fro
 
 
 @pytest.mark.parametrize(
-    ("inputs", "outputs", "groups", "stride"), [(32, 6, 1, 1), (48, 5, 1, 2), (40, 80, 8, 2), (32, 32, 32, 1), (36, 72, 36, 2)]
+    ("inputs", "outputs", "groups", "stride"),
+    [(32, 6, 1, 1), (48, 5, 1, 2), (40, 80, 8, 2), (32, 32, 32, 1), (36, 72, 36, 2)],
 )
 def test_the_branch_is_what_the_paper_says(inputs: int, outputs: int, groups: int, stride: int) -> None:
     torch.manual_seed(0)
@@ -82,25 +83,37 @@ def test_the_branch_is_what_the_paper_says(inputs: int, outputs: int, groups: in
         added = (changed(maps) - conv(maps)).numpy()
     places = [(y, x) for y in range(0, 5, stride) for x in range(0, 4, stride)]
     from_mean = np.random.default_rng(0).normal(size=(branch.heads, branch.reduce.out_channels))
-    for picture in range(2):
-        expected = _naive(branch, maps[picture].numpy(), places, from_mean)
-        np.testing.assert_allclose(added[picture].reshape(outputs, -1), expected, rtol=1e-9, atol=1e-12)
+    for image in range(2):
+        expected = _naive(branch, maps[image].numpy(), places, from_mean)
+        np.testing.assert_allclose(added[image].reshape(outputs, -1), expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("size", [(7, 7), (8, 8), (9, 12), (14, 5)])
 @pytest.mark.parametrize(
     "conv",
     [
-        nn.Conv2d(32, 8, 3, 1, 1), nn.Conv2d(32, 8, 3, 2, 1), nn.Conv2d(32, 8, 3, 3, 1), nn.Conv2d(32, 8, 3, (1, 2), 1),
-        nn.Conv2d(32, 8, 3, 1, 0), nn.Conv2d(32, 8, 3, 2, 0), nn.Conv2d(32, 8, 3, 1, 2), nn.Conv2d(32, 8, 3, 2, 3),
-        nn.Conv2d(32, 8, 3, 1, 2, dilation=2), nn.Conv2d(32, 8, 3, 2, 4, dilation=4), nn.Conv2d(32, 8, 3, padding="same"),
-        nn.Conv2d(32, 8, 3, padding="valid"), Conv2dSame(32, 8, 3, 2), StdConv2d(32, 8, 3, 2, 1),
+        nn.Conv2d(32, 8, 3, 1, 1),
+        nn.Conv2d(32, 8, 3, 2, 1),
+        nn.Conv2d(32, 8, 3, 3, 1),
+        nn.Conv2d(32, 8, 3, (1, 2), 1),
+        nn.Conv2d(32, 8, 3, 1, 0),
+        nn.Conv2d(32, 8, 3, 2, 0),
+        nn.Conv2d(32, 8, 3, 1, 2),
+        nn.Conv2d(32, 8, 3, 2, 3),
+        nn.Conv2d(32, 8, 3, 1, 2, dilation=2),
+        nn.Conv2d(32, 8, 3, 2, 4, dilation=4),
+        nn.Conv2d(32, 8, 3, padding="same"),
+        nn.Conv2d(32, 8, 3, padding="valid"),
+        Conv2dSame(32, 8, 3, 2),
+        StdConv2d(32, 8, 3, 2, 1),
         ScaledStdConv2dSame(32, 8, 3, 2, padding="same"),
     ],
     ids=repr,
-)  # fmt: skip
+)
 def test_the_branch_is_as_large_as_the_convolution_and_centred_on_it(conv: nn.Conv2d, size: tuple[int, int]) -> None:
-    """Where the input holds its own coordinates, a 1 × 1 convolution that passes them on tells which places the branch took."""
+    """Where the input holds its own coordinates, a 1 × 1 convolution that passes them on tells which places the branch
+    took.
+    """
     changed = LocalGlobalConv(conv).eval()
     branch = changed.global_branch
     assert changed(torch.randn(1, 32, *size)).shape == conv(torch.randn(1, 32, *size)).shape
@@ -113,7 +126,9 @@ def test_the_branch_is_as_large_as_the_convolution_and_centred_on_it(conv: nn.Co
     with torch.no_grad():
         branch.output.weight[0, 0] = branch.output.weight[1, 1] = 1
         rows, columns = branch(maps, conv(maps).shape[2:])[0, :2]
-        middle = torch.zeros_like(conv.weight)  # what the same convolution passes on if only the middle of its window counts
+        middle = torch.zeros_like(
+            conv.weight
+        )  # what the same convolution passes on if only the middle of its window counts
         middle[0, 0, 1, 1] = middle[1, 1, 1, 1] = 1
         top, left = _padding(conv, size)
         padded = nn.functional.pad(maps, (left, 99, top, 99), mode="replicate")
@@ -147,19 +162,25 @@ def _calibrated(name: str, size: int) -> nn.Module:
 @pytest.mark.parametrize(
     ("name", "changed"),
     [
-        ("resnet18", 16), ("test_resnet", 7), ("mobilenetv2_050", 16), ("tf_efficientnet_b0", 7), ("regnetx_002", 12),
-        ("resnext26ts", 9), ("test_nfnet", 4), ("repvgg_a0", 21),
+        ("resnet18", 16),
+        ("test_resnet", 7),
+        ("mobilenetv2_050", 16),
+        ("tf_efficientnet_b0", 7),
+        ("regnetx_002", 12),
+        ("resnext26ts", 9),
+        ("test_nfnet", 4),
+        ("repvgg_a0", 21),
     ],
-)  # fmt: skip
+)
 def test_a_network_goes_on_saying_what_it_said(name: str, changed: int) -> None:
     torch.manual_seed(0)
     network = _calibrated(name, 64)
-    pictures = torch.randn(2, 3, 64, 64)
+    images = torch.randn(2, 3, 64, 64)
     before = {key: id(tensor) for key, tensor in network.named_parameters()}
     with torch.no_grad():
-        said = network(pictures)
+        said = network(images)
         assert add_local_global(network) == changed
-        says = network.eval()(pictures)
+        says = network.eval()(images)
     assert not says.equal(said)
     assert (says - said).abs().max() < 1e-3
     after = {key.replace(".local_conv.", "."): id(tensor) for key, tensor in network.named_parameters()}
@@ -220,8 +241,8 @@ def test_bundle_round_trip(tmp_path: Path) -> None:
     save_bundle(tmp_path, tagger, info)
     again, said = load_bundle(tmp_path)
     assert said.backbone.local_global
-    picture = torch.randn(2, 3, 32, 32)
+    image = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
-        torch.testing.assert_close(again(picture).logits, tagger(picture).logits, rtol=0, atol=0)
+        torch.testing.assert_close(again(image).logits, tagger(image).logits, rtol=0, atol=0)
     with pytest.raises(UsageError, match="branches that have to be trained"):
         rebuild_backbone(backbone.spec, freeze=True)

@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from partlabel.errors import UsageError
-from partlabel.models.backbone import create_backbone
+from partlabel.models.encoders.backbone import create_backbone
+from partlabel.models.encoders.lora import LowRankChange, add_lora, merge_lora
 from partlabel.models.heads import HeadSpec
-from partlabel.models.lora import LowRankChange, add_lora, merge_lora
 from partlabel.models.tagger import Tagger
 from partlabel.training.ema import MovingAverage
 
@@ -51,15 +51,15 @@ def test_training_starts_from_the_same_function(name: str) -> None:
     torch.manual_seed(0)
     size = 160 if name == "test_vit" else 64
     network = timm.create_model(name, num_classes=0).eval()
-    picture = torch.randn(2, 3, size, size)
+    image = torch.randn(2, 3, size, size)
     with torch.no_grad():
-        said = network.forward_features(picture)
+        said = network.forward_features(image)
         add_lora(network, 4, 32.0)
-        assert network.forward_features(picture).equal(said)
+        assert network.forward_features(image).equal(said)
 
 
 def test_which_weights_are_changed() -> None:
-    """Of the 20 convolutions of resnet18 one sees the picture. What follows the maps is left, as are thin weights."""
+    """Of the 20 convolutions of resnet18 one sees the image. What follows the maps is left, as are thin weights."""
     assert add_lora(timm.create_model("resnet18", num_classes=5), 8, 32.0) == 19
     network = timm.create_model("mobilenetv3_small_050", num_classes=5)
     add_lora(network, 8, 32.0)
@@ -87,15 +87,15 @@ def test_only_the_changes_and_the_head_train(name: str) -> None:
 def test_merged_weights_say_the_same_in_a_plain_network(name: str) -> None:
     size = 160 if name == "test_vit" else 64
     tagger = _with_lora(name, size).eval()
-    picture = torch.randn(2, 3, size, size)
+    image = torch.randn(2, 3, size, size)
     with torch.no_grad():
-        said = tagger(picture).logits
+        said = tagger(image).logits
         merged = merge_lora(copy.deepcopy(tagger))
         assert not any(parametrize.is_parametrized(module) for module in merged.modules())
         plain = create_backbone(name, pretrained=False, size=size)
         assert merged.backbone.state_dict().keys() == plain.state_dict().keys()
         plain.load_state_dict(merged.backbone.state_dict())
-        says = tagger.head(plain.eval()(picture)).logits
+        says = tagger.head(plain.eval()(image)).logits
     torch.testing.assert_close(says, said, rtol=0, atol=1e-5)
     assert merge_lora(merged) is merged
 
@@ -117,14 +117,14 @@ def test_a_moving_average_shares_what_is_frozen_and_is_merged_alone() -> None:
         if name.endswith(".up"):
             torch.testing.assert_close(tensor, factors[name] + (1 - decay))
 
-    picture = torch.randn(2, 3, 64, 64)
+    image = torch.randn(2, 3, 64, 64)
     before = {name: tensor.clone() for name, tensor in tagger.state_dict().items()}
     with torch.no_grad():
-        said = average.network.eval()(picture).logits
-        torch.testing.assert_close(merge_lora(average.network)(picture).logits, said, rtol=0, atol=1e-5)
+        said = average.network.eval()(image).logits
+        torch.testing.assert_close(merge_lora(average.network)(image).logits, said, rtol=0, atol=1e-5)
     assert all(tensor.equal(before[name]) for name, tensor in tagger.state_dict().items())
     tagger.load_state_dict(before)
-    tagger(picture).logits.sum().backward()
+    tagger(image).logits.sum().backward()
     merge_lora(tagger)
 
 
@@ -137,26 +137,28 @@ def test_clip_towers_give_maps_and_learn(name: str, size: int) -> None:
     backbone = create_backbone(name, pretrained=False, size=size)
     add_lora(backbone.network, 8, 32.0)
     tagger = Tagger(backbone, HeadSpec(), ("a",)).train()
-    picture = torch.randn(2, 3, size, size)
+    image = torch.randn(2, 3, size, size)
     side = {"resnet50_clip": 2, "resnet50_clip_gap": 2, "vit_xsmall_patch16_clip_224": 4}[name]
-    assert backbone(picture).shape == (2, backbone.num_features, side, side)
+    assert backbone(image).shape == (2, backbone.num_features, side, side)
     optimizer = torch.optim.SGD([p for p in tagger.parameters() if p.requires_grad], lr=0.1)
     with torch.no_grad():
-        before = tagger.eval()(picture).logits
-    tagger.train()(picture).logits.square().sum().backward()
+        before = tagger.eval()(image).logits
+    tagger.train()(image).logits.square().sum().backward()
     optimizer.step()
     with torch.no_grad():
-        assert not tagger.eval()(picture).logits.allclose(before)
+        assert not tagger.eval()(image).logits.allclose(before)
     unused = [p for n, p in backbone.network.named_parameters() if n.startswith("head.") and p.requires_grad]
     assert not unused
 
 
 def test_weights_of_clip_at_another_size(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The attention pooling, whose weights are made for one size, is not used and must not stand in the way of another."""
+    """The attention pooling, whose weights are made for one size, is not used and must not stand in the way of
+    another.
+    """
     folder = tmp_path_factory.mktemp("clip")
     network = timm.create_model("resnet50_clip", num_classes=5)
     timm.models.save_for_hf(network, folder, model_config={"num_classes": 5}, safe_serialization=True)
     backbone = create_backbone(f"local-dir:{folder}", size=96).eval()
-    picture = torch.randn(1, 3, 96, 96)
+    image = torch.randn(1, 3, 96, 96)
     with torch.no_grad():
-        torch.testing.assert_close(backbone(picture), network.eval().forward_features(picture))
+        torch.testing.assert_close(backbone(image), network.eval().forward_features(image))

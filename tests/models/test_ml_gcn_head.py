@@ -11,10 +11,10 @@ from partlabel.labels import LabelTable
 from partlabel.methods.base import Clock
 from partlabel.methods.build import build_method
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import create_backbone
 from partlabel.models.bundle import BundleInfo, load_bundle, save_bundle
+from partlabel.models.encoders.backbone import create_backbone
+from partlabel.models.graphs.label_graph import co_occurrence, ml_gcn_adjacency
 from partlabel.models.heads.ml_gcn import MLGCNHead
-from partlabel.models.label_graph import co_occurrence, ml_gcn_adjacency
 
 
 def _head(pool: str = "max") -> MLGCNHead:
@@ -75,9 +75,9 @@ def test_vectors_and_adjacency_travel_in_the_bundle(tmp_path: Path) -> None:
     again, _ = load_bundle(tmp_path)
     assert torch.equal(again.head.adjacency, expected)  # type: ignore[arg-type]
     assert torch.equal(again.head.label_vectors, vectors)  # type: ignore[arg-type]
-    picture = torch.randn(2, 3, 32, 32)
+    image = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
-        assert torch.equal(again(picture).logits, method.tagger(picture).logits)
+        assert torch.equal(again(image).logits, method.tagger(image).logits)
 
 
 def test_its_loss_is_partial_bce() -> None:

@@ -9,8 +9,8 @@ import timm
 import torch
 
 from partlabel.errors import RunError, UsageError
-from partlabel.models.backbone import Backbone, create_backbone
 from partlabel.models.bundle import BundleInfo, load_bundle, save_bundle
+from partlabel.models.encoders.backbone import Backbone, create_backbone
 from partlabel.models.heads import HeadSpec, build_head
 from partlabel.models.tagger import Tagger
 
@@ -29,10 +29,10 @@ def test_maps_of_every_layout(name: str, size: int) -> None:
     """[B, d, h, w], [B, tokens, d] and [B, h, w, d] all become maps whose mean is timm's own average pooling."""
     torch.manual_seed(0)
     backbone = create_backbone(name, pretrained=False, size=size).eval()
-    picture = torch.randn(2, 3, size, size)
+    image = torch.randn(2, 3, size, size)
     with torch.no_grad():
-        maps = backbone(picture)
-        features = backbone.network.forward_features(picture)  # type: ignore[operator]
+        maps = backbone(image)
+        features = backbone.network.forward_features(image)  # type: ignore[operator]
     assert maps.shape[:2] == (2, backbone.num_features)
     if features.ndim == 3:
         tokens = features[:, backbone.network.num_prefix_tokens :]  # type: ignore[misc]
@@ -52,7 +52,9 @@ def test_maps_of_every_layout(name: str, size: int) -> None:
         ("selecsls42b", 32, {}),
     ],
 )
-def test_what_is_trained_are_the_parameters_that_maps_depend_on(name: str, size: int, model_args: dict[str, str]) -> None:
+def test_what_is_trained_are_the_parameters_that_maps_depend_on(
+    name: str, size: int, model_args: dict[str, str]
+) -> None:
     """Several processes wait for the gradient of everything that is trained."""
     backbone = create_backbone(name, pretrained=False, size=size, model_args=model_args).train()
     backbone(torch.randn(2, 3, size, size)).sum().backward()
@@ -66,19 +68,19 @@ def test_a_cut_gives_what_the_whole_gives(name: str) -> None:
     size = 160 if name == "test_vit" else 64
     whole = create_backbone(name, pretrained=False, size=size)
     cut = Backbone(whole.spec, whole.network, freeze=True, train_last=1)
-    picture = torch.randn(2, 3, size, size)
+    image = torch.randn(2, 3, size, size)
     cut.train()
     assert not whole.network.training
     trained = [n for n, p in cut.named_parameters() if p.requires_grad]
     assert 0 < len(trained) < len(list(cut.parameters()))
     cut.eval()
     with torch.no_grad():
-        direct = cut._as_maps(cut.network.forward_features(picture))  # type: ignore[operator]
-        torch.testing.assert_close(cut(picture), direct, rtol=1e-4, atol=1e-5)
+        direct = cut._as_maps(cut.network.forward_features(image))  # type: ignore[operator]
+        torch.testing.assert_close(cut(image), direct, rtol=1e-4, atol=1e-5)
     frozen_before = {n: t.clone() for n, t in cut.trunk_state().items()}
     cut.train()
     optimizer = torch.optim.SGD([p for p in cut.parameters() if p.requires_grad], lr=0.1)
-    cut(picture).square().mean().backward()
+    cut(image).square().mean().backward()
     optimizer.step()
     assert all(t.equal(frozen_before[n]) for n, t in cut.trunk_state().items())
     changed = [n for n, t in cut.state_dict().items() if n not in frozen_before]
@@ -102,9 +104,9 @@ def test_pretrained_weights_from_a_local_folder(tmp_path: Path) -> None:
     timm.models.save_for_hf(network, tmp_path, model_config={"num_classes": 7}, safe_serialization=True)
     backbone = create_backbone(f"local-dir:{tmp_path}", size=64)
     assert backbone.spec.architecture == "test_resnet"
-    picture = torch.randn(1, 3, 64, 64)
+    image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
-        torch.testing.assert_close(backbone.eval()(picture), network.eval().forward_features(picture))
+        torch.testing.assert_close(backbone.eval()(image), network.eval().forward_features(image))
 
 
 def test_heads_and_class_maps_agree() -> None:
@@ -115,7 +117,7 @@ def test_heads_and_class_maps_agree() -> None:
         torch.testing.assert_close(head(maps).logits, head.class_maps(maps).mean((2, 3)))
     head = build_head(HeadSpec(kind="saliency", settings={"alpha": 0.5, "k": 2}), 5, 3)
     places = head.class_maps(maps).flatten(2).detach().numpy()
-    expected = [[m.mean() + 0.5 * np.sort(m)[-2:].mean() for m in picture] for picture in places]
+    expected = [[m.mean() + 0.5 * np.sort(m)[-2:].mean() for m in image] for image in places]
     np.testing.assert_allclose(head(maps).logits.detach().numpy(), expected, rtol=1e-5)
     with pytest.raises(UsageError, match="no head 'x'"):
         build_head(HeadSpec(kind="x"), 5, 3)
@@ -133,9 +135,9 @@ def test_bundle_round_trip_and_refusals(tmp_path: Path) -> None:
     save_bundle(tmp_path, tagger, info)
     assert {path.name for path in tmp_path.iterdir()} == {"model.json", "model.safetensors"}
     again, said = load_bundle(tmp_path)
-    picture = torch.randn(2, 3, 64, 64)
+    image = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        torch.testing.assert_close(again(picture).logits, tagger(picture).logits, rtol=0, atol=0)
+        torch.testing.assert_close(again(image).logits, tagger(image).logits, rtol=0, atol=0)
     assert said.classes == ("a", "b")
     assert said.thresholds == (0.5, 1.0)
 
@@ -157,8 +159,8 @@ def test_a_bundle_of_the_first_release_loads() -> None:
     """The promise that later releases keep: this folder was written by format 1 and must go on loading."""
     golden = Path(__file__).parent.parent / "golden" / "bundle_format_1"
     tagger, info = load_bundle(golden)
-    picture = torch.linspace(-1, 1, 3 * 32 * 32).reshape(1, 3, 32, 32)
+    image = torch.linspace(-1, 1, 3 * 32 * 32).reshape(1, 3, 32, 32)
     with torch.no_grad():
-        logits = tagger(picture).logits[0]
+        logits = tagger(image).logits[0]
     np.testing.assert_allclose(logits.numpy(), json.loads((golden / "expected.json").read_text()), atol=1e-4)
     assert info.classes == ("red", "green", "blue")

@@ -40,9 +40,12 @@ def _torch_layer(encoder: PlaceEncoder, features: int, heads: int) -> nn.Transfo
     """Torch's own layer with the weights of ours."""
     layer = nn.TransformerEncoderLayer(features, heads, features, dropout=0.1, batch_first=True).double()
     names = {
-        "attention.": "self_attn.", "feed_forward.0.": "linear1.", "feed_forward.3.": "linear2.", "attention_norm.": "norm1.",
+        "attention.": "self_attn.",
+        "feed_forward.0.": "linear1.",
+        "feed_forward.3.": "linear2.",
+        "attention_norm.": "norm1.",
         "output_norm.": "norm2.",
-    }  # fmt: skip
+    }
     state = {}
     for name, value in encoder.state_dict().items():
         own = next(prefix for prefix in names if name.startswith(prefix))
@@ -82,7 +85,9 @@ def _naive_encoder(encoder: PlaceEncoder, places: torch.Tensor, positions: torch
         attended = state["attention.out_proj.weight"] @ torch.cat(parts) + state["attention.out_proj.bias"]
         middle = normalized(place + attended, "attention_norm")
         inner = (state["feed_forward.0.weight"] @ middle + state["feed_forward.0.bias"]).clamp(min=0)
-        out.append(normalized(middle + state["feed_forward.3.weight"] @ inner + state["feed_forward.3.bias"], "output_norm"))
+        out.append(
+            normalized(middle + state["feed_forward.3.weight"] @ inner + state["feed_forward.3.bias"], "output_norm")
+        )
     return torch.stack(out)
 
 

@@ -32,7 +32,7 @@ def _naive(image: Tensor, label: Tensor, weight: Tensor) -> list[list[list[float
             for p in range(places)
         ]
         for b in range(batch)
-    ]  # fmt: skip
+    ]
 
 
 def _unfolded(image: Tensor, label: Tensor, weight: Tensor) -> Tensor:
@@ -55,13 +55,17 @@ def test_any_budget_gives_the_same_values_and_gradients(
     expected = _unfolded(*inputs)
     found = attention_logits(*inputs, budget_bytes=budget)
     torch.testing.assert_close(found, expected)
-    for one, other in zip(torch.autograd.grad(found, inputs, seen), torch.autograd.grad(expected, inputs, seen), strict=True):
+    for one, other in zip(
+        torch.autograd.grad(found, inputs, seen), torch.autograd.grad(expected, inputs, seen), strict=True
+    ):
         torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("labelled", [1, 2])
 def test_gradients_by_finite_differences(labelled: int) -> None:
-    assert torch.autograd.gradcheck(lambda *parts: attention_logits(*parts, budget_bytes=200), _inputs(2, labelled, 3, 2, 4))
+    assert torch.autograd.gradcheck(
+        lambda *parts: attention_logits(*parts, budget_bytes=200), _inputs(2, labelled, 3, 2, 4)
+    )
 
 
 @pytest.mark.parametrize("wanted", [0, 1, 2])
@@ -95,7 +99,9 @@ def test_empty_and_single(shape: tuple[int, int, int, int]) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_computed_in_single(dtype: torch.dtype) -> None:
-    """With and without autocast: the result is that of the rounded inputs, the gradients have the types of the inputs."""
+    """With and without autocast: the result is that of the rounded inputs, the gradients have the types of the
+    inputs.
+    """
     inputs = [part.detach().to(dtype).requires_grad_() for part in _inputs(2, 2, 3, 4, 64)]
     wide = [part.detach().float().requires_grad_() for part in inputs]
     expected = _unfolded(*wide)
@@ -122,7 +128,9 @@ def test_one_vector_does_the_work_of_the_two_linear_layers() -> None:
     torch.testing.assert_close(folded, unfolded)
     parts = [image, label, *inner.parameters(), *outer.parameters()]
     seen = torch.randn_like(unfolded)
-    for one, other in zip(torch.autograd.grad(folded, parts, seen), torch.autograd.grad(unfolded, parts, seen), strict=True):
+    for one, other in zip(
+        torch.autograd.grad(folded, parts, seen), torch.autograd.grad(unfolded, parts, seen), strict=True
+    ):
         torch.testing.assert_close(one, other)
 
 
@@ -146,6 +154,8 @@ def test_working_memory_stays_within_the_budget(monkeypatch: pytest.MonkeyPatch)
 def test_it_keeps_its_three_inputs_only() -> None:
     inputs = _inputs(2, 2, 50, 10, 16)
     kept: list[int] = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.numel()) or tensor, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda tensor: kept.append(tensor.numel()) or tensor, lambda tensor: tensor
+    ):
         attention_logits(*inputs)
     assert sorted(kept) == sorted(part.numel() for part in inputs)

@@ -8,13 +8,13 @@ import torch
 
 from partlabel.errors import LabelError, UsageError
 from partlabel.labels import LabelTable
-from partlabel.models.smoothing_graph import read_edges, smoothing_graph, strongest
+from partlabel.models.graphs.smoothing_graph import read_edges, smoothing_graph, strongest
 
 CLASSES = ("cat", "dog", "sofa", "boat")
 
 
 def _table() -> LabelTable:
-    """Cat with sofa on 2 of 3 pictures where sofa is known, with dog on 1 of 4; boat is alone."""
+    """Cat with sofa on 2 of 3 images where sofa is known, with dog on 1 of 4; boat is alone."""
     states = [[1, -1, 1, -1], [1, -1, 1, 0], [1, 1, -1, -1], [1, -1, 0, 0], [-1, -1, -1, 1]]
     return LabelTable.from_dense([f"{row}.png" for row in range(5)], CLASSES, np.asarray(states, np.int8))
 

@@ -12,11 +12,11 @@ from partlabel.errors import UsageError
 from partlabel.labels import LabelTable
 from partlabel.methods.build import build_method
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import create_backbone
 from partlabel.models.bundle import BundleInfo, load_bundle, save_bundle
+from partlabel.models.encoders.backbone import create_backbone
+from partlabel.models.graphs.label_graph import co_occurrence
 from partlabel.models.heads import HeadSpec, build_head
 from partlabel.models.heads.ssgrl import GatedGraph, SSGRLHead
-from partlabel.models.label_graph import co_occurrence
 
 Array = NDArray[np.float64]
 
@@ -63,7 +63,11 @@ def _naive_attention(w: dict[str, Array], places: Array, constants: Array) -> Ar
 
 def _head(reduction: int | None = None, learned: bool = True) -> SSGRLHead:
     torch.manual_seed(0)
-    head = SSGRLHead(5, 4, label_features=6, learned_labels=learned, reduction=reduction, hidden=7, steps=3).double().eval()
+    head = (
+        SSGRLHead(5, 4, label_features=6, learned_labels=learned, reduction=reduction, hidden=7, steps=3)
+        .double()
+        .eval()
+    )
     head.graph.copy_(torch.rand(4, 4))
     if not learned:
         head.label_vectors.copy_(torch.randn(4, 6))
@@ -139,10 +143,10 @@ def test_vectors_and_graph_travel_in_the_bundle(tmp_path: Path) -> None:
     info = BundleInfo(backbone=backbone.spec, head=method.tagger.head_spec, classes=table.classes, method="ssgrl")
     save_bundle(tmp_path, method.tagger, info)
     again, _ = load_bundle(tmp_path)
-    picture = torch.randn(2, 3, 32, 32)
+    image = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
-        assert torch.equal(again(picture).logits, method.tagger(picture).logits)
-        assert torch.equal(again.class_maps(picture), method.tagger.class_maps(picture))
+        assert torch.equal(again(image).logits, method.tagger(image).logits)
+        assert torch.equal(again.class_maps(image), method.tagger.class_maps(image))
     assert torch.equal(again.head.graph, co_occurrence(table))  # type: ignore[arg-type]
 
 

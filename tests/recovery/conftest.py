@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from partlabel.datasets.simulated_scores import SimulatedScores
+from partlabel.evaluation.scored_cells import FloatArray
 from partlabel.labels import LabelTable
-from partlabel.recovery.held_out import FloatArray
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from partlabel.datasets.simulated_scores import SimulatedScores
 from partlabel.errors import LabelError, NotFiniteError, RunError
+from partlabel.evaluation.scored_cells import check_held_out
 from partlabel.recovery.calibrate import Calibration, cross_fit, fit_calibration
-from partlabel.recovery.held_out import check_held_out
 
 CELL = st.tuples(st.floats(-60, 60, allow_subnormal=False), st.sampled_from([-1, 1]), st.integers(0, 2))
 
@@ -19,7 +19,9 @@ def all_equal(classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @given(st.lists(CELL, min_size=0, max_size=40), st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=10))
-def test_probability_never_falls_where_the_logit_rises(cells: list[tuple[float, int, int]], probes: list[float]) -> None:
+def test_probability_never_falls_where_the_logit_rises(
+    cells: list[tuple[float, int, int]], probes: list[float]
+) -> None:
     logits, states, columns = np.array([*cells, (1.0, 1, 0), (-1.0, -1, 0)]).T
     calibration = fit_calibration(logits, states, columns.astype(int), ("a", "b", "c"))
     assert (calibration.slope > 0).all()
@@ -45,7 +47,9 @@ def test_a_biased_class_gets_its_own_line_and_one_without_cells_the_shared_one()
     columns = random.integers(0, 2, 4000)
     present = random.random(4000) < 0.3
     logits = np.where(present, 2.0, -2.0) + random.normal(size=4000) * 2 + 3 * (columns == 1)
-    calibration = fit_calibration(logits, np.where(present, 1, -1), columns, ("plain", "too high", "empty", "no absent"))
+    calibration = fit_calibration(
+        logits, np.where(present, 1, -1), columns, ("plain", "too high", "empty", "no absent")
+    )
     at_zero = calibration.probability(np.zeros(4))
     assert at_zero[1] < 0.6 * at_zero[0]
     assert at_zero[1] < at_zero[2] < at_zero[0]

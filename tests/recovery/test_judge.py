@@ -19,7 +19,9 @@ def suggestions_of(states: np.ndarray, suggested: np.ndarray, scored: int) -> Su
     entries = tuple(ClassThreshold(name, "own", 50, 50, 0.5, 50, 50, 1.0, 0.9) for name in CLASSES)
     logits = np.where(suggested, 4.0, -4.0)
     calibration = Calibration(CLASSES, np.zeros(3), np.ones(3))
-    return suggest(table, [(np.arange(scored), logits[:scored])], calibration, PrecisionThresholds(0.95, 10, 50, entries))
+    return suggest(
+        table, [(np.arange(scored), logits[:scored])], calibration, PrecisionThresholds(0.95, 10, 50, entries)
+    )
 
 
 @given(st.integers(0, 2**32 - 1), st.booleans(), st.integers(0, 6))

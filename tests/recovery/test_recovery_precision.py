@@ -1,4 +1,6 @@
-"""True precision on unknown cells, over draws of held-out cells; `benchmarks/precision_rules.py` compares more rules."""
+"""True precision on unknown cells, over draws of held-out cells; `benchmarks/precision_rules.py` compares more
+rules.
+"""
 
 import numpy as np
 from scipy.special import expit

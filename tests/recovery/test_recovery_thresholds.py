@@ -6,8 +6,8 @@ from scipy.stats import binom
 
 from partlabel.datasets.simulated_scores import SimulatedScores
 from partlabel.errors import LabelError, UsageError
+from partlabel.evaluation.scored_cells import check_held_out
 from partlabel.recovery.calibrate import cross_fit
-from partlabel.recovery.held_out import check_held_out
 from partlabel.recovery.thresholds import Choice, choose_threshold, fit_thresholds, precision_lower_bound
 
 
@@ -27,7 +27,9 @@ def by_loops(cells: list[tuple[float, bool]], target: float, min_accepted: int) 
     st.sampled_from([0.3, 0.5, 0.75, 0.9]),
     st.integers(1, 12),
 )
-def test_the_choice_is_that_of_explicit_loops(cells: list[tuple[float, bool]], target: float, min_accepted: int) -> None:
+def test_the_choice_is_that_of_explicit_loops(
+    cells: list[tuple[float, bool]], target: float, min_accepted: int
+) -> None:
     probability = np.array([cell[0] for cell in cells], np.float64)
     present = np.array([cell[1] for cell in cells], bool)
     choice = choose_threshold(probability, present, target, min_accepted)
@@ -96,7 +98,14 @@ def test_a_class_is_pooled_left_alone_or_left_out_with_the_reason() -> None:
     logits[columns == 1] = random.normal(size=400)
     names = ("easy", "random", "rare", "seldom", "only present", "none held out")
     thresholds = fit_thresholds(logits, np.where(present, 1, -1), columns, names)
-    assert [entry.rule for entry in thresholds.classes] == ["own", "own", "pooled", "pooled", "unmeasured", "unmeasured"]
+    assert [entry.rule for entry in thresholds.classes] == [
+        "own",
+        "own",
+        "pooled",
+        "pooled",
+        "unmeasured",
+        "unmeasured",
+    ]
     assert [entry.reached for entry in thresholds.classes] == [True, False, True, True, False, False]
     assert thresholds.classes[2].threshold == thresholds.classes[3].threshold
     assert thresholds.classes[2].accepted == thresholds.classes[3].accepted == 20
@@ -110,8 +119,8 @@ def test_a_class_is_pooled_left_alone_or_left_out_with_the_reason() -> None:
 def test_a_pool_that_is_too_small_or_too_weak_says_so_with_numbers() -> None:
     few = fit_thresholds([3.0, -3.0, 2.0, -2.0], [1, -1, 1, -1], [0, 0, 1, 1], ("a", "b"))
     assert few.why_not(0) == (
-        "the model gives fewer than 10 of the held-out cells of the 2 pooled classes a probability of 0.5 or more, too few to "
-        "measure a precision on"
+        "the model gives fewer than 10 of the held-out cells of the 2 pooled classes a probability of 0.5 or more, "
+        "too few to measure a precision on"
     )
     states = np.tile([1, -1, 1], 20)
     weak = fit_thresholds(np.zeros(60), states, np.zeros(60, int), ("a",))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from partlabel.errors import LabelError, NotFiniteError, StorageError
 from partlabel.formats import read_table
 from partlabel.labels import LabelTable, Source, State
+from partlabel.merging import merge
 from partlabel.recovery.calibrate import Calibration, fit_calibration
 from partlabel.recovery.suggest import Suggestions, suggest
 from partlabel.recovery.thresholds import ClassThreshold, PrecisionThresholds, Rule, fit_thresholds
@@ -41,7 +42,10 @@ def recovered(scored: Scored, chunk: int = 64) -> Suggestions:
     held_out = (rows + columns) % 2 == 0
     rows, columns = rows[held_out], columns[held_out]
     cells = scored.logits[rows, columns], scored.truth.states_at(rows, columns), columns
-    calibration, thresholds = fit_calibration(*cells, scored.table.classes), fit_thresholds(*cells, scored.table.classes)
+    calibration, thresholds = (
+        fit_calibration(*cells, scored.table.classes),
+        fit_thresholds(*cells, scored.table.classes),
+    )
     return suggest(scored.table, in_chunks(scored.logits, chunk), calibration, thresholds)
 
 
@@ -49,7 +53,9 @@ STATES = st.lists(st.lists(st.sampled_from([-1, 0, 1]), min_size=3, max_size=3),
 
 
 @given(STATES, st.integers(1, 8), st.integers(0, 2**32 - 1), st.lists(st.booleans(), min_size=3, max_size=3))
-def test_suggestions_are_those_of_explicit_loops(states: list[list[int]], chunk: int, seed: int, complete: list[bool]) -> None:
+def test_suggestions_are_those_of_explicit_loops(
+    states: list[list[int]], chunk: int, seed: int, complete: list[bool]
+) -> None:
     names = tuple(f"{number}.jpg" for number in range(len(states)))
     cells = [(row, column, value) for row, line in enumerate(states) for column, value in enumerate(line)]
     background = np.where(complete, State.ABSENT, State.UNKNOWN)
@@ -64,7 +70,9 @@ def test_suggestions_are_those_of_explicit_loops(states: list[list[int]], chunk:
         limit = (0.5, 2.0, 0.8)[column]
         if value == 0 and probability >= limit:
             wanted.append((-probability, row, column))
-    assert list(zip(found.image_index.tolist(), found.class_index.tolist(), strict=True)) == [x[1:] for x in sorted(wanted)]
+    assert list(zip(found.image_index.tolist(), found.class_index.tolist(), strict=True)) == [
+        x[1:] for x in sorted(wanted)
+    ]
     assert (table.states_at(found.image_index, found.class_index) == State.UNKNOWN).all()
     np.testing.assert_allclose(found.probability, [-x[0] for x in sorted(wanted)])
     assert found.unknown.tolist() == [sum(line[column] == 0 for line in states) for column in range(3)]
@@ -79,7 +87,9 @@ def test_chunks_do_not_matter(scored: Scored, chunk: int) -> None:
 
 def test_the_class_order_of_the_model_may_differ(scored: Scored) -> None:
     table, _, logits = scored
-    one = suggest(table, in_chunks(logits, 50), plain(*table.classes), thresholds_of(sky=0.9, sea=0.8, boat=None, gull=0.95))
+    one = suggest(
+        table, in_chunks(logits, 50), plain(*table.classes), thresholds_of(sky=0.9, sea=0.8, boat=None, gull=0.95)
+    )
     order = [2, 0, 3, 1]
     mixed = thresholds_of(boat=None, sky=0.9, gull=0.95, sea=0.8)
     other = suggest(table, in_chunks(logits[:, order], 50), plain("boat", "sky", "gull", "sea"), mixed)
@@ -90,7 +100,7 @@ def test_the_class_order_of_the_model_may_differ(scored: Scored) -> None:
 
 def test_merging_adds_exactly_the_suggestions(scored: Scored) -> None:
     suggestions = recovered(scored)
-    merged, conflicts = scored.table.merge(suggestions.to_table())
+    merged, conflicts = merge(scored.table, suggestions.to_table())
     assert not conflicts
     wanted = scored.table.dense()
     for row, column in zip(suggestions.image_index, suggestions.class_index, strict=True):
@@ -104,7 +114,7 @@ def test_merging_keeps_a_declared_background() -> None:
     table = LabelTable.from_cells(("1", "2"), ("a",), [0], [0], [0], background=State.ABSENT)
     suggestions = suggest(table, [([0, 1], np.full((2, 1), 9.0))], plain("a"), thresholds_of(a=0.9))
     assert [found.image for found in suggestions] == ["1"]
-    merged, _ = table.merge(suggestions.to_table())
+    merged, _ = merge(table, suggestions.to_table())
     assert merged.dense().tolist() == [[1], [-1]]
     assert merged.background.tolist() == [State.ABSENT]
 
@@ -116,14 +126,21 @@ def test_the_file_reads_as_labels_and_tells_all(scored: Scored, tmp_path: Path) 
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["image", "class", "state", "source", "probability", "logit", "rule"]
     for row, found in zip(rows, suggestions, strict=True):
-        assert (row["image"], row["class"], row["state"], row["rule"]) == (found.image, found.class_name, "present", found.rule)
+        assert (row["image"], row["class"], row["state"], row["rule"]) == (
+            found.image,
+            found.class_name,
+            "present",
+            found.rule,
+        )
         assert float(row["probability"]) == pytest.approx(found.probability, abs=1e-6)
         assert float(row["logit"]) == pytest.approx(found.logit, rel=1e-5)
-    assert [float(row["probability"]) for row in rows] == sorted((float(row["probability"]) for row in rows), reverse=True)
+    assert [float(row["probability"]) for row in rows] == sorted(
+        (float(row["probability"]) for row in rows), reverse=True
+    )
 
     read = read_table(tmp_path / "found.csv").table
-    same, _ = scored.table.merge(read)
-    assert same.hash == scored.table.merge(suggestions.to_table())[0].hash
+    same, _ = merge(scored.table, read)
+    assert same.hash == merge(scored.table, suggestions.to_table())[0].hash
 
     summary = json.loads((tmp_path / "found.csv.json").read_text(encoding="utf-8"))
     assert summary.pop("sha256") == hashlib.sha256((tmp_path / "found.csv").read_bytes()).hexdigest()
@@ -152,7 +169,9 @@ def test_what_is_left_out_is_said(scored: Scored) -> None:
 
 
 def test_nothing_to_suggest_is_a_file_with_a_header(scored: Scored, tmp_path: Path) -> None:
-    nothing = suggest(scored.table, [], plain(*scored.table.classes), thresholds_of(sky=0.9, sea=0.9, boat=0.9, gull=0.9))
+    nothing = suggest(
+        scored.table, [], plain(*scored.table.classes), thresholds_of(sky=0.9, sea=0.9, boat=0.9, gull=0.9)
+    )
     nothing.write(tmp_path / "none.csv")
     assert (tmp_path / "none.csv").read_text() == "image,class,state,source,probability,logit,rule\n"
     assert len(nothing) == len(nothing.to_table().cells().states) == 0

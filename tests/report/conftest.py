@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from partlabel.api.train import train
 from partlabel.labels import LabelTable
 from partlabel.recovery import Calibration, ClassThreshold, PrecisionThresholds, Suggestions, suggest
-from partlabel.training.run_folder import RunFolder
+from partlabel.runs.folder import RunFolder
 
 CLASSES = ("<script>alert('red')</script>", 'green & "<b>', "blue")
 AWKWARD_NAME = 'a "quoted" & <i>.png'
@@ -28,8 +28,8 @@ class Case(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def trained(color_pictures: tuple[Path, LabelTable], tmp_path_factory: pytest.TempPathFactory) -> Case:
-    source, complete = color_pictures
+def trained(color_images: tuple[Path, LabelTable], tmp_path_factory: pytest.TempPathFactory) -> Case:
+    source, complete = color_images
     folder = tmp_path_factory.mktemp("report")
     shutil.copytree(source, folder / "images")
     names = [AWKWARD_NAME if number == 4 else name for number, name in enumerate(complete.images)]
@@ -38,9 +38,19 @@ def trained(color_pictures: tuple[Path, LabelTable], tmp_path_factory: pytest.Te
     hidden = np.random.default_rng(1).random(truth.shape) > 0.6
     table = LabelTable.from_dense(names, CLASSES, np.where(hidden, 0, truth.dense()))
     run = train(
-        table, images=folder / "images", out=folder / "run", backbone="test_resnet", pretrained=False, size=32, epochs=2,
-        batch_size=16, lr=1e-2, holdout=0.4, refit=True, accelerator="cpu",
-    )  # fmt: skip
+        table,
+        images=folder / "images",
+        out=folder / "run",
+        backbone="test_resnet",
+        pretrained=False,
+        size=32,
+        epochs=2,
+        batch_size=16,
+        lr=1e-2,
+        holdout=0.4,
+        refit=True,
+        accelerator="cpu",
+    )
     return Case(run, folder / "images", truth, suggested(table, np.random.default_rng(2).normal(2, 1, table.shape)))
 
 

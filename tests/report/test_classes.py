@@ -22,9 +22,11 @@ def test_held_out_average_precision_of_each_class() -> None:
     random = np.random.default_rng(0)
     classes, count = 7, 300
     cells = HeldOutCells(
-        ["x"] * count, random.normal(size=count).round(1), random.choice(np.array([-1, 1], np.int8), count, p=[0.7, 0.3]),
+        ["x"] * count,
+        random.normal(size=count).round(1),
+        random.choice(np.array([-1, 1], np.int8), count, p=[0.7, 0.3]),
         random.integers(0, 5, count),
-    )  # fmt: skip
+    )
     cells.states[cells.class_index == 3] = 1
     judged = judge_held_out(cells, classes)
     for column in range(classes):
@@ -34,7 +36,9 @@ def test_held_out_average_precision_of_each_class() -> None:
         if column in {3, 5, 6}:
             assert np.isnan(judged.values[column])
         else:
-            assert judged.values[column] == pytest.approx(average_precision_score(cells.states[mine] > 0, cells.logits[mine]))
+            assert judged.values[column] == pytest.approx(
+                average_precision_score(cells.states[mine] > 0, cells.logits[mine])
+            )
     assert judged.mean == pytest.approx(np.mean(judged.values[[0, 1, 2, 4]]))
 
 

@@ -1,4 +1,4 @@
-"""Class maps over pictures: the right place, the right classes."""
+"""Class maps over images: the right place, the right classes."""
 
 from typing import Any
 
@@ -6,16 +6,17 @@ import numpy as np
 import torch
 from PIL import Image
 
+from partlabel.drawing.marks import mark
+from partlabel.drawing.overlays import overlay
 from partlabel.images.decode import decode
 from partlabel.images.views import build_view
 from partlabel.labels import LabelTable
 from partlabel.models.bundle import load_bundle
-from partlabel.report.maps import PICTURES, chosen_images, mapped_pictures, overlay
-from partlabel.report.marks import mark
+from partlabel.report.maps import IMAGES, chosen_images, mapped_images
 from partlabel.training.data import view_settings
 
 
-def test_the_highest_place_of_the_map_is_the_brightest_of_the_picture() -> None:
+def test_the_highest_place_of_the_map_is_the_brightest_of_the_image() -> None:
     class_map = np.full((4, 4), -2.0, np.float32)
     class_map[3, 0] = 5.0
     drawn = overlay(Image.new("RGB", (80, 40), (90, 90, 90)), class_map)
@@ -39,23 +40,23 @@ def test_images_with_a_known_present_at_even_spaces() -> None:
     assert chosen_images(table) == ["000", "018", "038", "058", "078", "098"]
     assert chosen_images(table.select_images([0, 1, 2])) == ["000", "002"]
     assert chosen_images(table.select_images([1, 3])) == []
-    assert len(chosen_images(table)) == PICTURES
+    assert len(chosen_images(table)) == IMAGES
 
 
 def test_maps_of_the_highest_classes_with_their_labels(trained: Any) -> None:
     tagger, info = load_bundle(trained.run.model)
     labels = trained.run.labels()
     names = [labels.images[4], labels.images[9]]
-    found = mapped_pictures(tagger, info, trained.images, labels, names, lambda logit, column: f"{logit:.4f} {column}")
+    found = mapped_images(tagger, info, trained.images, labels, names, lambda logit, column: f"{logit:.4f} {column}")
     assert [one.image for one in found] == names
     view = build_view("plain", view_settings(info.backbone))
     for one in found:
-        pictures = view(decode(trained.images / one.image))[None]
+        images = view(decode(trained.images / one.image))[None]
         with torch.no_grad():
-            logits, maps = tagger(pictures).logits[0], tagger.class_maps(pictures)[0]
+            logits, maps = tagger(images).logits[0], tagger.class_maps(images)[0]
         assert one.kind == "class"
         strength, *drawn_maps = one.overlays
-        norm = torch.linalg.vector_norm(tagger.backbone(pictures)[0], dim=0).detach()
+        norm = torch.linalg.vector_norm(tagger.backbone(images)[0], dim=0).detach()
         assert (strength.title, strength.caption) == ("backbone alone, class-free", f"map {_range(norm)}")
         order = logits.argsort(descending=True).tolist()
         assert [drawn.title for drawn in drawn_maps] == [labels.classes[column] for column in order]
@@ -75,7 +76,7 @@ def test_labels_are_marked_by_the_truth_at_the_threshold(trained: Any) -> None:
     tagger, info = load_bundle(trained.run.model)
     assert info.thresholds is not None
     labels = trained.run.labels()
-    found = mapped_pictures(
+    found = mapped_images(
         tagger, info, trained.images, labels, labels.images, lambda logit, column: f"{logit!r}", trained.truth
     )
     kinds = set()
@@ -84,19 +85,20 @@ def test_labels_are_marked_by_the_truth_at_the_threshold(trained: Any) -> None:
             column = labels.class_positions[drawn.title]
             logit = float(drawn.caption.partition(",")[0])
             expected = mark(
-                int(labels.states_at([row], [column])[0]), int(trained.truth.states_at([row], [column])[0]),
+                int(labels.states_at([row], [column])[0]),
+                int(trained.truth.states_at([row], [column])[0]),
                 logit >= info.thresholds[column],
-            )  # fmt: skip
+            )
             assert drawn.mark == expected
             kinds.add(drawn.mark and drawn.mark.kind)
     assert "observed" in kinds
     assert kinds & {"right", "wrong", "missed"}
 
 
-def test_a_picture_that_cannot_be_read_has_no_maps(case: Any) -> None:
+def test_an_image_that_cannot_be_read_has_no_maps(case: Any) -> None:
     tagger, info = load_bundle(case.run.model)
     name = case.truth.images[0]
     (case.images / name).write_text("gone")
-    found = mapped_pictures(tagger, info, case.images, case.run.labels(), [name], lambda logit, column: "")
-    assert found[0].picture is None
+    found = mapped_images(tagger, info, case.images, case.run.labels(), [name], lambda logit, column: "")
+    assert found[0].thumbnail is None
     assert found[0].overlays == []

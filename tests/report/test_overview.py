@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from partlabel.report.overview import all_settings, facts, notes
-from partlabel.training.settings import TrainSettings
+from partlabel.runs.settings import TrainSettings
 
 
 def test_settings_that_differ_from_their_default_are_told() -> None:
@@ -18,7 +18,7 @@ def test_settings_that_differ_from_their_default_are_told() -> None:
     said = dict(facts(settings, None))
     assert said["backbone"] == "resnet50, pretrained weights, frozen but for the last 2 stage(s)"
     assert "learning rate 0.001 (onecycle)" in said["training"]
-    assert "pictures" not in said
+    assert "images" not in said
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from partlabel.errors import LabelError, PictureError
+from partlabel.errors import ImageError, LabelError
 from partlabel.evaluation import evaluate
 from partlabel.files import write_json
 from partlabel.labels import LabelTable
@@ -178,7 +178,7 @@ def test_what_is_missing_is_said(case: Any) -> None:
     assert "Left out: no suggestions were given" in page.words("recovered")
     assert "Left out: no image folder was given." in page.words("errors")
     assert "Left out: no image folder was given." in page.words("maps")
-    assert "Pictures left out" in page_of(case, images=None, suggestions=case.suggestions).words("recovered")
+    assert "Images left out" in page_of(case, images=None, suggestions=case.suggestions).words("recovered")
 
 
 def test_a_run_that_just_began_has_a_report(case: Any) -> None:
@@ -196,7 +196,7 @@ def test_a_run_that_just_began_has_a_report(case: Any) -> None:
     assert "holds no model bundle" in page.words("maps")
 
 
-def test_broken_pictures_become_grey_tiles(case: Any) -> None:
+def test_broken_images_become_grey_tiles(case: Any) -> None:
     for number, name in enumerate(case.truth.images):
         path = case.images / name
         if number % 2:
@@ -204,13 +204,15 @@ def test_broken_pictures_become_grey_tiles(case: Any) -> None:
         else:
             path.write_bytes(path.read_bytes()[:60])
     page = page_of(case, suggestions=case.suggestions)
-    tiles = [attributes["class"] for tag, attributes in page.tags if tag == "span" and attributes.get("class") == "broken"]
+    tiles = [
+        attributes["class"] for tag, attributes in page.tags if tag == "span" and attributes.get("class") == "broken"
+    ]
     assert len(tiles) > 20
     assert not any((attributes.get("src") or "").startswith("data:image/jpeg") for tag, attributes in page.tags)
 
 
 def test_wrong_folder_and_foreign_truth_are_errors(case: Any) -> None:
-    with pytest.raises(PictureError, match="does not exist"):
+    with pytest.raises(ImageError, match="does not exist"):
         write_report(case.run, images=case.images / "elsewhere")
     foreign = LabelTable.from_dense(["x.png"], case.truth.classes, [[1, 1, 1]])
     with pytest.raises(LabelError, match="no image of the completed table is in the truth"):

@@ -11,9 +11,30 @@ from partlabel.report.plots import Bins, Plot, loss_plot, map_plot, reliability_
 
 LOG = [
     {"phase": "selection", "epoch": "1", "loss": "0.9", "loss_known": "0.5", "loss_pseudo": "0.4", "held_out_mAP": ""},
-    {"phase": "selection", "epoch": "2", "loss": "0.7", "loss_known": "0.4", "loss_pseudo": "0.3", "held_out_mAP": "0.61"},
-    {"phase": "selection", "epoch": "3", "loss": "0.8", "loss_known": "0.6", "loss_pseudo": "0.2", "held_out_mAP": "0.58"},
-    {"phase": "selection", "epoch": "4", "loss": "0.75", "loss_known": "nan", "loss_pseudo": "0.1", "held_out_mAP": "nan"},
+    {
+        "phase": "selection",
+        "epoch": "2",
+        "loss": "0.7",
+        "loss_known": "0.4",
+        "loss_pseudo": "0.3",
+        "held_out_mAP": "0.61",
+    },
+    {
+        "phase": "selection",
+        "epoch": "3",
+        "loss": "0.8",
+        "loss_known": "0.6",
+        "loss_pseudo": "0.2",
+        "held_out_mAP": "0.58",
+    },
+    {
+        "phase": "selection",
+        "epoch": "4",
+        "loss": "0.75",
+        "loss_known": "nan",
+        "loss_pseudo": "0.1",
+        "held_out_mAP": "nan",
+    },
     {"phase": "refit", "epoch": "1", "loss": "1.5"},
 ]
 
@@ -51,7 +72,8 @@ def test_reliability_in_words() -> None:
     probabilities, states = np.array([[0.1], [0.15], [0.95], [0.5]]), np.array([[-1], [1], [1], [0]])
     plot = reliability_plot([Bins("before", reliability(probabilities, states, 10))])
     assert (
-        "before: 0.50 of 2 cells present at mean probability 0.12, 1.00 of 1 cells present at mean probability 0.95" in plot.alt
+        "before: 0.50 of 2 cells present at mean probability 0.12, 1.00 of 1 cells present at mean probability 0.95"
+        in plot.alt
     )
     shapes(plot)
 

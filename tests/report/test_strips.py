@@ -1,4 +1,4 @@
-"""Strips: the right cells in the right order, few of them, whatever the pictures are."""
+"""Strips: the right cells in the right order, few of them, whatever the images are."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from partlabel.drawing.thumbnails import Thumbnails
 from partlabel.labels import LabelTable
 from partlabel.recovery import Suggestions
 from partlabel.report.classes import HeldOutCells
-from partlabel.report.pictures import Thumbnails
 from partlabel.report.strips import MOST_CLASSES, Strip, error_strips, recovered_strips
 
 
@@ -25,7 +25,9 @@ def thumbnail(tmp_path: Path) -> Thumbnails:
 def suggestions(make_suggestions: Callable[..., Suggestions]) -> Callable[..., Suggestions]:
     def make(images: int, classes: int, state: int = 0) -> Suggestions:
         names = tuple(f"class {number}" for number in range(classes))
-        table = LabelTable.from_dense([f"{number}.png" for number in range(images)], names, np.full((images, classes), state))
+        table = LabelTable.from_dense(
+            [f"{number}.png" for number in range(images)], names, np.full((images, classes), state)
+        )
         logits = np.random.default_rng(3).normal(4, 1, table.shape)
         logits[:, 0] -= 3.5
         return make_suggestions(table, logits)
@@ -46,16 +48,20 @@ def test_recovered_most_and_least_confident_of_each_class(
     assert [int(one.note.split()[0]) for one in strips] == sorted(np.bincount(found.class_index).tolist(), reverse=True)
     for one in strips:
         column = found.table.class_positions[one.name]
-        mine = sorted((suggestion.probability for suggestion in found if suggestion.class_name == one.name), reverse=True)
+        mine = sorted(
+            (suggestion.probability for suggestion in found if suggestion.class_name == one.name), reverse=True
+        )
         most, least = shown(one.strips)
         np.testing.assert_allclose(most, np.multiply(mine[:6], 100), atol=0.051)
         np.testing.assert_allclose(least, np.multiply(mine[-4:], 100), atol=0.051)
         assert {tile.mark for strip in one.strips for tile in strip.tiles} == {None}
-        assert all(tile.picture for strip in one.strips for tile in strip.tiles)
+        assert all(tile.thumbnail for strip in one.strips for tile in strip.tiles)
         assert (found.class_index == column).sum() == len(mine)
 
 
-def test_few_suggestions_fill_one_strip_without_repeats(thumbnail: Thumbnails, suggestions: Callable[..., Suggestions]) -> None:
+def test_few_suggestions_fill_one_strip_without_repeats(
+    thumbnail: Thumbnails, suggestions: Callable[..., Suggestions]
+) -> None:
     for one in recovered_strips(suggestions(5, 2), None, thumbnail):
         assert [strip.title for strip in one.strips] == ["all, the most confident first"]
     for one in recovered_strips(suggestions(8, 2), None, thumbnail):
@@ -63,7 +69,9 @@ def test_few_suggestions_fill_one_strip_without_repeats(thumbnail: Thumbnails, s
         assert len(images) == len(set(images))
 
 
-def test_number_of_tiles_does_not_grow_with_the_classes(thumbnail: Thumbnails, suggestions: Callable[..., Suggestions]) -> None:
+def test_number_of_tiles_does_not_grow_with_the_classes(
+    thumbnail: Thumbnails, suggestions: Callable[..., Suggestions]
+) -> None:
     strips = recovered_strips(suggestions(40, 60), None, thumbnail)
     assert len(strips) == MOST_CLASSES
     assert sum(len(strip.tiles) for one in strips for strip in one.strips) <= 10 * MOST_CLASSES
@@ -92,11 +100,15 @@ def test_errors_are_the_worst_ranked_cells(thumbnail: Thumbnails) -> None:
     random = np.random.default_rng(5)
     count = 120
     cells = HeldOutCells(
-        [f"{number}.png" for number in random.integers(0, 40, count)], random.normal(0, 2, count).round(3),
-        random.choice(np.array([-1, 1], np.int8), count), random.integers(0, 3, count),
-    )  # fmt: skip
+        [f"{number}.png" for number in random.integers(0, 40, count)],
+        random.normal(0, 2, count).round(3),
+        random.choice(np.array([-1, 1], np.int8), count),
+        random.integers(0, 3, count),
+    )
     thresholds = [0.5, 0.0, -0.5]
-    strips = error_strips(["a", "b", "c"], [2, 0], cells, thresholds, lambda logit, column: f"{logit} {column}", thumbnail)
+    strips = error_strips(
+        ["a", "b", "c"], [2, 0], cells, thresholds, lambda logit, column: f"{logit} {column}", thumbnail
+    )
     assert [one.name for one in strips] == ["c", "a"]
     for one, column in zip(strips, (2, 0), strict=True):
         everything = list(zip(cells.logits, cells.states, cells.class_index, cells.images, strict=True))

@@ -16,13 +16,22 @@ from partlabel.api.train import resume, train
 from partlabel.errors import Interrupted, RunError
 from partlabel.formats import write_table
 from partlabel.labels import LabelTable
+from partlabel.runs.folder import RunFolder
 from partlabel.training import fit as fit_module
-from partlabel.training.run_folder import RunFolder
 
 SETTINGS: dict[str, Any] = {
-    "backbone": "test_resnet", "pretrained": False, "size": 32, "epochs": 2, "batch_size": 8, "accelerator": "cpu",
-    "method": "saliency", "ema": 0.9, "lr": 0.01, "checkpoint_every": 1, "select": "best",
-}  # fmt: skip
+    "backbone": "test_resnet",
+    "pretrained": False,
+    "size": 32,
+    "epochs": 2,
+    "batch_size": 8,
+    "accelerator": "cpu",
+    "method": "saliency",
+    "ema": 0.9,
+    "lr": 0.01,
+    "checkpoint_every": 1,
+    "select": "best",
+}
 
 
 def _weights(run: Path) -> dict[str, Any]:
@@ -42,7 +51,7 @@ def _log(run: Path) -> list[tuple[str, ...]]:
 
 @pytest.fixture(scope="module")
 def whole(
-    tmp_path_factory: pytest.TempPathFactory, color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable
+    tmp_path_factory: pytest.TempPathFactory, color_images: tuple[Path, LabelTable], partial_labels: LabelTable
 ) -> Path:
     """A run that nothing interrupted, with a copy of the folder after each step."""
     out = tmp_path_factory.mktemp("whole") / "run"
@@ -55,7 +64,7 @@ def whole(
 
     fit_module._Watch.after_step = keep  # type: ignore[method-assign]
     try:
-        train(partial_labels, images=color_pictures[0], out=out, **SETTINGS)
+        train(partial_labels, images=color_images[0], out=out, **SETTINGS)
     finally:
         fit_module._Watch.after_step = original  # type: ignore[method-assign]
     return out
@@ -71,7 +80,7 @@ def test_from_every_step(step: int, whole: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
-def test_kill_9(whole: Path, color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path) -> None:
+def test_kill_9(whole: Path, color_images: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path) -> None:
     for workers in (1, 4):
         run, table = tmp_path / f"run{workers}", tmp_path / "labels.csv"
         write_table(partial_labels, table)
@@ -83,12 +92,14 @@ def test_kill_9(whole: Path, color_pictures: tuple[Path, LabelTable], partial_la
             "train",
             str(table),
             "--images",
-            str(color_pictures[0]),
+            str(color_images[0]),
             "--out",
             str(run),
         ]
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-        process = subprocess.Popen([*command, *options, "--workers", str(workers)], start_new_session=True, env=environment)
+        process = subprocess.Popen(
+            [*command, *options, "--workers", str(workers)], start_new_session=True, env=environment
+        )
         deadline = time.monotonic() + 120
         while not (run / "checkpoints" / "selection-last.ckpt").is_file() and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -101,7 +112,11 @@ def test_kill_9(whole: Path, color_pictures: tuple[Path, LabelTable], partial_la
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_or_sigterm_leaves_a_resumable_run(
-    number: signal.Signals, whole: Path, color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path
+    number: signal.Signals,
+    whole: Path,
+    color_images: tuple[Path, LabelTable],
+    partial_labels: LabelTable,
+    tmp_path: Path,
 ) -> None:
     run = tmp_path / "run"
     original = fit_module._Watch.after_step
@@ -114,7 +129,7 @@ def test_ctrl_c_or_sigterm_leaves_a_resumable_run(
     fit_module._Watch.after_step = press  # type: ignore[method-assign]
     try:
         with pytest.raises(Interrupted, match=r"stopped after step 3 of 8; go on with: partlabel train --resume"):
-            train(partial_labels, images=color_pictures[0], out=run, **{**SETTINGS, "checkpoint_every": 0})
+            train(partial_labels, images=color_images[0], out=run, **{**SETTINGS, "checkpoint_every": 0})
     finally:
         fit_module._Watch.after_step = original  # type: ignore[method-assign]
     resume(run)
@@ -122,12 +137,12 @@ def test_ctrl_c_or_sigterm_leaves_a_resumable_run(
 
 
 def test_no_checkpoint_holds_a_half_summed_gradient(
-    color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path
+    color_images: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path
 ) -> None:
     """Three batches make a step, so that neither an epoch (4 batches) nor every second batch ends with one."""
     settings = {**SETTINGS, "method": "assume_negative", "accumulate": 3, "checkpoint_every": 2}
     whole = tmp_path / "whole"
-    train(partial_labels, images=color_pictures[0], out=whole, **settings)
+    train(partial_labels, images=color_images[0], out=whole, **settings)
     original = fit_module._Watch.after_step
     for step in (2, 4, 5, 7):
 
@@ -140,7 +155,7 @@ def test_no_checkpoint_holds_a_half_summed_gradient(
         fit_module._Watch.after_step = stop  # type: ignore[method-assign]
         try:
             with pytest.raises(Interrupted, match="killed"):
-                train(partial_labels, images=color_pictures[0], out=run, **settings)
+                train(partial_labels, images=color_images[0], out=run, **settings)
         finally:
             fit_module._Watch.after_step = original  # type: ignore[method-assign]
         resume(run)

@@ -15,9 +15,15 @@ from partlabel.labels import LabelTable
 from partlabel.training import fit as fit_module
 
 SETTINGS: dict[str, Any] = {
-    "backbone": "test_resnet", "pretrained": False, "size": 32, "epochs": 4, "batch_size": 16, "accelerator": "cpu", "lr": 0.01,
+    "backbone": "test_resnet",
+    "pretrained": False,
+    "size": 32,
+    "epochs": 4,
+    "batch_size": 16,
+    "accelerator": "cpu",
+    "lr": 0.01,
     "report": False,
-}  # fmt: skip
+}
 METHODS: dict[str, dict[str, Any]] = {
     "flipped": {"method": "large_loss", "scheme": "correct_permanently", "delta_rel": 20},
     "class_prior": {"method": "class_selective", "prior_share": 0.25, "top_k": 0, "prior_threshold": 0.5},
@@ -27,11 +33,11 @@ METHODS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("kept", METHODS)
 def test_same_weights(
-    kept: str, color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path, monkeypatch: Any
+    kept: str, color_images: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path, monkeypatch: Any
 ) -> None:
     settings = {**SETTINGS, **METHODS[kept]}
     hash_before = partial_labels.hash
-    train(partial_labels, images=color_pictures[0], out=tmp_path / "whole", **settings)
+    train(partial_labels, images=color_images[0], out=tmp_path / "whole", **settings)
     original = fit_module._Watch.after_step
 
     def press(watch: Any, done: int) -> None:
@@ -42,7 +48,7 @@ def test_same_weights(
     with monkeypatch.context() as patch:
         patch.setattr(fit_module._Watch, "after_step", press)
         with pytest.raises(Interrupted, match="stopped after step 5 of 8"):
-            train(partial_labels, images=color_pictures[0], out=tmp_path / "cut", **settings)
+            train(partial_labels, images=color_images[0], out=tmp_path / "cut", **settings)
     checkpoint = torch.load(tmp_path / "cut" / "checkpoints" / "selection-last.ckpt", weights_only=True)
     assert checkpoint["state_dict"][f"method.{kept}"].any()
     resume(tmp_path / "cut", report=False)

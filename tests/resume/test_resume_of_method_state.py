@@ -9,13 +9,21 @@ import torch
 
 from partlabel.api.train import resume, train
 from partlabel.labels import LabelTable
+from partlabel.runs.folder import RunFolder
 from partlabel.training import fit as fit_module
-from partlabel.training.run_folder import RunFolder
 
 SETTINGS: dict[str, Any] = {
-    "backbone": "test_resnet", "pretrained": False, "size": 32, "epochs": 3, "batch_size": 16, "accelerator": "cpu",
-    "ema": 0.9, "lr": 0.01, "checkpoint_every": 1, "report": False,
-}  # fmt: skip
+    "backbone": "test_resnet",
+    "pretrained": False,
+    "size": 32,
+    "epochs": 3,
+    "batch_size": 16,
+    "accelerator": "cpu",
+    "ema": 0.9,
+    "lr": 0.01,
+    "checkpoint_every": 1,
+    "report": False,
+}
 
 
 def _last(run: Path) -> dict[str, Any]:
@@ -27,9 +35,14 @@ def _last(run: Path) -> dict[str, Any]:
     [("role", "method.estimates", {}), ("entropy_maximization", "method.soft", {"warmup_epochs": 1})],
 )
 def test_from_every_step(
-    method: str, table: str, own: dict[str, Any], color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable,
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    method: str,
+    table: str,
+    own: dict[str, Any],
+    color_images: tuple[Path, LabelTable],
+    partial_labels: LabelTable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     whole, steps = tmp_path / "whole", tmp_path / "steps"
     with monkeypatch.context() as patch:
         original = fit_module._Watch.after_step
@@ -39,7 +52,7 @@ def test_from_every_step(
             shutil.copytree(whole, steps / str(done))
 
         patch.setattr(fit_module._Watch, "after_step", keep)
-        train(partial_labels, images=color_pictures[0], out=whole, method=method, **own, **SETTINGS)
+        train(partial_labels, images=color_images[0], out=whole, method=method, **own, **SETTINGS)
     wanted = _last(whole)
     assert not torch.equal(wanted["state_dict"][table], _last(steps / "1")["state_dict"][table])
     assert not any(table.rpartition(".")[2] in name for name in wanted["state_dict"] if name.startswith("average."))

@@ -14,19 +14,25 @@ from torch import nn
 import partlabel
 from partlabel.api.train import resume
 from partlabel.errors import UsageError
-from partlabel.images.dataset import PictureDataset
+from partlabel.images.dataset import ImageDataset
 from partlabel.labels import LabelTable
-from partlabel.models.backbone import Backbone, create_backbone
 from partlabel.models.bundle import load_bundle
-from partlabel.models.local_global import GlobalBranch
+from partlabel.models.encoders.backbone import Backbone, create_backbone
+from partlabel.models.encoders.local_global import GlobalBranch
 from partlabel.training import fit as fit_module
 from partlabel.training.data import view_settings
 from partlabel.training.map_cache import _description
 
 TINY: dict[str, Any] = {
-    "backbone": "test_resnet", "pretrained": False, "size": 32, "epochs": 2, "batch_size": 8, "accelerator": "cpu",
-    "report": False, "lr": 3e-3,
-}  # fmt: skip
+    "backbone": "test_resnet",
+    "pretrained": False,
+    "size": 32,
+    "epochs": 2,
+    "batch_size": 8,
+    "accelerator": "cpu",
+    "report": False,
+    "lr": 3e-3,
+}
 
 
 def _norms(backbone: Backbone) -> dict[str, torch.Tensor]:
@@ -55,7 +61,9 @@ def test_frozen_norms_keep_their_statistics_and_learn_their_scales() -> None:
 
 
 def test_a_frozen_backbone_with_a_trained_last_stage_may_freeze_its_norms() -> None:
-    backbone = create_backbone("test_resnet", pretrained=False, size=32, freeze=True, train_last=1, frozen_norm=True).train()
+    backbone = create_backbone(
+        "test_resnet", pretrained=False, size=32, freeze=True, train_last=1, frozen_norm=True
+    ).train()
     before = _norms(backbone)
     backbone(torch.randn(4, 3, 32, 32))
     assert all(tensor.equal(before[name]) for name, tensor in _norms(backbone).items())
@@ -64,7 +72,9 @@ def test_a_frozen_backbone_with_a_trained_last_stage_may_freeze_its_norms() -> N
 @pytest.mark.parametrize("local_global", [False, True])
 def test_the_last_stage_and_the_branches_are_trained(local_global: bool) -> None:
     torch.manual_seed(0)
-    backbone = create_backbone("resnet18", pretrained=False, size=32, local_global=local_global, train_parts="last_stage")
+    backbone = create_backbone(
+        "resnet18", pretrained=False, size=32, local_global=local_global, train_parts="last_stage"
+    )
     learned = _learned(backbone)
     expected = {
         name.removeprefix("network.")
@@ -83,11 +93,11 @@ def test_the_last_stage_and_the_branches_are_trained(local_global: bool) -> None
     }
 
 
-def test_the_key_of_cached_maps_is_that_of_earlier_releases(color_pictures: tuple[Path, LabelTable]) -> None:
-    root, table = color_pictures
+def test_the_key_of_cached_maps_is_that_of_earlier_releases(color_images: tuple[Path, LabelTable]) -> None:
+    root, table = color_images
     backbone = create_backbone("test_resnet", pretrained=False, size=32, freeze=True)
-    pictures = PictureDataset(root, table.images, ("plain",), view_settings(backbone.spec), 0)
-    described = _description(backbone, pictures, "plain", 0)["backbone"]
+    images = ImageDataset(root, table.images, ("plain",), view_settings(backbone.spec), 0)
+    described = _description(backbone, images, "plain", 0)["backbone"]
     assert list(described) == ["architecture", "model_args", "size", "mean", "std", "interpolation"]
 
 
@@ -107,9 +117,9 @@ def test_the_key_of_cached_maps_is_that_of_earlier_releases(color_pictures: tupl
     ],
 )
 def test_what_excludes_each_other_is_refused(
-    settings: dict[str, Any], said: str, color_pictures: tuple[Path, LabelTable], tmp_path: Path
+    settings: dict[str, Any], said: str, color_images: tuple[Path, LabelTable], tmp_path: Path
 ) -> None:
-    root, table = color_pictures
+    root, table = color_images
     with pytest.raises(UsageError, match=said):
         partlabel.train(table, images=root, out=tmp_path / "run", **{**TINY, **settings})
     assert not (tmp_path / "run").exists()
@@ -126,10 +136,10 @@ def test_what_excludes_each_other_is_refused(
     ids=" ".join,
 )
 def test_from_training_to_tags(
-    settings: dict[str, Any], color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path
+    settings: dict[str, Any], color_images: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path
 ) -> None:
-    """The bundle is plain, and says of pictures what the run says."""
-    root, table = color_pictures
+    """The bundle is plain, and says of images what the run says."""
+    root, table = color_images
     run = partlabel.train(partial_labels, images=root, out=tmp_path / "run", **TINY, **settings, holdout=0.3)
     assert run.info["held_out"]["mAP"] is not None
     names = load_file(run.model / "model.safetensors").keys()
@@ -148,7 +158,7 @@ def test_from_training_to_tags(
 
 
 def test_low_rank_training_goes_on_exactly(
-    color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    color_images: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, steps = tmp_path / "whole", tmp_path / "steps"
     original = fit_module._Watch.after_step
@@ -160,7 +170,7 @@ def test_low_rank_training_goes_on_exactly(
 
     monkeypatch.setattr(fit_module._Watch, "after_step", keep)
     lora = {"lora_rank": 4, "ema": 0.9, "checkpoint_every": 1, "select": "best"}
-    whole = partlabel.train(partial_labels, images=color_pictures[0], out=out, **TINY, **lora)
+    whole = partlabel.train(partial_labels, images=color_images[0], out=out, **TINY, **lora)
     monkeypatch.setattr(fit_module._Watch, "after_step", original)
     expected = load_file(whole.model / "model.safetensors")
     for step in ("3", "8"):
@@ -171,10 +181,10 @@ def test_low_rank_training_goes_on_exactly(
 
 @pytest.mark.parametrize("settings", [{"lora_rank": 4}, {"local_global": True}], ids=["lora", "local_global"])
 def test_starting_from_a_plain_run_takes_every_weight(
-    settings: dict[str, Any], color_pictures: tuple[Path, LabelTable], tmp_path: Path
+    settings: dict[str, Any], color_images: tuple[Path, LabelTable], tmp_path: Path
 ) -> None:
     """Low-rank changes and branches put weights one level deeper; they are found all the same, in both directions."""
-    root, table = color_pictures
+    root, table = color_images
     still = {**TINY, "epochs": 1, "lr": 1e-30, "frozen_norm": True}
     first = partlabel.train(table, images=root, out=tmp_path / "first", **{**TINY, "epochs": 1})
     second = partlabel.train(table, images=root, out=tmp_path / "second", init=first.path, **still, **settings)
@@ -184,8 +194,8 @@ def test_starting_from_a_plain_run_takes_every_weight(
     assert all(mine[name].equal(theirs[name]) for name in mine)
 
 
-def test_a_description_without_the_new_entry_loads(color_pictures: tuple[Path, LabelTable], tmp_path: Path) -> None:
-    root, table = color_pictures
+def test_a_description_without_the_new_entry_loads(color_images: tuple[Path, LabelTable], tmp_path: Path) -> None:
+    root, table = color_images
     run = partlabel.train(table, images=root, out=tmp_path / "run", **{**TINY, "epochs": 1})
     path = run.model / "model.json"
     described = json.loads(path.read_text())

@@ -9,24 +9,29 @@ import torch
 from safetensors.torch import load_file
 
 import partlabel
-from partlabel.errors import LabelError, PictureError, RunError, UsageError
+from partlabel.errors import ImageError, LabelError, RunError, UsageError
 from partlabel.evaluation.average_precision import average_precision
 from partlabel.labels import LabelTable
 from partlabel.methods.prior import Prior
 from partlabel.models.bundle import load_bundle
 from partlabel.progress import SILENT
 from partlabel.report.plots import map_plot
+from partlabel.runs.holdout import hold_out, with_contrast
+from partlabel.runs.settings import TrainSettings
 from partlabel.training import data
 from partlabel.training.build import build, sources
 from partlabel.training.fit import Phase, cell_logits, map_of_cells
-from partlabel.training.holdout import hold_out, with_contrast
 from partlabel.training.scoring import score
-from partlabel.training.settings import TrainSettings
 
 TINY: dict[str, Any] = {
-    "backbone": "test_resnet", "pretrained": False, "size": 32, "epochs": 1, "batch_size": 8, "accelerator": "cpu",
+    "backbone": "test_resnet",
+    "pretrained": False,
+    "size": 32,
+    "epochs": 1,
+    "batch_size": 8,
+    "accelerator": "cpu",
     "report": False,
-}  # fmt: skip
+}
 
 
 def _weights(run: partlabel.RunFolder) -> dict[str, torch.Tensor]:
@@ -34,10 +39,10 @@ def _weights(run: partlabel.RunFolder) -> dict[str, torch.Tensor]:
 
 
 def test_a_warm_cache_of_maps_trains_the_same_as_a_cold_one(
-    color_pictures: tuple[Path, LabelTable], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    color_images: tuple[Path, LabelTable], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PARTLABEL_CACHE", str(tmp_path / "cache"))
-    root, table = color_pictures
+    root, table = color_images
     cold, warm = (
         _weights(partlabel.train(table, images=root, out=tmp_path / name, freeze=True, train_last=1, **TINY))
         for name in ("cold", "warm")
@@ -46,14 +51,14 @@ def test_a_warm_cache_of_maps_trains_the_same_as_a_cold_one(
 
 
 def test_room_is_needed_only_for_maps_that_are_not_there(
-    color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    color_images: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PARTLABEL_CACHE", str(tmp_path / "cache"))
     needed: list[int] = []
     monkeypatch.setattr(data, "check_room", lambda cache, size: needed.append(size))
     settings = TrainSettings(backbone="test_resnet", pretrained=False, size=32, freeze=True, accelerator="cpu")
     backbone = build(settings, Prior(partial_labels.select_classes([0]))).tagger.backbone
-    root, table = color_pictures
+    root, table = color_images
     for names in (table.images[:8], table.images[:8], table.images[:10]):
         sources(settings, backbone, ("weak",), names, root, SILENT)
     assert needed[0] == 4 * needed[2] > 0
@@ -61,11 +66,13 @@ def test_room_is_needed_only_for_maps_that_are_not_there(
 
 
 def test_held_out_cells_are_scored_and_judged_as_the_whole_table_would_be(
-    color_pictures: tuple[Path, LabelTable], partial_labels: LabelTable
+    color_images: tuple[Path, LabelTable], partial_labels: LabelTable
 ) -> None:
     settings = TrainSettings(backbone="test_resnet", pretrained=False, size=32, accelerator="cpu")
     method = build(settings, Prior(partial_labels))
-    training, scoring = sources(settings, method.tagger.backbone, ("weak",), partial_labels.images, color_pictures[0], SILENT)
+    training, scoring = sources(
+        settings, method.tagger.backbone, ("weak",), partial_labels.images, color_images[0], SILENT
+    )
     split = hold_out(partial_labels, 0.4, 0)
     cells = split.held_out
     phase = Phase("selection", split.training, cells, cells, training, scoring)
@@ -81,8 +88,10 @@ def test_held_out_cells_are_scored_and_judged_as_the_whole_table_would_be(
     assert np.isnan(map_of_cells(np.zeros(0, np.float32), nothing, 4)[0])
 
 
-def test_present_cells_alone_are_ranked_among_unknown_ones(color_pictures: tuple[Path, LabelTable], tmp_path: Path) -> None:
-    root, table = color_pictures
+def test_present_cells_alone_are_ranked_among_unknown_ones(
+    color_images: tuple[Path, LabelTable], tmp_path: Path
+) -> None:
+    root, table = color_images
     only_present = LabelTable.from_dense(table.images, table.classes, np.maximum(table.dense(), 0))
     cells = hold_out(only_present, 0.3, 0).held_out
     ranked = with_contrast(cells, only_present, 0)
@@ -109,17 +118,17 @@ def test_present_cells_alone_are_ranked_among_unknown_ones(color_pictures: tuple
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 5, 10])
-def test_a_schedule_of_very_few_steps(color_pictures: tuple[Path, LabelTable], tmp_path: Path, epochs: int) -> None:
+def test_a_schedule_of_very_few_steps(color_images: tuple[Path, LabelTable], tmp_path: Path, epochs: int) -> None:
     """One step an epoch: a warm-up of 0.2 of 5 steps, or 0.1 of 10, is exactly one step."""
-    root, table = color_pictures
+    root, table = color_images
     for warmup in (0.1, 0.2, 0.5):
         settings = {**TINY, "epochs": epochs, "batch_size": 64, "warmup": warmup}
         run = partlabel.train(table, images=root, out=tmp_path / f"{warmup}", **settings)
         assert len(run.log()) == epochs
 
 
-def test_a_learning_rate_that_diverges_is_out(color_pictures: tuple[Path, LabelTable], tmp_path: Path) -> None:
-    root, table = color_pictures
+def test_a_learning_rate_that_diverges_is_out(color_images: tuple[Path, LabelTable], tmp_path: Path) -> None:
+    root, table = color_images
     run = partlabel.train(table, images=root, out=tmp_path / "run", find_lr=(1e-3, 1e30), **{**TINY, "epochs": 2})
     assert run.settings.lr == 1e-3
     assert run.info["found_lr"]["1e+30"] is None
@@ -128,30 +137,33 @@ def test_a_learning_rate_that_diverges_is_out(color_pictures: tuple[Path, LabelT
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"backbone": "nothing"}, "no backbone 'nothing'"), ({"method": "saliency", "tau": "high"}, "tau"),
+        ({"backbone": "nothing"}, "no backbone 'nothing'"),
+        ({"method": "saliency", "tau": "high"}, "tau"),
         ({"method": "saliency", "k": 0}, "k: input should be greater than 0"),
         ({"accumulate": 2}, "number of known cells over the whole batch"),
-        ({"train_last": 1}, "it needs freeze"), ({"method_settings": 5}, "a table of the method's settings"),
-        ({"seed": 2**64}, "seed"), ({"clip_norm": float("inf")}, "clip_norm"),
+        ({"train_last": 1}, "it needs freeze"),
+        ({"method_settings": 5}, "a table of the method's settings"),
+        ({"seed": 2**64}, "seed"),
+        ({"clip_norm": float("inf")}, "clip_norm"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_built_leaves_no_run_folder(
-    wrong: dict[str, Any], said: str, color_pictures: tuple[Path, LabelTable], tmp_path: Path
+    wrong: dict[str, Any], said: str, color_images: tuple[Path, LabelTable], tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=said):
-        partlabel.train(color_pictures[1], images=color_pictures[0], out=tmp_path / "run", **{**TINY, **wrong})
+        partlabel.train(color_images[1], images=color_images[0], out=tmp_path / "run", **{**TINY, **wrong})
     assert not (tmp_path / "run").exists()
 
 
-def test_a_device_that_is_not_there(color_pictures: tuple[Path, LabelTable], tmp_path: Path) -> None:
+def test_a_device_that_is_not_there(color_images: tuple[Path, LabelTable], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="accelerator 'tpu'"):
-        partlabel.train(color_pictures[1], images=color_pictures[0], out=tmp_path / "run", **{**TINY, "accelerator": "tpu"})
+        partlabel.train(color_images[1], images=color_images[0], out=tmp_path / "run", **{**TINY, "accelerator": "tpu"})
 
 
 def test_class_weights_start_from_the_class_of_the_same_name(
-    color_pictures: tuple[Path, LabelTable], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    color_images: tuple[Path, LabelTable], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root, table = color_pictures
+    root, table = color_images
     first = partlabel.train(table, images=root, out=tmp_path / "first", **TINY)
     fewer = table.select_classes(["blue", "red"])
     monkeypatch.chdir(tmp_path)
@@ -163,9 +175,9 @@ def test_class_weights_start_from_the_class_of_the_same_name(
 
 
 def test_an_unfinished_run_is_told_from_one_without_held_out_cells(
-    color_pictures: tuple[Path, LabelTable], tmp_path: Path
+    color_images: tuple[Path, LabelTable], tmp_path: Path
 ) -> None:
-    root, table = color_pictures
+    root, table = color_images
     run = partlabel.train(table, images=root, out=tmp_path / "run", **{**TINY, "holdout": 0})
     with pytest.raises(RunError, match="train with --holdout"):
         partlabel.recover(run, table, images=root)
@@ -174,11 +186,11 @@ def test_an_unfinished_run_is_told_from_one_without_held_out_cells(
         partlabel.recover(run, table, images=root)
 
 
-def test_a_run_goes_on_with_pictures_that_were_moved(color_pictures: tuple[Path, LabelTable], tmp_path: Path) -> None:
-    root, table = color_pictures
+def test_a_run_goes_on_with_images_that_were_moved(color_images: tuple[Path, LabelTable], tmp_path: Path) -> None:
+    root, table = color_images
     run = partlabel.train(table, images=root, out=tmp_path / "run", **TINY)
     run.update(status="training", inputs={**run.info["inputs"], "images": str(tmp_path / "gone")})
-    with pytest.raises(PictureError, match="gone"):
+    with pytest.raises(ImageError, match="gone"):
         partlabel.resume(run.path)
     partlabel.resume(run.path, images=root, report=False)
     assert run.info["inputs"]["images"] == str(root)
@@ -186,9 +198,9 @@ def test_a_run_goes_on_with_pictures_that_were_moved(color_pictures: tuple[Path,
 
 
 def test_a_model_is_kept_where_no_class_has_held_out_cells_of_both_signs(
-    color_pictures: tuple[Path, LabelTable], tmp_path: Path
+    color_images: tuple[Path, LabelTable], tmp_path: Path
 ) -> None:
-    root, truth = color_pictures
+    root, truth = color_images
     states = np.zeros((32, 3), np.int8)
     states[:, 0], states[:, 1], states[0, 1] = 1, -1, 1
     table = LabelTable.from_dense(truth.images, truth.classes, states).select_classes(["red", "green"])
@@ -201,9 +213,9 @@ def test_a_model_is_kept_where_no_class_has_held_out_cells_of_both_signs(
 
 @pytest.mark.parametrize("wanted", [{"find_lr": [1e-3]}, {"refit": True}, {"select": "best"}])
 def test_a_holdout_of_no_cell_serves_nothing(
-    wanted: dict[str, Any], color_pictures: tuple[Path, LabelTable], tmp_path: Path
+    wanted: dict[str, Any], color_images: tuple[Path, LabelTable], tmp_path: Path
 ) -> None:
-    root, table = color_pictures
+    root, table = color_images
     with pytest.raises(UsageError, match="of so few known cells none is held out"):
         partlabel.train(table, images=root, out=tmp_path / "run", **{**TINY, "holdout": 0.0001, **wanted})
     assert not (tmp_path / "run").exists()
@@ -211,17 +223,23 @@ def test_a_holdout_of_no_cell_serves_nothing(
 
 @pytest.mark.parametrize(
     ("find_lr", "given", "says"),
-    [(True, {"lr": 0.1}, "is given"), ([-1e-3], {}, "-0.001"), (["x"], {}, "'x'"), ([float("nan")], {}, "nan"), ([0], {}, "0")],
+    [
+        (True, {"lr": 0.1}, "is given"),
+        ([-1e-3], {}, "-0.001"),
+        (["x"], {}, "'x'"),
+        ([float("nan")], {}, "nan"),
+        ([0], {}, "0"),
+    ],
 )
 def test_learning_rates_that_cannot_be_tried(
-    find_lr: Any, given: dict[str, Any], says: str, color_pictures: tuple[Path, LabelTable], tmp_path: Path
+    find_lr: Any, given: dict[str, Any], says: str, color_images: tuple[Path, LabelTable], tmp_path: Path
 ) -> None:
-    root, table = color_pictures
+    root, table = color_images
     with pytest.raises(UsageError, match=says):
         partlabel.train(table, images=root, out=tmp_path / "run", find_lr=find_lr, **{**TINY, "holdout": 0.3, **given})
     assert not (tmp_path / "run").exists()
 
 
-def test_a_single_image_of_one_place_is_a_sentence(color_pictures: tuple[Path, LabelTable], tmp_path: Path) -> None:
+def test_a_single_image_of_one_place_is_a_sentence(color_images: tuple[Path, LabelTable], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="take a batch_size above 1"):
-        partlabel.train(color_pictures[1], images=color_pictures[0], out=tmp_path / "run", **{**TINY, "batch_size": 1})
+        partlabel.train(color_images[1], images=color_images[0], out=tmp_path / "run", **{**TINY, "batch_size": 1})

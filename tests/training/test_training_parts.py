@@ -11,24 +11,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partlabel.errors import NotFiniteError, StorageError, UsageError
-from partlabel.images.dataset import PictureDataset
+from partlabel.images.dataset import ImageDataset
 from partlabel.labels import LabelTable, Source
 from partlabel.methods.build import build_method, method_class
 from partlabel.methods.catalogue import CATALOGUE
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import create_backbone
+from partlabel.models.encoders.backbone import create_backbone
 from partlabel.progress import SILENT
-from partlabel.training.data import map_source, picture_source, view_settings
+from partlabel.runs.holdout import hold_out
+from partlabel.runs.settings import TrainSettings, make_settings
+from partlabel.training.data import image_source, map_source, view_settings
 from partlabel.training.ema import MovingAverage
-from partlabel.training.holdout import hold_out
 from partlabel.training.map_cache import cached_maps, check_room, content_hashes
 from partlabel.training.order import TrainingOrder
 from partlabel.training.scoring import score
-from partlabel.training.settings import TrainSettings, make_settings
 
 
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 3), st.integers(1, 3), st.data())
-def test_order_starts_anywhere_and_covers_each_epoch(images: int, batch: int, epochs: int, world: int, data: Any) -> None:
+def test_order_starts_anywhere_and_covers_each_epoch(
+    images: int, batch: int, epochs: int, world: int, data: Any
+) -> None:
     orders = [TrainingOrder(images, batch, epochs, 5, rank=rank, world=world) for rank in range(world)]
     if any(order.steps_per_epoch == 0 for order in orders):
         return
@@ -122,15 +124,15 @@ def test_moving_average_by_explicit_loop() -> None:
 
 
 @pytest.mark.parametrize(("method", "train_last"), [("bce", 0), ("saliency", 0), ("saliency", 1), ("bce", 1)])
-def test_cached_maps_give_the_logits_of_the_pictures(
-    method: str, train_last: int, color_pictures: tuple[Path, LabelTable], tmp_path: Path
+def test_cached_maps_give_the_logits_of_the_images(
+    method: str, train_last: int, color_images: tuple[Path, LabelTable], tmp_path: Path
 ) -> None:
-    root, table = color_pictures
+    root, table = color_images
     torch.manual_seed(0)
     backbone = create_backbone("test_resnet", pretrained=False, size=32, freeze=True, train_last=train_last)
     tagger = build_method(method, {}, backbone, Prior(table)).tagger.eval()
     looks = view_settings(backbone.spec)
-    direct = score(tagger, picture_source(root, table.images, ("plain",), looks, 0), 32)
+    direct = score(tagger, image_source(root, table.images, ("plain",), looks, 0), 32)
     tagger.use_trunk_output()
     source = map_source(
         backbone,
@@ -148,23 +150,25 @@ def test_cached_maps_give_the_logits_of_the_pictures(
     np.testing.assert_allclose(score(tagger, source, 32), direct, atol=5e-3)
 
 
-def test_interrupted_cache_goes_on_and_a_torn_tail_is_cut(color_pictures: tuple[Path, LabelTable], tmp_path: Path) -> None:
-    root, table = color_pictures
+def test_interrupted_cache_goes_on_and_a_torn_tail_is_cut(
+    color_images: tuple[Path, LabelTable], tmp_path: Path
+) -> None:
+    root, table = color_images
     torch.manual_seed(0)
     backbone = create_backbone("test_resnet", pretrained=False, size=32, freeze=True)
     looks = view_settings(backbone.spec)
 
     def maps(names: tuple[str, ...], cache: Path, draw: int = 0, view: str = "plain") -> torch.Tensor:
-        pictures = PictureDataset(root, names, (view,), looks, 0)
+        images = ImageDataset(root, names, (view,), looks, 0)
         hashes = content_hashes(root, names, lambda done, total: None)
-        return cached_maps(backbone, pictures, hashes, view, draw, cache, batch_size=4)[np.arange(len(names))]
+        return cached_maps(backbone, images, hashes, view, draw, cache, batch_size=4)[np.arange(len(names))]
 
     whole = maps(table.images, tmp_path / "whole")
     maps(table.images[:10], tmp_path / "parts")
     (folder,) = (tmp_path / "parts").iterdir()
     with open(folder / "maps.f16", "ab") as stream:
         stream.write(b"torn")
-    with open(folder / "pictures.txt", "ab") as stream:
+    with open(folder / "images.txt", "ab") as stream:
         stream.write(b"abc")
     torch.testing.assert_close(maps(table.images, tmp_path / "parts"), whole, rtol=0, atol=0)
     size = (folder / "maps.f16").stat().st_size
@@ -208,23 +212,30 @@ class _Poisoned(torch.utils.data.Dataset[Any]):
         return sample
 
 
-def test_a_nan_stops_before_the_step_and_names_the_pictures(
-    color_pictures: tuple[Path, LabelTable], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_nan_stops_before_the_step_and_names_the_images(
+    color_images: tuple[Path, LabelTable], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import partlabel.training.build as build_module
     from partlabel.api.train import train
 
-    root, table = color_pictures
-    original = build_module.picture_source
+    root, table = color_images
+    original = build_module.image_source
     monkeypatch.setattr(
         build_module,
-        "picture_source",
+        "image_source",
         lambda *arguments: original(*arguments)._replace(dataset=_Poisoned(original(*arguments).dataset, 5)),
     )
     with pytest.raises(
-        NotFiniteError, match=r"the loss is not finite at step \d+, before the weights were touched; pictures: 05\.png;"
+        NotFiniteError, match=r"the loss is not finite at step \d+, before the weights were touched; images: 05\.png;"
     ):
         train(
-            table, images=root, out=tmp_path / "run", backbone="test_resnet", pretrained=False, size=32, epochs=1,
-            batch_size=32, accelerator="cpu",
-        )  # fmt: skip
+            table,
+            images=root,
+            out=tmp_path / "run",
+            backbone="test_resnet",
+            pretrained=False,
+            size=32,
+            epochs=1,
+            batch_size=32,
+            accelerator="cpu",
+        )

@@ -12,10 +12,10 @@ from partlabel.progress import SILENT, Reporter
 def bench(grid: Path | str, *, out: Path | str, reporter: Reporter = SILENT) -> Outcome:
     """Run data × masking × method × seed, each cell once, and compare the methods in a table.
 
-    Results that are in `out` already are kept; a cell whose entry in the grid, or whose labels, have changed is run anew; an
-    interrupted one goes on from its last checkpoint. A cell that fails does not stop the others, and is tried again by the
-    next call; a method that cannot learn from the labels of a masking is no failure. Test labels decide nothing: learning
-    rates, thresholds, models and the rows that go on are chosen on held-out training cells.
+    Results that are in `out` already are kept; a cell whose entry in the grid, or whose labels, have changed is run
+    anew; an interrupted one goes on from its last checkpoint. A cell that fails does not stop the others, and is tried
+    again by the next call; a method that cannot learn from the labels of a masking is no failure. Test labels decide
+    nothing: learning rates, thresholds, models and the rows that go on are chosen on held-out training cells.
 
     Args:
         grid: a TOML file; `partlabel.grids.grid` shows one.

@@ -18,22 +18,32 @@ from partlabel.report import write_report
 
 TRAIN_SCENES, TEST_SCENES = 3000, 1000
 SETTINGS: dict[str, Any] = {
-    "backbone": "test_resnet", "backbone_args": {"output_stride": 8}, "pretrained": False, "size": 64, "epochs": 6,
-    "batch_size": 32, "flip": False, "crop_scale": 1.0, "validate_every": 6, "devices": 1,
-}  # fmt: skip
+    "backbone": "test_resnet",
+    "backbone_args": {"output_stride": 8},
+    "pretrained": False,
+    "size": 64,
+    "epochs": 6,
+    "batch_size": 32,
+    "flip": False,
+    "crop_scale": 1.0,
+    "validate_every": 6,
+    "devices": 1,
+}
 METHODS: dict[str, dict[str, Any]] = {
     "assume_negative": {"method": "assume_negative", "lr": 3e-3},
     "bce": {"method": "bce", "lr": 3e-3},
     "saliency": {"method": "saliency", "pseudo": "none", "lr": 1e-2},
 }
-"""Learning rates as searched by benchmarks/digit_scenes.toml; saliency without pseudo-labels, which cost a second view."""
+"""Learning rates as searched by benchmarks/digit_scenes.toml; saliency without pseudo-labels, which cost a second
+view.
+"""
 
 
 def demo(out: Path | str, *, reporter: Reporter = SILENT) -> str:
     """Compose scenes of handwritten digits, hide 80 % of the labels, train three ways, evaluate, recover.
 
     Args:
-        out: folder to make; it holds the pictures, the label files, one run a method, summary.json and report.html.
+        out: folder to make; it holds the images, the label files, one run a method, summary.json and report.html.
         reporter: where progress goes.
 
     Returns:
@@ -46,7 +56,8 @@ def demo(out: Path | str, *, reporter: Reporter = SILENT) -> str:
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty; choose another --out or remove it")
     reporter.say(
-        f"[1/5] composing {TRAIN_SCENES + TEST_SCENES} scenes of handwritten digits, then hiding 80 % of the train labels"
+        f"[1/5] composing {TRAIN_SCENES + TEST_SCENES} scenes of handwritten digits, then hiding 80 % of the train "
+        f"labels"
     )
     with reporter.track("composing scenes of digits") as tick:
         scenes = write_scenes(folder, train=TRAIN_SCENES, test=TEST_SCENES, progress=tick)
@@ -63,7 +74,9 @@ def demo(out: Path | str, *, reporter: Reporter = SILENT) -> str:
         runs[name] = train(
             labels, images=scenes.images, out=folder / name, report=False, reporter=reporter, **SETTINGS, **settings
         )
-        numbers = evaluate(runs[name], folder / "test.csv", images=scenes.images, report=False, reporter=reporter).to_json()
+        numbers = evaluate(
+            runs[name], folder / "test.csv", images=scenes.images, report=False, reporter=reporter
+        ).to_json()
         results[name] = {"mAP": numbers["mAP"]["raw"], "OF1": numbers["OF1"], "CF1": numbers["CF1"]["harmonic"]}
     reporter.say("[5/5] recovering hidden labels")
     run = runs["saliency"]
@@ -78,11 +91,14 @@ def demo(out: Path | str, *, reporter: Reporter = SILENT) -> str:
 
 def _text(results: dict[str, dict[str, float]], recovered: dict[str, Any], folder: Path) -> str:
     rows = [f"{name:18}{100 * r['mAP']:6.1f}{100 * r['OF1']:7.1f}{100 * r['CF1']:7.1f}" for name, r in results.items()]
-    precision, recall = ("-" if recovered[key] is None else f"{100 * recovered[key]:.1f} %" for key in ("precision", "recall"))
+    precision, recall = (
+        "-" if recovered[key] is None else f"{100 * recovered[key]:.1f} %" for key in ("precision", "recall")
+    )
     return "\n".join(
         [
             "",
-            f"{TEST_SCENES} test scenes, 10 classes, all cells known (raw mAP; F1 thresholds from held-out cells), in %:",
+            f"{TEST_SCENES} test scenes, 10 classes, all cells known (raw mAP; F1 thresholds from held-out cells), "
+            f"in %:",
             f"{'':18}{'mAP':>6}{'OF1':>7}{'CF1':>7}",
             *rows,
             "",

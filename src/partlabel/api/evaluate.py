@@ -8,17 +8,17 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from partlabel.api.scores import run_logits
-from partlabel.api.tables import ReadArguments, Table, open_truth
 from partlabel.errors import LabelError, RunError, UsageError
 from partlabel.evaluation import Evaluation
 from partlabel.evaluation import evaluate as judge
 from partlabel.files import write_json
+from partlabel.formats.opening import ReadArguments, Table, open_truth
+from partlabel.inference.scores import run_logits
 from partlabel.labels import LabelTable
 from partlabel.models.heads.twin import Report
 from partlabel.progress import SILENT, Reporter
 from partlabel.report import write_report
-from partlabel.training.run_folder import RunFolder
+from partlabel.runs.folder import RunFolder
 
 
 def evaluate(
@@ -34,13 +34,15 @@ def evaluate(
 ) -> Evaluation:
     """Judge a run by labels that it was not trained on. The result stays in the run folder too, as evaluation.json.
 
-    Of a method with two networks, evaluation.json also holds the mAP and AUC of each and of their mean, under `networks`.
+    Of a method with two networks, evaluation.json also holds the mAP and AUC of each and of their mean, under
+    `networks`.
 
     Args:
         run: a finished run.
         truth: label table, or the path of a label file, with the classes of the run in any order.
         images: folder that the image names are relative to.
-        thresholds: "held_out": those that were set on the run's held-out training cells; or one probability for all classes.
+        thresholds: "held_out": those that were set on the run's held-out training cells; or one probability for all
+            classes.
         json: where to write the result as well.
         report: show the result in the run's report.html.
         reporter: where progress goes.
@@ -48,14 +50,14 @@ def evaluate(
 
     Raises:
         RunError: the truth lacks classes of the run, or has others.
-        PictureError: a picture cannot be read.
+        ImageError: an image cannot be read.
     """
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
     labels = same_classes(open_truth(truth, reporter, read or {}), folder)
     fixed = None if thresholds == "held_out" else _logit(float(thresholds))
     seen = _used_in_training(folder, labels, Path(images).resolve())
     if seen:
-        reporter.say(f"{seen} of {len(labels)} pictures were used in training: these are no test numbers")
+        reporter.say(f"{seen} of {len(labels)} images were used in training: these are no test numbers")
     logits, info = run_logits(folder, labels.images, Path(images).resolve(), reporter)
     values: NDArray[np.float64] | float
     if fixed is None:
@@ -65,8 +67,10 @@ def evaluate(
     else:
         values = fixed
     counts = folder.labels().counts_by_class()
-    result = judge(logits, labels.dense(), info.classes, thresholds=values, training_annotations=counts.present + counts.absent)
-    written = {**result.to_json(), "pictures_used_in_training": seen}
+    result = judge(
+        logits, labels.dense(), info.classes, thresholds=values, training_annotations=counts.present + counts.absent
+    )
+    written = {**result.to_json(), "images_used_in_training": seen}
     if info.head.kind == "twin":
         written["networks"] = {
             network: _mean_ap(run_logits(folder, labels.images, Path(images).resolve(), reporter, network)[0], labels)
@@ -76,13 +80,13 @@ def evaluate(
     if json is not None:
         write_json(json, written)
     if report:
-        pictures = Path(folder.info["inputs"]["images"])
-        write_report(folder, images=pictures if pictures.is_dir() else None, evaluation=folder.evaluation())
+        trained_in = Path(folder.info["inputs"]["images"])
+        write_report(folder, images=trained_in if trained_in.is_dir() else None, evaluation=folder.evaluation())
     return result
 
 
 def _used_in_training(run: RunFolder, labels: LabelTable, root: Path) -> int:
-    """How many pictures the run was trained on: the same files, not only the same names."""
+    """How many images the run was trained on: the same files, not only the same names."""
     trained_on = Path(run.info["inputs"]["images"])
     trained = {trained_on / name for name in run.labels().images}
     return sum(root / name in trained for name in labels.images)
@@ -148,10 +152,10 @@ def _logit(probability: float) -> float:
 
 
 def _read_csv(path: Path) -> pyarrow.Table:
-    """Image names stay text: a picture called 007 is not number 7."""
+    """Image names stay text: an image called 007 is not number 7."""
     return pyarrow.csv.read_csv(
         path, convert_options=pyarrow.csv.ConvertOptions(column_types={"image": pyarrow.string()})
-    )  # fmt: skip
+    )
 
 
 def _read_scores(path: Path, labels: LabelTable) -> NDArray[np.float64]:

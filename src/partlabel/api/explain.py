@@ -1,4 +1,4 @@
-"""`explain`: where in a picture the model sees its labels, drawn over the picture, and what the labels are."""
+"""`explain`: where in an image the model sees its labels, drawn over the image, and what the labels are."""
 
 import re
 from collections.abc import Sequence
@@ -11,24 +11,24 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from partlabel.api.file_states import FileStates, given_labels, readable_name
-from partlabel.api.predict import judged, open_model, picture_files, readable_pictures
-from partlabel.api.tables import ReadArguments, Table
+from partlabel.api.predict import image_files, judged, open_model, readable_images
+from partlabel.drawing.explanation import SIDE, Row, draw_explanation
+from partlabel.drawing.marks import Mark, mark, possible_marks
+from partlabel.drawing.overlays import Map
 from partlabel.errors import UsageError
 from partlabel.files import atomic_path, storage_errors, write_json
+from partlabel.formats.opening import ReadArguments, Table
 from partlabel.images.decode import decode
 from partlabel.images.views import build_view
+from partlabel.inference.file_states import FileStates, given_labels, readable_name
 from partlabel.labels import Int8Array, State
 from partlabel.models.bundle import BundleInfo
 from partlabel.models.explain_maps import activation_strength, label_maps
 from partlabel.models.tagger import Tagger
 from partlabel.progress import SILENT, Reporter
-from partlabel.report.explanation import SIDE, Row, draw_explanation
-from partlabel.report.maps import Map
-from partlabel.report.marks import Mark, mark, possible_marks
 from partlabel.report.parts import percent
+from partlabel.runs.folder import RunFolder
 from partlabel.training.data import view_settings
-from partlabel.training.run_folder import RunFolder
 
 OVERVIEW = "explained.json"
 
@@ -42,7 +42,7 @@ _TITLES = {
 
 def explain(
     run: Path | str | RunFolder,
-    pictures: Sequence[Path | str] | Path | str,
+    paths: Sequence[Path | str] | Path | str,
     *,
     out: Path | str,
     labels: Sequence[str] | None = None,
@@ -55,20 +55,21 @@ def explain(
     reporter: Reporter = SILENT,
     read: ReadArguments | None = None,
 ) -> dict[str, Any]:
-    """Draw a figure a picture: for each label its map over the picture, beside the strength of the backbone's own maps.
+    """Draw a figure an image: for each label its map over the image, beside the strength of the backbone's own maps.
 
     Args:
         run: a run, or a bundle (its `model` folder) copied anywhere.
-        pictures: files, or folders that are searched for pictures.
-        out: folder for one PNG a picture, and explained.json, which says the same in numbers and words.
+        paths: files, or folders that are searched for images.
+        out: folder for one PNG an image, and explained.json, which says the same in numbers and words.
         labels: classes to show; by default the `top` most probable ones, and those that are present in table or truth.
         top: how many.
         maps: "method": the maps of the method's head, or gradient maps (Grad-CAM) if it has none; "gradient": both.
         table: labels that training knew, or the path of a label file; by default those of the run itself.
-        truth: true labels, or the path of a label file, by which the other labels are marked as right, wrong or not annotated.
-        images: folder that the names in table and truth are relative to; by default the one the run was trained on. The run's
-            own labels belong to that one whatever is given here, unless it is gone.
-        broken: what to do about pictures that cannot be read: "fail" names them, "skip" leaves them out and says so.
+        truth: true labels, or the path of a label file, by which the other labels are marked as right, wrong or not
+            annotated.
+        images: folder that the names in table and truth are relative to; by default the one the run was trained on. The
+            run's own labels belong to that one whatever is given here, unless it is gone.
+        broken: what to do about images that cannot be read: "fail" names them, "skip" leaves them out and says so.
         reporter: where progress goes.
         read: how to read label files.
 
@@ -76,9 +77,9 @@ def explain(
         The content of explained.json.
 
     Raises:
-        PictureError: no such picture, or one cannot be read.
-        UsageError: an unknown class or setting, or labels without a folder that tells which picture is which.
-        LabelError: table or truth has none of the pictures, or none of the classes.
+        ImageError: no such image, or one cannot be read.
+        UsageError: an unknown class or setting, or labels without a folder that tells which image is which.
+        LabelError: table or truth has none of the images, or none of the classes.
     """
     if maps not in {"method", "gradient"}:
         raise UsageError(f"maps {maps!r} is not 'method' or 'gradient'")
@@ -86,7 +87,7 @@ def explain(
         raise UsageError(f"top {top} shows no label; give 1 or more")
     tagger, info = open_model(run)
     wanted = None if labels is None else _columns(labels, info.classes)
-    files = readable_pictures(picture_files(pictures), Path.cwd().anchor, broken, reporter)
+    files = readable_images(image_files(paths), Path.cwd().anchor, broken, reporter)
     known, true = given_labels(run, table, truth, images, info.classes, files, reporter, read or {})
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     explainer = _Explainer(tagger.to(device), device, info, wanted, top, maps == "gradient", known, true)
@@ -94,7 +95,7 @@ def explain(
     with storage_errors(folder):
         (folder / OVERVIEW).unlink(missing_ok=True)  # it would speak of figures that are now replaced
     entries = []
-    with reporter.track("explaining pictures") as tick:
+    with reporter.track("explaining images") as tick:
         for number, file in enumerate(files, 1):
             figure, entry = explainer(file)
             name = f"{number:03d}-{_UNSAFE.sub('_', file.stem)[:40]}.png"
@@ -103,15 +104,18 @@ def explain(
             entries.append({"image": readable_name(file), "figure": name, **entry})
             tick(number, len(files))
     overview = {
-        "method": info.method, "calibrated": info.calibration is not None, "table": known is not None,
-        "truth": true is not None, "pictures": entries,
-    }  # fmt: skip
+        "method": info.method,
+        "calibrated": info.calibration is not None,
+        "table": known is not None,
+        "truth": true is not None,
+        "images": entries,
+    }
     write_json(folder / OVERVIEW, overview)
     return overview
 
 
 class _Scores(NamedTuple):
-    """Of one picture, each `[C]`."""
+    """Of one image, each `[C]`."""
 
     logits: NDArray[np.float32]
     probability: NDArray[np.float64]
@@ -119,7 +123,7 @@ class _Scores(NamedTuple):
 
 
 class _Explainer(NamedTuple):
-    """From a picture file to its figure and the same in numbers and words."""
+    """From an image file to its figure and the same in numbers and words."""
 
     tagger: Tagger
     device: torch.device
@@ -133,8 +137,8 @@ class _Explainer(NamedTuple):
     @torch.no_grad()
     def __call__(self, file: Path) -> tuple[Image.Image, dict[str, Any]]:
         settings = view_settings(self.info.backbone)
-        picture = decode(file, at_least=settings.plain_side)
-        features = self.tagger.features(build_view("plain", settings)(picture)[None].to(self.device))
+        decoded = decode(file, at_least=settings.plain_side)
+        features = self.tagger.features(build_view("plain", settings)(decoded)[None].to(self.device))
         logits = self.tagger.head(features).logits.float().cpu().numpy()
         probability, predicted = judged(logits, self.info)
         scores = _Scores(logits[0], probability[0], predicted[0])
@@ -149,14 +153,14 @@ class _Explainer(NamedTuple):
             entries.append({**entry, "maps": {kind: _range(one) for kind, one in drawn.items()}})
             rows.append(Row(entry["class"], _lines(entry), found, (*drawn.values(), strength)))
         # A JPEG is decoded no larger than the network needs, so that it sees the same pixels as in `predict`.
-        shown = picture if max(picture.size) >= SIDE else decode(file, at_least=SIDE)
+        shown = decoded if max(decoded.size) >= SIDE else decode(file, at_least=SIDE)
         titles = [_TITLES[kind].format(self.info.method) for kind in (*maps, "backbone")]
         legend = possible_marks(states is not None, truths is not None)
         figure = draw_explanation(shown, readable_name(file.name), titles, rows, legend)
         return figure, {"labels": entries, "backbone": _range(strength)}
 
     def _given(self, file: Path) -> tuple[Int8Array | None, Int8Array | None]:
-        """States of a picture in the table, None if it is not there, and in the truth, None if none was given."""
+        """States of an image in the table, None if it is not there, and in the truth, None if none was given."""
         states = None if self.known is None else self.known(file)
         if self.true is None:
             return states, None
@@ -170,11 +174,14 @@ class _Explainer(NamedTuple):
         state, truth = (None if given is None else State(int(given[column])) for given in (states, truths))
         found = mark(state, truth, bool(scores.predicted[column]))
         entry = {
-            "class": self.info.classes[column], "probability": float(scores.probability[column]),
-            "logit": float(scores.logits[column]), "predicted": bool(scores.predicted[column]),
-            "state": None if state is None else state.name.lower(), "truth": None if truth is None else truth.name.lower(),
+            "class": self.info.classes[column],
+            "probability": float(scores.probability[column]),
+            "logit": float(scores.logits[column]),
+            "predicted": bool(scores.predicted[column]),
+            "state": None if state is None else state.name.lower(),
+            "truth": None if truth is None else truth.name.lower(),
             "mark": None if found is None else found.words,
-        }  # fmt: skip
+        }
         return entry, found
 
 
@@ -184,7 +191,9 @@ def _columns(labels: Sequence[str], classes: tuple[str, ...]) -> list[int]:
     for name in labels:
         if name not in position:
             near = get_close_matches(name, classes) or get_close_matches(name.casefold(), classes)
-            similar = f"similar names: {', '.join(near)}" if near else f"its classes begin with {', '.join(classes[:5])}"
+            similar = (
+                f"similar names: {', '.join(near)}" if near else f"its classes begin with {', '.join(classes[:5])}"
+            )
             raise UsageError(f"the model has no class {name!r}; {similar}")
     if not labels:
         raise UsageError("no label is named; name some, or leave the option out to see the most probable ones")
@@ -204,7 +213,9 @@ def _shown(scores: _Scores, given: Sequence[Int8Array | None], top: int) -> list
 
 def _lines(entry: dict[str, Any]) -> tuple[str, ...]:
     lines = [f"{percent(entry['probability'])}, {'' if entry['predicted'] else 'not '}predicted"]
-    lines += [f"{what}: {entry[key]}" for key, what in (("state", "label"), ("truth", "truth")) if entry[key] is not None]
+    lines += [
+        f"{what}: {entry[key]}" for key, what in (("state", "label"), ("truth", "truth")) if entry[key] is not None
+    ]
     return tuple(lines)
 
 

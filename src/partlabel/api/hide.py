@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from partlabel.api.tables import ReadArguments, Table, open_table, refuse_input
 from partlabel.files import write_json
 from partlabel.formats import write_table
+from partlabel.formats.opening import ReadArguments, Table, open_table, refuse_input
 from partlabel.labels import LabelTable
 from partlabel.masking import hide as mask
 from partlabel.progress import SILENT, Reporter
@@ -44,7 +44,7 @@ def hide(
         write_json(f"{out}.json", hidden.record)
         before, after = hidden.record["before"], hidden.record["after"]
         reporter.say(
-            f"{out}: {after['present']:,} of {before['present']:,} present and {after['absent']:,} of {before['absent']:,} "
-            f"absent cells are still known ({out}.json says how)"
+            f"{out}: {after['present']:,} of {before['present']:,} present and {after['absent']:,} of "
+            f"{before['absent']:,} absent cells are still known ({out}.json says how)"
         )
     return hidden.table

@@ -1,19 +1,19 @@
-"""`look`: what is known of a table and its pictures, and what is wrong, before any training."""
+"""`look`: what is known of a table and its images, and what is wrong, before any training."""
 
 from pathlib import Path
 
-from partlabel.api.tables import ReadArguments, Table, open_table
 from partlabel.errors import UsageError
+from partlabel.formats.opening import ReadArguments, Table, open_table
 from partlabel.images.paths import image_root
+from partlabel.inspection.image_files import ImageFiles, inspect_images
 from partlabel.inspection.look import Against, Look, MethodFit
-from partlabel.inspection.pictures import Pictures, inspect_pictures
 from partlabel.inspection.states import KnownStates
 from partlabel.labels import LabelTable
 from partlabel.methods.auto import choices
 from partlabel.methods.catalogue import CATALOGUE, misfit
 from partlabel.progress import SILENT, Reporter
 
-# Beyond this, unlike pictures pair up: hashes of unrelated ones differ in 32 of 64 bits, give or take 8 in large sets.
+# Beyond this, unlike images pair up: hashes of unrelated ones differ in 32 of 64 bits, give or take 8 in large sets.
 _LARGEST_DISTANCE = 16
 
 
@@ -27,15 +27,15 @@ def look(
     read: ReadArguments | None = None,
     against_read: ReadArguments | None = None,
 ) -> Look:
-    """Tell what is known by class and by image, which methods fit, and what is wrong with labels and pictures.
+    """Tell what is known by class and by image, which methods fit, and what is wrong with labels and image_files.
 
-    Nothing is changed. Each picture is decoded once, to its last byte. Cells that a file calls present on one line and absent
-    on another are reported, unless `read` says that they fail.
+    Nothing is changed. Each image is decoded once, to its last byte. Cells that a file calls present on one line and
+    absent on another are reported, unless `read` says that they fail.
 
     Args:
         table: label table, or the path of a label file.
         images: folder that the image names are relative to; None looks at the labels alone.
-        against: a second table in the same folder, such as the test split, that should share no picture with the first:
+        against: a second table in the same folder, such as the test split, that should share no image with the first:
             shared names, identical files and near-duplicates are told.
         max_distance: most bits, of 64, in which the perceptual hashes of near-duplicates differ; 0 to 16.
         reporter: where progress goes.
@@ -44,7 +44,7 @@ def look(
 
     Raises:
         LabelError: a label file cannot be read.
-        PictureError: the image folder does not exist. Missing and broken pictures are reported, not raised.
+        ImageError: the image folder does not exist. Missing and broken images are reported, not raised.
         UsageError: `max_distance` is out of range.
     """
     if not 0 <= max_distance <= _LARGEST_DISTANCE:
@@ -63,15 +63,15 @@ def look(
         methods=tuple(MethodFit(name, entry.unknown, misfit(name, labels)) for name, entry in CATALOGUE.items()),
         auto=choices(labels),
         report=reading and reading.report,
-        pictures=None if images is None else _pictures(images, labels, other, max_distance, reporter),
+        image_files=None if images is None else _images(images, labels, other, max_distance, reporter),
         against=second,
     )
 
 
-def _pictures(
+def _images(
     images: Path | str, labels: LabelTable, against: LabelTable | None, max_distance: int, reporter: Reporter
-) -> Pictures:
-    with reporter.track("looking at pictures") as tick:
-        return inspect_pictures(
+) -> ImageFiles:
+    with reporter.track("looking at images") as tick:
+        return inspect_images(
             images, labels.images, None if against is None else against.images, max_distance=max_distance, progress=tick
         )

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Literal
 
-from partlabel.api.tables import ReadArguments, Table, open_table, refuse_input
 from partlabel.errors import EmptyTableError, LabelError
 from partlabel.formats import write_table
+from partlabel.formats.opening import ReadArguments, Table, open_table, refuse_input
 from partlabel.labels import LabelTable
+from partlabel.merging import merge as merged_tables
 from partlabel.progress import SILENT, Reporter
 
 
@@ -23,8 +24,8 @@ def merge(
 
     Args:
         table: label table, or the path of a label file; it is not changed.
-        other: label table, or the path of a label file of any format, read with the codes and conflicts of `read`; it is not
-            changed.
+        other: label table, or the path of a label file of any format, read with the codes and conflicts of `read`; it
+            is not changed.
         out: label file to write.
         prefer: which table decides where one says present and the other absent.
         reporter: where findings go.
@@ -40,15 +41,18 @@ def merge(
     read = read or {}
     first, _ = open_table(table, reporter, read)
     try:
-        second, _ = open_table(other, reporter, {"codes": read.get("codes"), "conflicts": read.get("conflicts", "fail")})
+        second, _ = open_table(
+            other, reporter, {"codes": read.get("codes"), "conflicts": read.get("conflicts", "fail")}
+        )
     except EmptyTableError:  # suggestions of which none are left
         reporter.say(f"{other} lists nothing")
         second = first
     side: Literal["self", "other"] | None = None if prefer is None else "self" if prefer == "first" else "other"
-    merged, clashes = first.merge(second, side)
+    merged, clashes = merged_tables(first, second, side)
     if clashes and prefer is None:
         raise LabelError(
-            f"{len(clashes)} cell(s) are present in one table and absent in the other, first: class {clashes[0].class_name!r} "
+            f"{len(clashes)} cell(s) are present in one table and absent in the other, first: class "
+            f"{clashes[0].class_name!r} "
             f"of {clashes[0].image!r}; say which one is right (--prefer first, or second)"
         )
     for new, what in (

@@ -1,4 +1,4 @@
-"""`predict`: probabilities and tags of single pictures."""
+"""`predict`: probabilities and tags of single images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,56 +10,56 @@ import pyarrow.parquet
 import torch
 from numpy.typing import NDArray
 
-from partlabel.errors import PictureError, UsageError
+from partlabel.errors import ImageError, UsageError
 from partlabel.files import atomic_path
-from partlabel.images.check import check_pictures
+from partlabel.images.check import check_images
 from partlabel.models.bundle import BundleInfo, load_bundle
 from partlabel.models.tagger import Tagger
 from partlabel.progress import SILENT, Reporter
 from partlabel.recovery.calibrate import Calibration
-from partlabel.training.data import picture_source, view_settings
-from partlabel.training.run_folder import RunFolder
+from partlabel.runs.folder import RunFolder
+from partlabel.training.data import image_source, view_settings
 from partlabel.training.scoring import score
 
-_PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+_IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
 
 def predict(
     run: Path | str | RunFolder,
-    pictures: Sequence[Path | str] | Path | str,
+    images: Sequence[Path | str] | Path | str,
     *,
     out: Path | str | None = None,
     broken: str = "fail",
     reporter: Reporter = SILENT,
 ) -> pyarrow.Table:
-    """Tag pictures.
+    """Tag images.
 
     Args:
         run: a run, or a bundle (its `model` folder) copied anywhere.
-        pictures: files, or folders that are searched for pictures.
+        images: files, or folders that are searched for images.
         out: a .csv or .parquet file to write as well.
-        broken: what to do about pictures that cannot be read: "fail" names them, "skip" leaves them out and says so.
+        broken: what to do about images that cannot be read: "fail" names them, "skip" leaves them out and says so.
         reporter: where progress goes.
 
     Returns:
-        Columns image, class, probability, logit and predicted, one row a picture and class. The probability is calibrated
-        where the run held out cells of both signs; predicted compares the logit with the threshold set on those cells, else
-        with 0.
+        Columns image, class, probability, logit and predicted, one row an image and class. The probability is
+        calibrated where the run held out cells of both signs; predicted compares the logit with the threshold set on
+        those cells, else with 0.
 
     Raises:
-        PictureError: no such picture, or one cannot be read.
+        ImageError: no such image, or one cannot be read.
     """
     out = None if out is None else Path(out)
     if out is not None and out.suffix not in {".csv", ".parquet"}:
         raise UsageError(f"{out}: the name must end in .csv or .parquet")
     tagger, info = open_model(run)
-    files = picture_files(pictures)
+    files = image_files(images)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     top = Path.cwd().anchor
-    files = readable_pictures(files, top, broken, reporter)
+    files = readable_images(files, top, broken, reporter)
     names = [str(file.absolute().relative_to(top)) for file in files]
-    source = picture_source(Path(top), names, ("plain",), view_settings(info.backbone), 0)
-    with reporter.track("tagging pictures") as tick:
+    source = image_source(Path(top), names, ("plain",), view_settings(info.backbone), 0)
+    with reporter.track("tagging images") as tick:
         logits = score(tagger.to(device), source, len(files), device=device, tick=tick)
     probability, predicted = judged(logits, info)
     table = pyarrow.table(
@@ -85,51 +85,53 @@ def open_model(run: Path | str | RunFolder) -> tuple[Tagger, BundleInfo]:
 def judged(logits: NDArray[np.float32], info: BundleInfo) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Of logits `[N, C]` the probabilities, and which classes are predicted."""
     wide = logits.astype(np.float64)
-    probability = Calibration.from_json(info.calibration).probability(wide) if info.calibration else 1 / (1 + np.exp(-wide))
+    probability = (
+        Calibration.from_json(info.calibration).probability(wide) if info.calibration else 1 / (1 + np.exp(-wide))
+    )
     thresholds = np.asarray(info.thresholds) if info.thresholds else np.zeros(len(info.classes))
     return probability, wide >= thresholds
 
 
-def picture_files(pictures: Sequence[Path | str] | Path | str) -> list[Path]:
-    """The files themselves, and the pictures below the folders.
+def image_files(images: Sequence[Path | str] | Path | str) -> list[Path]:
+    """The files themselves, and the images below the folders.
 
     Raises:
-        PictureError: a file or folder does not exist, or a folder holds no picture.
+        ImageError: a file or folder does not exist, or a folder holds no image.
         UsageError: nothing was given.
     """
     files: list[Path] = []
-    for given in map(Path, [pictures] if isinstance(pictures, Path | str) else pictures):
+    for given in map(Path, [images] if isinstance(images, Path | str) else images):
         if given.is_dir():
-            found = sorted(path for path in given.rglob("*") if path.suffix.casefold() in _PICTURES)
+            found = sorted(path for path in given.rglob("*") if path.suffix.casefold() in _IMAGES)
             if not found:
-                raise PictureError(f"no picture in folder {given}")
+                raise ImageError(f"no image in folder {given}")
             files += found
         elif given.exists():
             files.append(given)
         else:
-            raise PictureError(f"folder or picture {str(given)!r} does not exist")
+            raise ImageError(f"folder or image {str(given)!r} does not exist")
     if not files:
-        raise UsageError("no picture given")
+        raise UsageError("no image given")
     return files
 
 
-def readable_pictures(files: list[Path], top: str, broken: str, reporter: Reporter) -> list[Path]:
-    """The pictures that can be read, if the others are to be skipped.
+def readable_images(files: list[Path], top: str, broken: str, reporter: Reporter) -> list[Path]:
+    """The images that can be read, if the others are to be skipped.
 
     Raises:
-        PictureError: one cannot be read and `broken` is "fail", or none can.
+        ImageError: one cannot be read and `broken` is "fail", or none can.
         UsageError: `broken` is neither "fail" nor "skip".
     """
     if broken not in {"fail", "skip"}:
         raise UsageError(f"broken {broken!r} is not 'fail' or 'skip'")
-    with reporter.track("checking pictures") as tick:
-        problems = check_pictures(top, [str(file.absolute().relative_to(top)) for file in files], progress=tick)
+    with reporter.track("checking images") as tick:
+        problems = check_images(top, [str(file.absolute().relative_to(top)) for file in files], progress=tick)
     if not problems:
         return files
     if broken == "fail" or len(problems) == len(files):
         shown = ", ".join(f"/{problem.image}" for problem in problems[:5]) + (", ..." if len(problems) > 5 else "")
-        raise PictureError(
-            f"{len(problems)} of {len(files)} pictures cannot be read: {shown}; leave them out with --broken skip"
+        raise ImageError(
+            f"{len(problems)} of {len(files)} images cannot be read: {shown}; leave them out with --broken skip"
         )
     for problem in problems:
         reporter.say(f"left out: {problem.reason}")

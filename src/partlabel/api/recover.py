@@ -4,15 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from partlabel.api.evaluate import same_classes
-from partlabel.api.scores import run_blocks
-from partlabel.api.tables import ReadArguments, Table, open_table, open_truth
 from partlabel.errors import LabelError
+from partlabel.formats.opening import ReadArguments, Table, open_table, open_truth
+from partlabel.inference.scores import run_blocks
 from partlabel.progress import SILENT, Reporter
 from partlabel.recovery.calibrate import fit_calibration
 from partlabel.recovery.suggest import Suggestions, refuse_checked, suggest
 from partlabel.recovery.thresholds import fit_thresholds
 from partlabel.report import write_report
-from partlabel.training.run_folder import RunFolder
+from partlabel.runs.folder import RunFolder
 
 
 def recover(
@@ -28,26 +28,27 @@ def recover(
 ) -> Suggestions:
     """Suggest present labels for unknown cells.
 
-    Probabilities and thresholds come from the run's held-out known cells. After a refit these are the cells of the first
-    training, whose model never saw them; the logits of the cells to fill are the refitted model's.
+    Probabilities and thresholds come from the run's held-out known cells. After a refit these are the cells of the
+    first training, whose model never saw them; the logits of the cells to fill are the refitted model's.
 
     Args:
         run: a finished run.
         table: label table, or the path of a label file, with the classes of the run; it is not changed.
         images: folder that the image names are relative to.
-        out: CSV file to write; `out` + ".json" says what each class's threshold rests on, and the run's report.html shows
-            examples.
-        truth: label table, or the path of a label file, by which the report marks suggestions as right or wrong; it chooses
-            nothing.
+        out: CSV file to write; `out` + ".json" says what each class's threshold rests on, and the run's report.html
+            shows examples.
+        truth: label table, or the path of a label file, by which the report marks suggestions as right or wrong; it
+            chooses nothing.
         min_precision: precision that the suggestions should reach.
         reporter: where progress goes.
         read: how to read the label file.
 
     Raises:
-        LabelError: the held-out cells hold no present or no absent cell, so that no precision can be measured; or the truth
+        LabelError: the held-out cells hold no present or no absent cell, so that no precision can be measured; or the
+        truth
             has none of the images.
         RunError: the table has other classes than the run.
-        PictureError: a picture cannot be read.
+        ImageError: an image cannot be read.
         UsageError: `out` exists and was changed since it was written.
     """
     if out is not None:
@@ -57,7 +58,9 @@ def recover(
     labels = same_classes(labels, folder)
     true = None if truth is None else open_truth(truth, reporter, read or {})
     if true is not None and not set(true.images) & set(labels.images):
-        raise LabelError("the truth has none of the table's images; give labels of the same pictures, or leave --truth out")
+        raise LabelError(
+            "the truth has none of the table's images; give labels of the same images, or leave --truth out"
+        )
     held_out = folder.held_out(labels.classes)
     calibration = fit_calibration(*held_out, labels.classes)
     thresholds = fit_thresholds(*held_out, labels.classes, min_precision)
@@ -66,7 +69,9 @@ def recover(
     found = replace(suggest(labels, blocks, calibration, thresholds), seen_before=seen)
     reporter.say(_said(found, min_precision))
     if seen:
-        reporter.say(f"the run that this one started from was trained on {seen} of the held-out cells: expect less precision")
+        reporter.say(
+            f"the run that this one started from was trained on {seen} of the held-out cells: expect less precision"
+        )
     if out is not None:
         found.write(out)
         write_report(folder, images=Path(images), evaluation=folder.evaluation(), suggestions=found, truth=true)
@@ -81,13 +86,16 @@ def _said(found: Suggestions, target: float) -> str:
     for rule, accepted, correct, bound in sorted(measured)[-3:]:
         whose = "classes pooled" if rule == "pooled" else "a class of its own"
         parts.append(
-            f"{whose}: {correct} of {accepted} held-out cells right (90 % lower bound of that count: {100 * bound:.0f} %; the "
+            f"{whose}: {correct} of {accepted} held-out cells right (90 % lower bound of that count: "
+            f"{100 * bound:.0f} %; the "
             "threshold was chosen on these cells, so it is no promise)"
         )
-    without = [reason for column in range(len(thresholds.classes)) if (reason := thresholds.why_not(column)) is not None]
+    without = [
+        reason for column in range(len(thresholds.classes)) if (reason := thresholds.why_not(column)) is not None
+    ]
     if without:
         parts.append(
-            f"{len(without)} classes get none, first reason: {without[0]}; a better model or more held-out cells help (longer "
-            "training, more labels, train --holdout)"
+            f"{len(without)} classes get none, first reason: {without[0]}; a better model or more held-out cells "
+            f"help (longer training, more labels, train --holdout)"
         )
     return "; ".join(parts)

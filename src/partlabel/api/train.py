@@ -1,4 +1,4 @@
-"""`train`: from a table of incomplete labels and a folder of pictures to a run."""
+"""`train`: from a table of incomplete labels and a folder of images to a run."""
 
 import json
 import shutil
@@ -11,12 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from partlabel.api.init_weights import seen_before, take_weights
-from partlabel.api.tables import ReadArguments, Table, open_table
-from partlabel.api.usable import usable_classes, usable_pictures
 from partlabel.errors import Interrupted, LabelError, NotFiniteError, RunError, UsageError
 from partlabel.evaluation.thresholds import best_f1_thresholds
 from partlabel.files import write_json
+from partlabel.formats.opening import ReadArguments, Table, open_table
 from partlabel.images.paths import image_root
 from partlabel.labels import Cells, LabelTable
 from partlabel.methods.auto import AUTO, Choice, choose
@@ -25,18 +23,20 @@ from partlabel.methods.build import method_class, method_config, setting_names
 from partlabel.methods.catalogue import check_fit, entry
 from partlabel.methods.prior import Prior
 from partlabel.models.bundle import BundleInfo, save_bundle
+from partlabel.models.encoders.lora import merge_lora
 from partlabel.models.label_text import label_vectors
-from partlabel.models.lora import merge_lora
 from partlabel.models.tagger import Tagger
 from partlabel.progress import SILENT, Reporter
 from partlabel.recovery.calibrate import fit_calibration
 from partlabel.report import write_report
+from partlabel.runs.folder import RunFolder
+from partlabel.runs.holdout import hold_out, with_contrast
+from partlabel.runs.processes import process_rank
+from partlabel.runs.settings import TrainSettings, make_settings
 from partlabel.training.build import build, compute_device, sources
 from partlabel.training.fit import Phase, cell_logits, fit, map_of_cells
-from partlabel.training.holdout import hold_out, with_contrast
-from partlabel.training.processes import process_rank
-from partlabel.training.run_folder import RunFolder
-from partlabel.training.settings import TrainSettings, make_settings
+from partlabel.training.init_weights import seen_before, take_weights
+from partlabel.training.usable import usable_classes, usable_images
 
 LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 """What `find_lr` tries on frozen maps; a tenth of each otherwise."""
@@ -62,20 +62,23 @@ def train(
         table: label table, or the path of a label file.
         images: folder that the image names are relative to.
         out: the run folder, new or empty.
-        broken: what to do about missing or unreadable pictures: "fail" names them, "skip" trains without them.
+        broken: what to do about missing or unreadable images: "fail" names them, "skip" trains without them.
         drop_empty_classes: leave out classes without a known cell instead of refusing.
-        find_lr: search the learning rate first, by the mAP of the held-out known cells; True for the built-in candidates.
-        init: a run to start from: its weights, where names and shapes agree; class weights go to the class of that name.
+        find_lr: search the learning rate first, by the mAP of the held-out known cells; True for the built-in
+            candidates.
+        init: a run to start from: its weights, where names and shapes agree; class weights go to the class of that
+            name.
         report: write report.html in the end.
         reporter: where progress goes.
         read: how to read the label file.
-        **settings: settings of the training (`TrainSettings`) and of the method; `method="auto"` takes one by the labels.
+        **settings: settings of the training (`TrainSettings`) and of the method; `method="auto"` takes one by the
+            labels.
 
     Returns:
         The finished run.
 
     Raises:
-        PartlabelError: bad labels, pictures or settings; each says what and where.
+        PartlabelError: bad labels, images or settings; each says what and where.
     """
     if broken not in {"fail", "skip"}:
         raise UsageError(f"broken {broken!r} is not 'fail' or 'skip'")
@@ -98,25 +101,31 @@ def train(
     vectors = _label_vectors(checked, labels.classes, reporter, facts)
     _start(checked, Prior(labels, vectors), init, SILENT)  # what cannot be built must not leave a run folder behind
     root = Path(images).resolve()
-    whole, labels = labels, usable_pictures(labels, root, broken, reporter)
-    if labels is not whole:  # classes or a sign may have gone with the pictures
+    whole, labels = labels, usable_images(labels, root, broken, reporter)
+    if labels is not whole:  # classes or a sign may have gone with the images
         labels = usable_classes(labels, drop_empty_classes)
         check_fit(checked.method, labels)
         vectors = _label_vectors(checked, labels.classes, SILENT, facts)
     inputs = {
-        "table": str(table) if not isinstance(table, LabelTable) else "in memory", "images": str(root),
-        "labels_hash": labels.hash, "init": str(Path(init).resolve()) if init else None,
-    }  # fmt: skip
+        "table": str(table) if not isinstance(table, LabelTable) else "in memory",
+        "images": str(root),
+        "labels_hash": labels.hash,
+        "init": str(Path(init).resolve()) if init else None,
+    }
     cells = _held_out(labels, checked, bool(rates))
     if init:
         facts["init_knew"] = known = seen_before(Path(init), cells, labels)
         if known:
-            reporter.say(f"{init} was trained on {known} of the {cells.states.size} held-out cells; their numbers are too good")
+            reporter.say(
+                f"{init} was trained on {known} of the {cells.states.size} held-out cells; their numbers are too good"
+            )
     run = RunFolder.create(out, checked, inputs, labels, _array(vectors), **facts)
     return _train_phases(run, labels, root, report, reporter)
 
 
-def resume(out: Path | str, *, images: Path | str | None = None, report: bool = True, reporter: Reporter = SILENT) -> RunFolder:
+def resume(
+    out: Path | str, *, images: Path | str | None = None, report: bool = True, reporter: Reporter = SILENT
+) -> RunFolder:
     """Go on with a run that was interrupted, from its last checkpoint.
 
     Args:
@@ -127,7 +136,7 @@ def resume(out: Path | str, *, images: Path | str | None = None, report: bool = 
 
     Raises:
         RunError: no run there, or its labels are not those it started with.
-        PictureError: the image folder is not where it was.
+        ImageError: the image folder is not where it was.
     """
     run = RunFolder.open(out)
     if run.info["status"] == "done":
@@ -147,7 +156,9 @@ def _checked(settings: dict[str, Any], searches: bool) -> TrainSettings:
     checked = make_settings(settings, setting_names(str(settings.get("method", "bce"))))
     if searches or checked.refit:
         if checked.devices not in {"auto", "1", 1}:
-            raise UsageError("find_lr and refit train several times, which one group of processes cannot; use one device")
+            raise UsageError(
+                "find_lr and refit train several times, which one group of processes cannot; use one device"
+            )
         checked = checked.model_copy(update={"devices": 1})
     if not checked.holdout and (checked.refit or checked.select == "best"):
         raise UsageError("refit and select='best' rest on held-out cells; set holdout above 0")
@@ -161,8 +172,8 @@ def _held_out(labels: LabelTable, settings: TrainSettings, searches: bool) -> Ce
     cells = hold_out(labels, settings.holdout, settings.seed).held_out
     if not cells.states.size and (searches or settings.refit or settings.select == "best"):
         raise UsageError(
-            "a search of the learning rate, refit and select='best' rest on held-out cells, and of so few known cells none is "
-            f"held out at holdout {settings.holdout:g}; raise it"
+            "a search of the learning rate, refit and select='best' rest on held-out cells, and of so few known "
+            f"cells none is held out at holdout {settings.holdout:g}; raise it"
         )
     return cells
 
@@ -183,7 +194,9 @@ def _candidates(find_lr: bool | Sequence[float], settings: TrainSettings) -> lis
         raise UsageError(f"the learning rate is given ({settings.lr:g}) and to be searched; leave one of them out")
     if find_lr is True:
         return [rate if settings.freeze or not settings.pretrained else rate / 10 for rate in LEARNING_RATES]
-    wrong = [rate for rate in find_lr if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < np.inf]
+    wrong = [
+        rate for rate in find_lr if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < np.inf
+    ]
     if wrong:
         raise UsageError(f"learning rate {wrong[0]!r} to try is not a number above 0")
     return [float(rate) for rate in find_lr]
@@ -243,7 +256,9 @@ def _prepare(
     settings = run.settings
     vectors = run.label_vectors()
     prior = Prior(table, None if vectors is None else torch.from_numpy(vectors))
-    init = None if run.checkpoint(name).is_file() else run.info["inputs"].get("init")  # a checkpoint holds what came of it
+    init = (
+        None if run.checkpoint(name).is_file() else run.info["inputs"].get("init")
+    )  # a checkpoint holds what came of it
     method = _start(settings, prior, init, reporter)
     training, scoring = sources(settings, method.tagger.backbone, method.views, table.images, root, reporter)
     return method, Phase(name, table, held_out, ranked, training, scoring)
@@ -282,11 +297,17 @@ def _bundle_info(run: RunFolder, tagger: Tagger) -> BundleInfo:
         if (states > 0).any() and (states < 0).any():
             if np.isin(class_index[states > 0], class_index[states < 0]).any():
                 calibration = fit_calibration(logits, states, class_index, tagger.classes).to_json()
-            thresholds = tuple(best_f1_thresholds(*_spread(logits, states, class_index, len(tagger.classes))).values.tolist())
+            thresholds = tuple(
+                best_f1_thresholds(*_spread(logits, states, class_index, len(tagger.classes))).values.tolist()
+            )
     return BundleInfo(
-        backbone=tagger.backbone.spec, head=tagger.head_spec, classes=tagger.classes, method=run.settings.method,
-        thresholds=thresholds, calibration=calibration,
-    )  # fmt: skip
+        backbone=tagger.backbone.spec,
+        head=tagger.head_spec,
+        classes=tagger.classes,
+        method=run.settings.method,
+        thresholds=thresholds,
+        calibration=calibration,
+    )
 
 
 def _spread(
@@ -323,7 +344,8 @@ def _search_learning_rate(run: RunFolder, labels: LabelTable, root: Path, report
     scored = {rate: value for rate, value in found.items() if value is not None}
     if not scored:
         raise LabelError(
-            "no learning rate can be chosen, because every training diverged or no class has held-out cells to rank; set --lr"
+            "no learning rate can be chosen, because every training diverged or no class has held-out cells to rank; "
+            "set --lr"
         )
     best = max(scored, key=lambda rate: scored[rate])
     reporter.say(

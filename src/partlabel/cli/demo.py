@@ -9,7 +9,7 @@ from partlabel.cli import options as o
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for pictures, runs, summary.json and report.html.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="Folder for images, runs, summary.json and report.html.")] = Path("demo"),
     quiet: o.Quiet = False,
 ) -> None:
     """The whole path on built-in data: hide 80 % of the labels, train three ways, evaluate, recover."""

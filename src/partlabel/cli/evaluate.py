@@ -12,11 +12,13 @@ from partlabel.errors import UsageError
 def evaluate(
     paths: Annotated[list[Path], typer.Argument(metavar="[RUN] TRUTH", help="A finished run and a label file.")],
     images: Annotated[Path | None, typer.Option(help="Folder that the image names are relative to.")] = None,
-    scores: Annotated[Path | None, typer.Option(help="Judge these scores instead of a run: image, one column a class.")] = None,
+    scores: Annotated[
+        Path | None, typer.Option(help="Judge these scores instead of a run: image, one column a class.")
+    ] = None,
     threshold: Annotated[
         float | None,
         typer.Option(
-            help="From which probability, as the network gives it, (with --scores: score) on a class counts as predicted."
+            help="A class counts as predicted from this probability (with --scores: score) on, as the network gives it."
         ),
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write everything to this file.")] = None,
@@ -30,10 +32,13 @@ def evaluate(
     separator: o.Separator = None,
     quiet: o.Quiet = False,
 ) -> None:
-    """Judge a run, or scores from any tool, by known labels. Thresholds come from held-out training cells, never from TRUTH."""
+    """Judge a run, or scores from any tool, by known labels. Thresholds come from held-out training cells, never from
+    TRUTH.
+    """
     if scores is not None and (len(paths) != 1 or threshold is None or images is not None):
         raise UsageError(
-            "evaluate --scores FILE TRUTH needs --threshold (0.5 for probabilities, 0 for logits), no run and no --images"
+            "evaluate --scores FILE TRUTH needs --threshold (0.5 for probabilities, 0 for logits), no run and no "
+            "--images"
         )
     if scores is None and (len(paths) != 2 or images is None):
         raise UsageError("evaluate needs RUN TRUTH --images DIR (or --scores FILE TRUTH --threshold T)")
@@ -42,10 +47,17 @@ def evaluate(
 
     read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format, separator)
     if scores is not None and threshold is not None:
-        result = api.evaluate_scores(scores, paths[0], threshold=threshold, json=json, reporter=o.reporter(quiet), read=read)
+        result = api.evaluate_scores(
+            scores, paths[0], threshold=threshold, json=json, reporter=o.reporter(quiet), read=read
+        )
     elif images is not None:
         result = api.evaluate(
-            paths[0], paths[1], images=images, thresholds="held_out" if threshold is None else threshold, json=json,
-            reporter=o.reporter(quiet), read=read,
-        )  # fmt: skip
+            paths[0],
+            paths[1],
+            images=images,
+            thresholds="held_out" if threshold is None else threshold,
+            json=json,
+            reporter=o.reporter(quiet),
+            read=read,
+        )
     typer.echo(result.to_markdown())

@@ -12,7 +12,7 @@ def look(
     table: Annotated[Path, typer.Argument(help="Label file.")],
     images: Annotated[Path | None, typer.Option(help="Folder that the image names are relative to.")] = None,
     against: Annotated[
-        Path | None, typer.Option(help="A second label file (a test split) that should share no picture.")
+        Path | None, typer.Option(help="A second label file (a test split) that should share no image.")
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write everything to this file.")] = None,
     codes: o.Codes = None,
@@ -29,9 +29,9 @@ def look(
     separator: o.Separator = None,
     quiet: o.Quiet = False,
 ) -> None:
-    """What is known: labels by class, gaps, conflicts, missing or broken pictures, duplicates, methods that fit.
+    """What is known: labels by class, gaps, conflicts, missing or broken images, duplicates, methods that fit.
 
-    Exits with 1 where something is wrong with labels or pictures.
+    Exits with 1 where something is wrong with labels or images.
     """
     from partlabel.api.look import look as run
     from partlabel.files import write_json

@@ -10,7 +10,9 @@ from partlabel.cli import options as o
 
 def merge(
     table: Annotated[Path, typer.Argument(help="Label file; it is not changed.")],
-    other: Annotated[Path, typer.Argument(help="Another one, such as checked suggestions; --codes hold for it as well.")],
+    other: Annotated[
+        Path, typer.Argument(help="Another one, such as checked suggestions; --codes hold for it as well.")
+    ],
     out: Annotated[Path, typer.Option(help="Label file to write.")],
     prefer: Annotated[
         Literal["first", "second"] | None,

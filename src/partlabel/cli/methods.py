@@ -24,7 +24,9 @@ def methods(
         _tell(name)
         return
     for method, entry in CATALOGUE.items():
-        typer.echo(f"{method}\n    {entry.title}, {entry.venue}\n    needs {entry.needs}; unknown cells are {entry.unknown}")
+        typer.echo(
+            f"{method}\n    {entry.title}, {entry.venue}\n    needs {entry.needs}; unknown cells are {entry.unknown}"
+        )
     taken = ", ".join(dict.fromkeys(rule.method for rule in RULES))
     typer.echo(f"\n`--method auto` takes one by the labels ({taken}); `partlabel methods auto` shows its rules.")
     typer.echo("`partlabel methods NAME` tells all about one, and the settings for --set and config files.")
@@ -33,7 +35,9 @@ def methods(
 def _tell_rules() -> None:
     from partlabel.methods.auto import RULES
 
-    typer.echo("`--method auto` takes the first of these that holds; settings that are given go before those of a rule.")
+    typer.echo(
+        "`--method auto` takes the first of these that holds; settings that are given go before those of a rule."
+    )
     for rule in RULES:
         settings = "".join(f" {name}={value}" for name, value in rule.settings.items())
         typer.echo(f"{', '.join(rule.when)}: {rule.method}{settings}\n    {rule.reason} ({rule.evidence})")
@@ -43,7 +47,7 @@ def _tell(name: str) -> None:
     import inspect
 
     from partlabel.methods.build import method_class
-    from partlabel.training.settings import TrainSettings
+    from partlabel.runs.settings import TrainSettings
 
     kind = method_class(name)
     typer.echo(inspect.getdoc(inspect.getmodule(kind)) or "")

@@ -43,9 +43,15 @@ def reading(
 ) -> Any:
     """Arguments of `partlabel.formats.read_table`."""
     return {
-        "codes": codes, "unlisted": unlisted, "classes": class_names(classes), "where": where_pairs(where),
-        "ignore": tuple(ignore or ()), "conflicts": conflicts, "format": format, "separator": separator,
-    }  # fmt: skip
+        "codes": codes,
+        "unlisted": unlisted,
+        "classes": class_names(classes),
+        "where": where_pairs(where),
+        "ignore": tuple(ignore or ()),
+        "conflicts": conflicts,
+        "format": format,
+        "separator": separator,
+    }
 
 
 def check_there(tables: Iterable[Path | None], images: Path | None) -> None:
@@ -117,7 +123,9 @@ def refuse_arguments(values: Mapping[str, Any], verb: Callable[..., Any]) -> Non
     """
     for name in values:
         if name in inspect.signature(verb).parameters:
-            raise UsageError(f"{name!r} is no setting; leave it out of --set and --config and give --{name.replace('_', '-')}")
+            raise UsageError(
+                f"{name!r} is no setting; leave it out of --set and --config and give --{name.replace('_', '-')}"
+            )
 
 
 def reporter(quiet: bool) -> Any:

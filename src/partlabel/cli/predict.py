@@ -10,15 +10,17 @@ from partlabel.cli import options as o
 
 def predict(
     run: Annotated[Path, typer.Argument(help="A run folder, or its model folder copied anywhere.")],
-    pictures: Annotated[list[Path], typer.Argument(help="Picture files or folders.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files or folders.")],
     out: Annotated[Path | None, typer.Option(help="Write all probabilities to this .csv or .parquet file.")] = None,
-    broken: Annotated[Literal["fail", "skip"], typer.Option(help="What to do about pictures that cannot be read.")] = "fail",
+    broken: Annotated[
+        Literal["fail", "skip"], typer.Option(help="What to do about images that cannot be read.")
+    ] = "fail",
     quiet: o.Quiet = False,
 ) -> None:
-    """Tag pictures; without --out the tags above their class's threshold are printed, each with its probability."""
+    """Tag images; without --out the tags above their class's threshold are printed, each with its probability."""
     from partlabel.api.predict import predict as run_predict
 
-    table = run_predict(run, pictures, out=out, broken=broken, reporter=o.reporter(quiet))
+    table = run_predict(run, images, out=out, broken=broken, reporter=o.reporter(quiet))
     if out is not None:
         typer.echo(out)
         return
@@ -28,4 +30,6 @@ def predict(
         if row["predicted"]:
             found.append((row["probability"], row["class"]))
     for image, found in tags.items():
-        typer.echo(f"{image}: " + (", ".join(f"{name} {p:.2f}" for p, name in sorted(found, reverse=True)) or "(no tag)"))
+        typer.echo(
+            f"{image}: " + (", ".join(f"{name} {p:.2f}" for p, name in sorted(found, reverse=True)) or "(no tag)")
+        )

@@ -33,6 +33,13 @@ def recover(
 
     read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format, separator)
     suggestions = api(
-        run, table, images=images, out=out, truth=truth, min_precision=min_precision, reporter=o.reporter(quiet), read=read
+        run,
+        table,
+        images=images,
+        out=out,
+        truth=truth,
+        min_precision=min_precision,
+        reporter=o.reporter(quiet),
+        read=read,
     )
     typer.echo(f"{out}: {len(suggestions)} suggestions")

@@ -15,12 +15,16 @@ def train(
     images: Annotated[Path | None, typer.Option(help="Folder that the image names are relative to.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to make.")] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Go on with this run; nothing else is needed (--images DIR if the folder was moved).")
+        Path | None,
+        typer.Option(help="Go on with this run; nothing else is needed (--images DIR if the folder was moved)."),
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help="See `partlabel methods`; auto takes one by the labels and says why. Default: bce.")
+        str | None,
+        typer.Option(help="See `partlabel methods`; auto takes one by the labels and says why. Default: bce."),
     ] = None,
-    backbone: Annotated[str | None, typer.Option(help="timm name, hf-hub:NAME or local-dir:FOLDER. Default: resnet50.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="timm name, hf-hub:NAME or local-dir:FOLDER. Default: resnet50.")
+    ] = None,
     from_scratch: Annotated[bool, typer.Option(help="Start the backbone from random weights.")] = False,
     freeze: Annotated[bool, typer.Option(help="Train on maps computed once: enough for a laptop.")] = False,
     epochs: Annotated[int | None, typer.Option(help="Default: 15.")] = None,
@@ -29,15 +33,21 @@ def train(
         float | None, typer.Option(help="Highest learning rate. Default: 1e-3 frozen or from scratch, 1e-4 otherwise.")
     ] = None,
     find_lr: Annotated[bool, typer.Option(help="Search the learning rate on held-out known cells first.")] = False,
-    holdout: Annotated[float | None, typer.Option(help="Share of the known cells kept from training. Default: 0.1.")] = None,
+    holdout: Annotated[
+        float | None, typer.Option(help="Share of the known cells kept from training. Default: 0.1.")
+    ] = None,
     refit: Annotated[bool, typer.Option(help="Then train once more on all known cells.")] = False,
     amp: Annotated[Literal["none", "bf16", "fp16"] | None, typer.Option(help="Mixed precision.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random. Default: 0.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that decode pictures. Default: 0.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that decode images. Default: 0.")] = None,
     init: Annotated[Path | None, typer.Option(help="A run whose weights to start from.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML, YAML or JSON file of settings.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Any setting of the training or method: NAME=VALUE.")] = None,
-    broken: Annotated[Literal["fail", "skip"], typer.Option(help="What to do about pictures that cannot be read.")] = "fail",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Any setting of the training or method: NAME=VALUE.")
+    ] = None,
+    broken: Annotated[
+        Literal["fail", "skip"], typer.Option(help="What to do about images that cannot be read.")
+    ] = "fail",
     drop_empty_classes: Annotated[bool, typer.Option(help="Leave out classes without a known cell.")] = False,
     codes: o.Codes = None,
     unlisted: o.Unlisted = "unknown",
@@ -63,10 +73,19 @@ def train(
         missing = " and ".join(name for name, value in needed.items() if value is None)
         raise UsageError(f"train needs TABLE, --images DIR and --out RUN, or --resume RUN; here is no {missing}")
     given: dict[str, Any] = {
-        "method": method, "backbone": backbone, "epochs": epochs, "batch_size": batch_size, "lr": lr, "holdout": holdout,
-        "amp": amp, "seed": seed, "workers": workers, "freeze": freeze or None, "refit": refit or None,
+        "method": method,
+        "backbone": backbone,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "holdout": holdout,
+        "amp": amp,
+        "seed": seed,
+        "workers": workers,
+        "freeze": freeze or None,
+        "refit": refit or None,
         "pretrained": False if from_scratch else None,
-    }  # fmt: skip
+    }
     named = {name: value for name, value in given.items() if value is not None}
     merged = o.config_file(config) | o.settings(set_) | named
     twice = [name for name in o.settings(set_) if name in named]
@@ -75,9 +94,17 @@ def train(
     read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format, separator)
     o.refuse_arguments(merged, api.train)
     api.train(
-        table, images=images, out=out, broken=broken, drop_empty_classes=drop_empty_classes, find_lr=find_lr, init=init,
-        reporter=o.reporter(quiet), read=read, **merged,
-    )  # fmt: skip
+        table,
+        images=images,
+        out=out,
+        broken=broken,
+        drop_empty_classes=drop_empty_classes,
+        find_lr=find_lr,
+        init=init,
+        reporter=o.reporter(quiet),
+        read=read,
+        **merged,
+    )
     typer.echo(out)
 
 

@@ -1,9 +1,10 @@
-"""Built-in data: scenes of real handwritten digits with complete labels, composed on the spot and written as PNG files.
+"""Built-in data: scenes of real handwritten digits with complete labels, composed on the spot and written as PNG
+files.
 
-The digits are scikit-learn's `load_digits` (8 × 8 grey values, 1,797 digits by 13 writers; Alpaydin and Kaynak, Optical
-Recognition of Handwritten Digits, UCI). A scene holds a few of them, small to large, in light colours on a darker, shaded
-background, among strokes and scraps of digits that are none. Some digits tend to appear together. Train and test scenes
-share no writer.
+The digits are scikit-learn's `load_digits` (8 × 8 grey values, 1,797 digits by 13 writers; Alpaydin and Kaynak,
+Optical Recognition of Handwritten Digits, UCI). A scene holds a few of them, small to large, in light colours on a
+darker, shaded background, among strokes and scraps of digits that are none. Some digits tend to appear together. Train
+and test scenes share no writer.
 """
 
 import io
@@ -35,7 +36,7 @@ Floats = NDArray[np.floating]
 
 
 class Scenes(NamedTuple):
-    """Where the pictures are, and what is on them.
+    """Where the images are, and what is on them.
 
     Args:
         images: the image root; names in the tables, such as `train/00001.png`, are relative to it.
@@ -59,8 +60,8 @@ def write_scenes(
 ) -> Scenes:
     """Compose scenes and write them to `out/images/train` and `out/images/test`.
 
-    A scene depends on the seed, its split, its number and the size alone: with more scenes, the first ones stay the same.
-    Pictures already there under the same names are replaced.
+    A scene depends on the seed, its split, its number and the size alone: with more scenes, the first ones stay the
+    same. Images already there under the same names are replaced.
 
     Args:
         out: folder, made if need be.
@@ -85,9 +86,9 @@ def write_scenes(
         names = [f"{split}/{number:05d}.png" for number in range(1, count + 1)]
         states = np.full((count, len(CLASSES)), -1, np.int8)
         for index, name in enumerate(names):
-            picture, present = composer.scene(np.random.Generator(np.random.PCG64([seed, split_number, index])))
+            image, present = composer.scene(np.random.Generator(np.random.PCG64([seed, split_number, index])))
             states[index, present] = 1
-            _write_png(images / name, picture)
+            _write_png(images / name, image)
             done += 1
             if progress is not None:
                 progress(done, train + test)
@@ -104,7 +105,7 @@ class _Composer:
         self.size = size
 
     def scene(self, random: np.random.Generator) -> tuple[NDArray[np.uint8], list[int]]:
-        """A picture, uint8 `[size, size, 3]`, and the digits on it."""
+        """An image, uint8 `[size, size, 3]`, and the digits on it."""
         canvas = _background(random, self.size)
         for _ in range(random.integers(0, 3)):
             _stroke(random, canvas)
@@ -206,14 +207,16 @@ def _stroke(random: np.random.Generator, canvas: Floats) -> None:
     _ink(random, canvas, (0, 0, size), opacity * random.uniform(0.3, 0.8))
 
 
-def _write_png(path: Path, picture: NDArray[np.uint8]) -> None:
+def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
     """Write under another name and rename: thousands of small files, so without the fsync of `partlabel.files`."""
     encoded = io.BytesIO()
-    Image.fromarray(picture).save(encoded, "PNG", compress_level=3)
+    Image.fromarray(image).save(encoded, "PNG", compress_level=3)
     temporary = path.with_suffix(".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(encoded.getvalue())
         os.replace(temporary, path)
     except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror}; free some space or choose another folder") from error
+        raise StorageError(
+            f"cannot write {path}: {error.strerror}; free some space or choose another folder"
+        ) from error

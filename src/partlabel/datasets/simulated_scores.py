@@ -38,4 +38,6 @@ class SimulatedScores:
         distance, frequency = self.distance[column], self.frequency[column]
         seen = self.random.normal(size=cells) + distance * present
         log_odds = distance * seen - distance**2 / 2 + np.log(frequency / (1 - frequency))
-        return DrawnCells(self.scale[column] * log_odds + self.offset[column], np.where(present, 1, -1).astype(np.int8), column)
+        return DrawnCells(
+            self.scale[column] * log_odds + self.offset[column], np.where(present, 1, -1).astype(np.int8), column
+        )

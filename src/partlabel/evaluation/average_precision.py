@@ -3,10 +3,12 @@
 The papers of partial-label recognition report two different "mAP". With the positives of a class at n distinct ranks:
 
 - `raw`: mean over the positives of the precision at their rank (scikit-learn's average precision);
-- `voc12`: the same after precision is replaced by the best precision at that recall or higher (all-point, never below raw);
+- `voc12`: the same after precision is replaced by the best precision at that recall or higher (all-point, never below
+  raw);
 - `voc07`: mean of that envelope at the 11 recalls 0, 0.1, ..., 1 (Everingham et al., IJCV 2010, eq. 1-2).
 
-Cells with equal scores share one rank, as in scikit-learn, so the order of the images never matters. Feed logits rather than
+Cells with equal scores share one rank, as in scikit-learn, so the order of the images never matters. Feed logits rather
+than
 probabilities: a sigmoid that saturates makes ties.
 """
 
@@ -58,8 +60,8 @@ def roc_auc(scores: ArrayLike, states: ArrayLike) -> FloatArray:
 def ranking_measures(scores: ArrayLike, states: ArrayLike) -> RankingMeasures:
     """All ranking measures of each class from one sort.
 
-    Memory beyond the inputs: one block of columns, about `BLOCK_CELLS` cells (one column of N where that is more) times a
-    score and a state, and a few times one column.
+    Memory beyond the inputs: one block of columns, about `BLOCK_CELLS` cells (one column of N where that is more) times
+    a score and a state, and a few times one column.
 
     Args:
         scores: floating `[N, C]`; any monotone unit. Not read at unknown cells.
@@ -81,8 +83,8 @@ def ranking_measures(scores: ArrayLike, states: ArrayLike) -> RankingMeasures:
 def _of_one_class(present: Scores, absent: Scores) -> tuple[float, float, float, float]:
     """Raw, VOC12 and VOC07 average precision and AUC of one class, from its ascending scores.
 
-    Precision matters only where a present cell stands, so the two kinds were sorted apart, by value, instead of finding the
-    order of all of them, which is several times slower.
+    Precision matters only where a present cell stands, so the two kinds were sorted apart, by value, instead of finding
+    the order of all of them, which is several times slower.
     """
     first = first_of_equals(present)
     distinct = present[first]
@@ -92,7 +94,8 @@ def _of_one_class(present: Scores, absent: Scores) -> tuple[float, float, float,
     precision = true_positives / (true_positives + absent.size - absent_below)
     # Thresholds ascend, so recall descends: the best precision at this recall or higher is the running maximum.
     envelope = np.maximum.accumulate(precision)
-    # In whole numbers: 10 * true positives >= tenths * present. The recall 3/10 does reach 0.3, which floats would deny.
+    # In whole numbers: 10 * true positives >= tenths * present. The recall 3/10 does reach 0.3, which floats would
+    # deny.
     reached = np.searchsorted(-10 * true_positives, -np.arange(11) * present.size, "right") - 1
     return (
         float(tied @ precision) / present.size,

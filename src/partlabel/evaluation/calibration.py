@@ -1,4 +1,6 @@
-"""Do probabilities mean what they say: Brier score, reliability bins and expected calibration error, over known cells."""
+"""Do probabilities mean what they say: Brier score, reliability bins and expected calibration error, over known
+cells.
+"""
 
 from dataclasses import dataclass
 

@@ -34,7 +34,8 @@ def check_cells(scores: ArrayLike, states: ArrayLike, classes: Sequence[str] | N
     score_array, state_array = np.asarray(scores), np.asarray(states)
     if score_array.ndim != 2 or score_array.shape != state_array.shape:
         raise UsageError(
-            f"scores have shape {score_array.shape} and states {state_array.shape}; both must be [images, classes], and equal"
+            f"scores have shape {score_array.shape} and states {state_array.shape}; both must be [images, classes], "
+            f"and equal"
         )
     if classes is not None and len(classes) != score_array.shape[1]:
         raise UsageError(f"there are {len(classes)} class names, but the scores have {score_array.shape[1]} columns")
@@ -47,7 +48,10 @@ def check_cells(scores: ArrayLike, states: ArrayLike, classes: Sequence[str] | N
         broken = ~np.isfinite(score_array[block]) & (state_array[block] != State.UNKNOWN)
         if broken.any():
             row, column = np.argwhere(broken)[0]
-            value, name = score_array[block][row, column], f"column {column}" if classes is None else repr(classes[column])
+            value, name = (
+                score_array[block][row, column],
+                f"column {column}" if classes is None else repr(classes[column]),
+            )
             raise NotFiniteError(
                 f"the score of image row {block.start + row}, class {name} is {value}, but its label is known: "
                 "every known cell needs a finite score"
@@ -92,7 +96,9 @@ def known_columns(scores: Scores, states: States) -> Iterator[tuple[int, Scores,
         # Contiguous columns: walking down a row-major array once a class would miss the cache at every cell.
         score_columns = np.ascontiguousarray(scores[:, block].T)
         state_columns = np.ascontiguousarray(states[:, block].T)
-        for column, (column_scores, column_states) in enumerate(zip(score_columns, state_columns, strict=True), block.start):
+        for column, (column_scores, column_states) in enumerate(
+            zip(score_columns, state_columns, strict=True), block.start
+        ):
             present, absent = (column_scores[column_states == state] for state in (State.PRESENT, State.ABSENT))
             present.sort()
             absent.sort()

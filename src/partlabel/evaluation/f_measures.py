@@ -1,4 +1,6 @@
-"""Precision, recall and F1 of predictions, pooled over known cells (OP, OR, OF1) and averaged over classes (CP, CR, CF1)."""
+"""Precision, recall and F1 of predictions, pooled over known cells (OP, OR, OF1) and averaged over classes (CP, CR,
+CF1).
+"""
 
 from dataclasses import dataclass, field
 
@@ -22,10 +24,12 @@ from partlabel.labels import IntArray, State
 
 @dataclass(frozen=True, eq=False)
 class FMeasures:
-    """Fractions in 0..1. A mean over nothing is NaN: no known present cell (overall recall), no scored class (class means).
+    """Fractions in 0..1. A mean over nothing is NaN: no known present cell (overall recall), no scored class (class
+    means).
 
     Args:
-        overall_precision: OP, true positives / predicted, pooled over the known cells of all classes; 0 if none is predicted.
+        overall_precision: OP, true positives / predicted, pooled over the known cells of all classes; 0 if none is
+            predicted.
         overall_recall: OR, true positives / known present, pooled likewise.
         overall_f1: OF1, harmonic mean of the two.
         class_precision: CP, mean precision of the scored classes.
@@ -49,16 +53,19 @@ class FMeasures:
     f1_by_class: FloatArray = field(repr=False)
 
 
-def f_measures(scores: ArrayLike, states: ArrayLike, thresholds: ArrayLike = 0.0, top_k: int | None = None) -> FMeasures:
+def f_measures(
+    scores: ArrayLike, states: ArrayLike, thresholds: ArrayLike = 0.0, top_k: int | None = None
+) -> FMeasures:
     """Precision, recall and F1 over known cells; a cell is predicted where its score >= the threshold of its class.
 
-    A class without a known present or without a known absent cell is left out of every class mean. Its known cells do count
-    in the overall measures, which pool all known cells.
+    A class without a known present or without a known absent cell is left out of every class mean. Its known cells do
+    count in the overall measures, which pool all known cells.
 
-    With `top_k`, a cell must also be among the k highest of the *known* cells of its image, so that unknown cells never take
-    the place of known ones. Cells of equal score are taken in the order of the classes.
+    With `top_k`, a cell must also be among the k highest of the *known* cells of its image, so that unknown cells never
+    take the place of known ones. Cells of equal score are taken in the order of the classes.
 
-    Memory beyond the inputs: a few arrays of one block of rows, about `BLOCK_CELLS` cells (one row of C where that is more).
+    Memory beyond the inputs: a few arrays of one block of rows, about `BLOCK_CELLS` cells (one row of C where that is
+    more).
 
     Args:
         scores: floating `[N, C]`. Not read at unknown cells.
@@ -92,7 +99,9 @@ def check_thresholds(thresholds: ArrayLike, classes: int) -> FloatArray:
     """
     limits = np.asarray(thresholds, np.float64)
     if limits.shape not in {(), (classes,)}:
-        raise UsageError(f"thresholds have shape {limits.shape}; give one number or one for each of the {classes} classes")
+        raise UsageError(
+            f"thresholds have shape {limits.shape}; give one number or one for each of the {classes} classes"
+        )
     if np.isnan(limits).any():
         raise UsageError("a threshold is NaN; thresholds must be numbers in the unit of the scores")
     return np.broadcast_to(limits, (classes,))
@@ -107,7 +116,8 @@ def _predicted(scores: Scores, states: States, limits: FloatArray, top_k: int | 
     remaining = np.where(known, scores, -np.inf)
     among_top, rows = np.zeros(scores.shape, bool), np.arange(len(scores))
     for _ in range(min(top_k, scores.shape[1])):
-        # argmax takes the first of equals, which is the tie rule; in an image with fewer known cells it falls on any cell.
+        # argmax takes the first of equals, which is the tie rule; in an image with fewer known cells it falls on any
+        # cell.
         highest = remaining.argmax(axis=1)
         among_top[rows, highest] = True
         remaining[rows, highest] = -np.inf

@@ -37,8 +37,9 @@ class ClassGroup:
 def grouped_map(measures: RankingMeasures, training_annotations: ArrayLike, groups: int = 5) -> list[ClassGroup]:
     """Give mAP of equal groups of classes, sorted by number of training annotations ascending, ties in class order.
 
-    The 5-group table of OpenImages V3 in partial-label papers. All classes are divided, scored or not; group sizes differ by
-    one at most, the first groups being the larger. A class without average precision is left out of the mean of its group.
+    The 5-group table of OpenImages V3 in partial-label papers. All classes are divided, scored or not; group sizes
+    differ by one at most, the first groups being the larger. A class without average precision is left out of the mean
+    of its group.
 
     Args:
         measures: from `ranking_measures`, on test cells that are annotated.
@@ -51,7 +52,9 @@ def grouped_map(measures: RankingMeasures, training_annotations: ArrayLike, grou
     annotations = np.asarray(training_annotations)
     classes = measures.raw.size
     if annotations.shape != (classes,) or not np.issubdtype(annotations.dtype, np.integer) or (annotations < 0).any():
-        raise UsageError(f"training_annotations must be one whole number of training cells for each of the {classes} classes")
+        raise UsageError(
+            f"training_annotations must be one whole number of training cells for each of the {classes} classes"
+        )
     if not 1 <= groups <= classes:
         raise UsageError(f"{classes} classes cannot be divided into {groups} groups")
     order = np.argsort(annotations, kind="stable")
@@ -60,6 +63,8 @@ def grouped_map(measures: RankingMeasures, training_annotations: ArrayLike, grou
 
 def _group(measures: RankingMeasures, annotations: IntArray, columns: IntArray) -> ClassGroup:
     scored = np.isfinite(measures.raw[columns])
-    raw, voc12, voc07 = (mean_over(values[columns], scored) for values in (measures.raw, measures.voc12, measures.voc07))
+    raw, voc12, voc07 = (
+        mean_over(values[columns], scored) for values in (measures.raw, measures.voc12, measures.voc07)
+    )
     fewest, most = int(annotations[columns[0]]), int(annotations[columns[-1]])
     return ClassGroup(columns, int(scored.sum()), fewest, most, raw, voc12, voc07)

@@ -127,7 +127,10 @@ class Evaluation:
             *_f_rows(self.top, f"top-{self.top_k} "),
         ]
         for number, group in enumerate(self.groups or [], 1):
-            spread = f"{group.fewest:,} to {group.most:,} training annotations, {group.scored} of {group.columns.size} classes"
+            spread = (
+                f"{group.fewest:,} to {group.most:,} training annotations, "
+                f"{group.scored} of {group.columns.size} classes"
+            )
             rows.append((f"mAP, raw, group {number} ({spread})", group.raw))
         table = "\n".join(f"| {name} | {'-' if math.isnan(value) else f'{100 * value:.2f}'} |" for name, value in rows)
         without = f" ({left_out} left out: no known present or no known absent cell)" if left_out else ""
@@ -150,15 +153,16 @@ def evaluate(
 ) -> Evaluation:
     """Judge scores against tri-state truth, over known cells only: adding unknown cells changes no measure.
 
-    A class without a known present or without a known absent cell is left out of every class mean and named. On partly known
-    truth the measures are those of the whole only if being known depends neither on the sign nor on the score of a cell.
+    A class without a known present or without a known absent cell is left out of every class mean and named. On partly
+    known truth the measures are those of the whole only if being known depends neither on the sign nor on the score of
+    a cell.
 
     Args:
         scores: floating `[N, C]`. Logits are better than probabilities, which make ties where a sigmoid saturates.
         states: int8 `[N, C]` of -1 (absent), 0 (unknown: left out), +1 (present).
         classes: C names.
-        thresholds: one number or `[C]`, in the unit of the scores: 0 suits logits, 0.5 suits probabilities. Fixed, or set on
-            held-out training cells (`best_f1_thresholds`), never on these.
+        thresholds: one number or `[C]`, in the unit of the scores: 0 suits logits, 0.5 suits probabilities. Fixed, or
+            set on held-out training cells (`best_f1_thresholds`), never on these.
         top_k: most predictions an image in the top-k measures.
         training_annotations: integer `[C]`, known training cells of each class; gives mAP of 5 groups of classes.
 

@@ -28,19 +28,20 @@ class BestThresholds:
 def best_f1_thresholds(scores: ArrayLike, states: ArrayLike, min_present: int = 10) -> BestThresholds:
     """The threshold of best F1 for each class, or the pooled one where a class has too few known present cells.
 
-    Give it the scores of known *training* cells that the model did not learn from, with every other cell set to unknown.
-    Never give it the test set: thresholds chosen on the cells that they are then judged by make F1 look better than it is.
+    Give it the scores of known *training* cells that the model did not learn from, with every other cell set to
+    unknown. Never give it the test set: thresholds chosen on the cells that they are then judged by make F1 look better
+    than it is.
 
-    The pooled threshold has the best F1 over the known cells of all classes together (OF1). A threshold lies halfway between
-    the lowest score that it accepts and the next lower one; among thresholds of equal F1 the highest is taken.
+    The pooled threshold has the best F1 over the known cells of all classes together (OF1). A threshold lies halfway
+    between the lowest score that it accepts and the next lower one; among thresholds of equal F1 the highest is taken.
 
     Memory beyond the inputs: a byte a cell, and a copy of the known scores.
 
     Args:
         scores: floating `[N, C]`. Not read at unknown cells.
         states: int8 `[N, C]` of -1 (absent), 0 (unknown: left out), +1 (present).
-        min_present: a class with fewer known present cells, or without a known absent one, gets the pooled threshold. (The
-            default is ours.)
+        min_present: a class with fewer known present cells, or without a known absent one, gets the pooled threshold.
+            (The default is ours.)
 
     Raises:
         UsageError: the shapes do not fit, or `min_present` is below 1.

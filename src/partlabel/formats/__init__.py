@@ -84,14 +84,14 @@ def read_table(
         path: the file; it is never changed.
         codes: what values mean, as in `'1=present,0=absent,=unknown'`; an empty left side is an empty cell. The words
             present, absent and unknown need no code. Tag lists have no values, and so no codes.
-        unlisted: "absent" declares that every cell which the file does not list is absent; a declaration in the file goes
-            first.
-        classes: the classes, in this order. Of a one-hot file these columns are read; in other formats any other class is
-            an error.
+        unlisted: "absent" declares that every cell which the file does not list is absent; a declaration in the file
+            goes first.
+        classes: the classes, in this order. Of a one-hot file these columns are read; in other formats any other class
+            is an error.
         where: keep rows whose column has this value, white space around it aside; such a column is no class.
         ignore: columns to leave out.
-        conflicts: "fail" refuses a cell that is present on one line and absent on another; "unknown" makes it unknown and
-            reports it.
+        conflicts: "fail" refuses a cell that is present on one line and absent on another; "unknown" makes it unknown
+            and reports it.
         format: key of `FORMATS`, where name and header do not tell.
         separator: what stands between names in CSV tag lists; `;` if nothing is said.
 
@@ -116,12 +116,17 @@ def read_table(
 
 
 def write_table(
-    table: LabelTable, path: Path | str, *, codes: str | None = None, format: str | None = None, separator: str | None = None
+    table: LabelTable,
+    path: Path | str,
+    *,
+    codes: str | None = None,
+    format: str | None = None,
+    separator: str | None = None,
 ) -> None:
     """Write a label file, whole or not at all. All states and orders survive; a format that would change any refuses.
 
-    The long format keeps everything. One-hot files and tag lists do not keep the sources of cells. A one-hot file spells out
-    every cell, and so keeps the states that a background implies, not the background itself.
+    The long format keeps everything. One-hot files and tag lists do not keep the sources of cells. A one-hot file
+    spells out every cell, and so keeps the states that a background implies, not the background itself.
 
     Args:
         table: what to write; it has at least one image and one class.
@@ -139,7 +144,9 @@ def write_table(
     options = WriteOptions(codes=CodeMap.parse(codes), separator=_separator(separator))
     suffix = path.suffix.casefold()
     if format is None and suffix not in {*_BY_SUFFIX, ".csv"}:
-        raise UsageError(f"{path}: the name does not end in .csv, .parquet, .jsonl or .ndjson; rename it or say the format")
+        raise UsageError(
+            f"{path}: the name does not end in .csv, .parquet, .jsonl or .ndjson; rename it or say the format"
+        )
     name = _BY_SUFFIX.get(suffix, "long") if format is None else _one_of("format", format, FORMATS)
     _check_suffix(path, name)
     if not table.images or not table.classes:
@@ -153,14 +160,18 @@ def _format_of(path: Path, options: ReadOptions) -> str:
     if suffix in _BY_SUFFIX:
         return _BY_SUFFIX[suffix]
     if suffix != ".csv":
-        raise LabelError(f"{path}: the name does not end in .csv, .parquet, .jsonl or .ndjson; say the format with --format")
+        raise LabelError(
+            f"{path}: the name does not end in .csv, .parquet, .jsonl or .ndjson; say the format with --format"
+        )
     return csv_format(columns_of(path, next(records(examine(path)))[1], options))
 
 
 def _check_suffix(path: Path, name: str) -> None:
     owner = _BY_SUFFIX.get(path.suffix.casefold())
     if owner not in {None, name}:
-        raise UsageError(f"{path}: a {path.suffix} file is {owner}, not {name}; leave the format out or rename the file")
+        raise UsageError(
+            f"{path}: a {path.suffix} file is {owner}, not {name}; leave the format out or rename the file"
+        )
 
 
 def _check_names(table: LabelTable, path: Path) -> None:

@@ -15,8 +15,8 @@ _SHOWN_LENGTH = 40
 class CodeMap:
     """The states that values stand for.
 
-    Values match exactly as text, white space around them aside: `1.0` is not `1`. The words present, absent and unknown, in
-    any case, speak for themselves and keep their meaning. Nothing else is ever guessed.
+    Values match exactly as text, white space around them aside: `1.0` is not `1`. The words present, absent and
+    unknown, in any case, speak for themselves and keep their meaning. Nothing else is ever guessed.
 
     Args:
         states: state of each value; the empty text is an empty cell.
@@ -31,7 +31,8 @@ class CodeMap:
         """Read `'1=present,0=absent,=unknown'`; an empty left side is an empty cell, None is no map.
 
         Raises:
-            UsageError: an entry is not `value=state`, a value has two states, or a state's own word gets another meaning.
+            UsageError: an entry is not `value=state`, a value has two states, or a state's own word gets another
+            meaning.
         """
         if text is None:
             return cls()
@@ -70,6 +71,6 @@ class CodeMap:
             example += f",{value}=unknown"
         what = f"the value {shown}" if value else "the cell is empty, and an empty cell"
         return LabelError(
-            f"{place}: {what} has no code; say what it means, for example --codes '{example}' (values match as exact text: "
-            "'1.0' is not '1')"
+            f"{place}: {what} has no code; say what it means, for example --codes '{example}' (values match as exact "
+            f"text: '1.0' is not '1')"
         )

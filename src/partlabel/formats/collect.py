@@ -30,7 +30,11 @@ class Cells(NamedTuple):
     def at(self, order: IntArray) -> "Cells":
         """The cells at these positions."""
         return Cells(
-            self.image_index[order], self.class_index[order], self.states[order], self.sources[order], self.records[order]
+            self.image_index[order],
+            self.class_index[order],
+            self.states[order],
+            self.sources[order],
+            self.records[order],
         )
 
 
@@ -52,10 +56,13 @@ class CellList:
         origin = np.full(image_index.size, Source.IMPORT) if sources is None else sources
         self._chunks.append(
             Cells(
-                image_index.astype(np.int32), class_index.astype(np.int32), states.astype(np.int8), origin.astype(np.int8),
+                image_index.astype(np.int32),
+                class_index.astype(np.int32),
+                states.astype(np.int8),
+                origin.astype(np.int8),
                 records.astype(np.int32),
             )
-        )  # fmt: skip
+        )
 
     def take(self) -> Cells:
         """All cells; the list is empty afterwards, so that they are held once."""
@@ -166,7 +173,9 @@ def settle(
 class _Repeats:
     """Sorted cells, some of them listed several times: group g is `starts[g]:ends[g]`."""
 
-    def __init__(self, names: tuple[tuple[str, ...], ...], cells: Cells, starts: IntArray, find_lines: FindLines) -> None:
+    def __init__(
+        self, names: tuple[tuple[str, ...], ...], cells: Cells, starts: IntArray, find_lines: FindLines
+    ) -> None:
         self.images, self.classes = names
         self.cells, self.starts, self.find_lines = cells, starts, find_lines
         self.ends = np.append(starts[1:], cells.states.size)
@@ -176,7 +185,9 @@ class _Repeats:
         self.conflicting = np.flatnonzero(self.clash)
 
     def resolved(self) -> tuple[Int32Array, Int32Array, Int8Array, Int8Array]:
-        """One cell a group: present or absent beats unknown, a conflict is unknown; the source is the first with that state."""
+        """One cell a group: present or absent beats unknown, a conflict is unknown; the source is the first with that
+        state.
+        """
         known = np.where(self.highest == State.PRESENT, self.highest, self.lowest)
         states = np.where(self.clash, np.int8(State.UNKNOWN), known)
         group = np.repeat(np.arange(self.starts.size), self.ends - self.starts)
@@ -192,14 +203,20 @@ class _Repeats:
 
     def conflicts(self) -> tuple[int, list[ConflictingCell]]:
         """Cells that are both present and absent."""
-        return self.conflicting.size, [ConflictingCell(*found) for found in self._places(self.conflicting[:LISTED_AT_MOST])]
+        return self.conflicting.size, [
+            ConflictingCell(*found) for found in self._places(self.conflicting[:LISTED_AT_MOST])
+        ]
 
     def _places(self, groups: IntArray) -> list[tuple[str, str, tuple[int, ...]]]:
         records = [self.cells.records[self.starts[group] : self.ends[group]].tolist() for group in groups]
         lines = self.find_lines({record for some in records for record in some})
         cells = self.cells
         return [
-            (self.images[cells.image_index[at]], self.classes[cells.class_index[at]], tuple(sorted(lines[r] for r in some)))
+            (
+                self.images[cells.image_index[at]],
+                self.classes[cells.class_index[at]],
+                tuple(sorted(lines[r] for r in some)),
+            )
             for at, some in zip(self.starts[groups], records, strict=True)
         ]
 
@@ -213,11 +230,11 @@ class _Repeats:
             wanted.append((int(records[states == State.PRESENT][0]), int(records[states == State.ABSENT][0])))
         lines = self.find_lines({record for pair in wanted for record in pair})
         cases = "; ".join(
-            f"image {self.images[self.cells.image_index[at]]!r}, class {self.classes[self.cells.class_index[at]]!r} is present "
-            f"on line {lines[present]} and absent on line {lines[absent]}"
+            f"image {self.images[self.cells.image_index[at]]!r}, class {self.classes[self.cells.class_index[at]]!r} "
+            f"is present on line {lines[present]} and absent on line {lines[absent]}"
             for at, (present, absent) in zip(self.starts[groups], wanted, strict=True)
         )
         return LabelError(
-            f"{path}: {self.conflicting.size} cell(s) contradict themselves: {cases}; correct them, or use --conflicts unknown "
-            "to make such cells unknown"
+            f"{path}: {self.conflicting.size} cell(s) contradict themselves: {cases}; correct them, or use "
+            f"--conflicts unknown to make such cells unknown"
         )

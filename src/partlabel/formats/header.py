@@ -40,7 +40,9 @@ class Columns:
         """
         found = [column for column in self.free if plain(self.names[column]) == role]
         if len(found) > 1:
-            raise LabelError(f"{self.path}: columns {found[0] + 1} and {found[1] + 1} are both named {role!r}; rename one")
+            raise LabelError(
+                f"{self.path}: columns {found[0] + 1} and {found[1] + 1} are both named {role!r}; rename one"
+            )
         return found[0] if found else None
 
     def required(self, role: str) -> int:
@@ -84,14 +86,14 @@ def csv_format(columns: Columns) -> str:
         if mark is not None:
             raise LabelError(f"{columns.path}: its columns seem to be separated by {mark!r}; save it with commas")
         raise LabelError(
-            f"{columns.path}: no column is named image, file, filename or path (columns: {listed(columns.names)}); rename "
-            "one, or say --format one_hot_csv to take the first column"
+            f"{columns.path}: no column is named image, file, filename or path (columns: {listed(columns.names)}); "
+            f"rename one, or say --format one_hot_csv to take the first column"
         )
     long, tags = names & {"class", "state"}, names & {"present", "absent"}
     if (long and tags) or len(long) == 1 or len(tags) == 1:
         raise LabelError(
-            f"{columns.path}: the format is not clear, because a long file has both class and state, tag lists have both "
-            f"present and absent, and here is {listed(sorted(long | tags))}; {say}"
+            f"{columns.path}: the format is not clear, because a long file has both class and state, tag lists have "
+            f"both present and absent, and here is {listed(sorted(long | tags))}; {say}"
         )
     return "long" if long else "tag_lists" if tags else "one_hot_csv"
 
@@ -108,8 +110,8 @@ def refuse_misspelt(path: Path, ignored: Iterable[str], roles: Iterable[str], op
         near = get_close_matches(plain(name), [role for role in roles if role != name], n=1, cutoff=0.85)
         if near:
             raise LabelError(
-                f"{path}: nothing is read from {name!r}; did you mean {near[0]!r}? Rename it, or leave it out with --ignore "
-                f"{shlex.quote(name)}"
+                f"{path}: nothing is read from {name!r}; did you mean {near[0]!r}? Rename it, or leave it out with "
+                f"--ignore {shlex.quote(name)}"
             )
 
 

@@ -6,8 +6,8 @@ Three kinds of row are no cells:
 - a row with a class and no image declares the class, and so its place in the order;
 - a row with the image `*` says what the unlisted cells of its class are: `*,cat,absent` declares the class complete.
 
-The format keeps everything that a table holds. In Parquet a null is an empty value, a number counts as its shortest text
-(1.0 is `1`), and line numbers are row numbers.
+The format keeps everything that a table holds. In Parquet a null is an empty value, a number counts as its shortest
+text (1.0 is `1`), and line numbers are row numbers.
 """
 
 from collections.abc import Iterator, Mapping
@@ -35,11 +35,12 @@ _EMPTY = 2  # of a state; the sources have -1
 def read(path: Path, options: ReadOptions | None = None) -> Reading:
     """Read a long CSV, or Parquet where the name ends so.
 
-    Columns other than image, class, state, source and those of `where` are ignored and reported. `where` does not apply to
-    declarations of classes.
+    Columns other than image, class, state, source and those of `where` are ignored and reported. `where` does not apply
+    to declarations of classes.
 
     Raises:
-        LabelError: a value has no code, a row has another width, a class is not among the given ones, cells conflict, and
+        LabelError: a value has no code, a row has another width, a class is not among the given ones, cells conflict,
+        and
             the like; names file, line and column.
     """
     options = options or ReadOptions()
@@ -78,7 +79,9 @@ def _blocks(table: LabelTable) -> Iterator[_Block]:
     every = np.arange(len(table.classes))
     if complete or not in_order(table.class_index, len(table.classes)):
         state = table.background.astype(np.int64) if complete else np.full(every.size, _EMPTY)
-        yield _Block(np.full(every.size, EVERY_IMAGE_INDEX if complete else NO_NAME), every, state, np.full(every.size, -1))
+        yield _Block(
+            np.full(every.size, EVERY_IMAGE_INDEX if complete else NO_NAME), every, state, np.full(every.size, -1)
+        )
     for start in range(0, len(table), _BLOCK_IMAGES):
         starts = table.row_starts[start : start + _BLOCK_IMAGES + 1]
         listed = np.diff(starts)

@@ -99,7 +99,10 @@ class LongRows:
         def place(code: int) -> str:
             return self._place(records[np.argmax(coded.codes == code)])
 
-        return [self.classes.column(name, partial(place, code)) if name else NO_NAME for code, name in enumerate(coded.values)]
+        return [
+            self.classes.column(name, partial(place, code)) if name else NO_NAME
+            for code, name in enumerate(coded.values)
+        ]
 
     def _states(self, coded: _Coded, is_cell: NDArray[np.bool_], records: IntArray) -> IntArray:
         found = [self.options.codes.state(value) for value in coded.values]
@@ -130,8 +133,8 @@ class LongRows:
                 name for name, index in (("image", image), ("class", class_index)) if index[wrong[0]] == NO_NAME
             )
             raise LabelError(
-                f"{self._place(records[wrong[0]])} has a state, but no {missing}; a row without one declares the other, and "
-                "then its state is empty"
+                f"{self._place(records[wrong[0]])} has a state, but no {missing}; a row without one declares the "
+                f"other, and then its state is empty"
             )
         self._empty.append(records[(image == NO_NAME) & (class_index == NO_NAME)])
         for row in np.flatnonzero(image == EVERY_IMAGE_INDEX):
@@ -146,8 +149,8 @@ class LongRows:
             raise self.options.codes.refusal(value, self._place(record, "state"))
         if state == State.PRESENT or self.declared.setdefault(column, state) != state:
             raise LabelError(
-                f"{self._place(record)}: a row for every image ('*') says once whether unlisted cells are absent or unknown, "
-                f"not {'present' if state == State.PRESENT else 'both'}"
+                f"{self._place(record)}: a row for every image ('*') says once whether unlisted cells are absent or "
+                f"unknown, not {'present' if state == State.PRESENT else 'both'}"
             )
 
     def _place(self, record: int, role: str | None = None) -> str:

@@ -24,15 +24,16 @@ def read(path: Path, options: ReadOptions | None = None) -> Reading:
     """Read a one-hot CSV; the image column is the first named image, file, filename or path, else the first column.
 
     Raises:
-        LabelError: a value has no code, a row has another width, a column is unnamed or twice there, rows conflict, and the
+        LabelError: a value has no code, a row has another width, a column is unnamed or twice there, rows conflict, and
+        the
             like; names file, line and column.
         UsageError: `unlisted` is absent, which has no meaning where every cell is listed.
     """
     options = options or ReadOptions()
     if options.unlisted != State.UNKNOWN:
         raise UsageError(
-            f"{path}: a one-hot file lists every cell, so --unlisted absent has nothing to declare; say what an empty cell "
-            "means with --codes, for example '=absent'"
+            f"{path}: a one-hot file lists every cell, so --unlisted absent has nothing to declare; say what an "
+            f"empty cell means with --codes, for example '=absent'"
         )
     text = examine(path)
     rows = even_records(text)
@@ -62,9 +63,13 @@ def _class_columns(columns: Columns, image: int, options: ReadOptions) -> list[i
         if options.classes is not None and name not in options.classes:
             continue
         if not name:
-            raise LabelError(f"{columns.path}: column {column + 1} has no name (a trailing comma?); name it or remove it")
+            raise LabelError(
+                f"{columns.path}: column {column + 1} has no name (a trailing comma?); name it or remove it"
+            )
         if name in positions:
-            raise LabelError(f"{columns.path}: class {name!r} is in column {positions[name] + 1} and {column + 1}; rename one")
+            raise LabelError(
+                f"{columns.path}: class {name!r} is in column {positions[name] + 1} and {column + 1}; rename one"
+            )
         positions[name] = column
     for name in options.classes or ():
         if name not in positions:
@@ -72,7 +77,9 @@ def _class_columns(columns: Columns, image: int, options: ReadOptions) -> list[i
     return list(positions.values()) if options.classes is None else [positions[name] for name in options.classes]
 
 
-def _rows(rows: Iterator[tuple[int, list[str]]], columns: Columns, image: int, tally: Tally) -> Iterator[tuple[int, list[str]]]:
+def _rows(
+    rows: Iterator[tuple[int, list[str]]], columns: Columns, image: int, tally: Tally
+) -> Iterator[tuple[int, list[str]]]:
     for line, cells in rows:
         tally.rows_read += 1
         if not cells[image]:
@@ -125,8 +132,8 @@ def write(table: LabelTable, path: Path, options: WriteOptions | None = None) ->
         clear = False
     if not clear:
         raise LabelError(
-            f"{path}: classes named class, state, present or absent would make the header look like another format; write the "
-            "long format or JSONL"
+            f"{path}: classes named class, state, present or absent would make the header look like another format; "
+            f"write the long format or JSONL"
         )
     words = {int(state): quote(options.codes.text(state)) for state in State}
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:

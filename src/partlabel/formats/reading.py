@@ -9,7 +9,9 @@ from partlabel.errors import EmptyTableError, LabelError
 from partlabel.formats.codes import CodeMap
 from partlabel.labels import LabelTable, State
 
-LISTED_AT_MOST = 1000  # of each kind of finding in a report; a wrong export can hold millions, and the counts stay exact
+LISTED_AT_MOST = (
+    1000  # of each kind of finding in a report; a wrong export can hold millions, and the counts stay exact
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,8 @@ class ConflictingCell(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingReport:
-    """How a file was read. `skipped`, `duplicates` and `conflicts` list the first 1,000 of each; the counts are complete.
+    """How a file was read. `skipped`, `duplicates` and `conflicts` list the first 1,000 of each; the counts are
+    complete.
 
     Args:
         path: the file.
@@ -150,7 +153,9 @@ class Tally:
             )
             raise LabelError(f"{self.path}: --where keeps none of the {self.rows_filtered} rows: {columns}")
         if not images:
-            raise EmptyTableError(f"{self.path} lists no image, only a header or declarations; add one row per image or cell")
+            raise EmptyTableError(
+                f"{self.path} lists no image, only a header or declarations; add one row per image or cell"
+            )
         if not classes:
             raise LabelError(f"{self.path} names no class; add a column or a row for each class")
 
@@ -164,9 +169,17 @@ class Tally:
     ) -> ReadingReport:
         """The finished report; each finding is its full count and the first cases."""
         return ReadingReport(
-            path=str(self.path), format=self.format, encoding=self.encoding, rows_read=self.rows_read,
-            rows_used=self.rows_read - self.rows_filtered - self.rows_skipped, rows_filtered=self.rows_filtered,
-            rows_skipped=self.rows_skipped, skipped=tuple(self.skipped), duplicate_count=duplicates[0],
-            duplicates=tuple(duplicates[1]), conflict_count=conflicts[0], conflicts=tuple(conflicts[1]),
+            path=str(self.path),
+            format=self.format,
+            encoding=self.encoding,
+            rows_read=self.rows_read,
+            rows_used=self.rows_read - self.rows_filtered - self.rows_skipped,
+            rows_filtered=self.rows_filtered,
+            rows_skipped=self.rows_skipped,
+            skipped=tuple(self.skipped),
+            duplicate_count=duplicates[0],
+            duplicates=tuple(duplicates[1]),
+            conflict_count=conflicts[0],
+            conflicts=tuple(conflicts[1]),
             ignored_columns=self.ignored_columns,
-        )  # fmt: skip
+        )

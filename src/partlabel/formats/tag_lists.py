@@ -1,9 +1,9 @@
 """Tag lists: a row an image, with the names of its present and its absent classes. CSV or JSON Lines.
 
-CSV has the columns image, present, absent and perhaps unknown; names in a cell stand apart by a separator, `;` if nothing
-else is said, and white space around them does not count. A row without an image declares the classes in its unknown cell,
-and so their order. A row with the image `*` says what unlisted cells are: absent for the classes in its absent cell, unknown
-for those in its unknown cell.
+CSV has the columns image, present, absent and perhaps unknown; names in a cell stand apart by a separator, `;` if
+nothing else is said, and white space around them does not count. A row without an image declares the classes in its
+unknown cell, and so their order. A row with the image `*` says what unlisted cells are: absent for the classes in its
+absent cell, unknown for those in its unknown cell.
 
 JSON Lines has `{"image": "a.jpg", "present": ["cat"], "absent": ["dog"], "unknown": []}`, each list optional. A line
 `{"classes": ["cat", "dog"], "unlisted_absent": ["dog"]}` declares classes, and those whose unlisted cells are absent.
@@ -35,7 +35,8 @@ def read(path: Path, options: ReadOptions | None = None) -> Reading:
     """Read tag lists: JSON Lines where the name ends in .jsonl or .ndjson, else CSV. `codes` do not apply.
 
     Raises:
-        LabelError: a row has another width or is no JSON, a class is not among the given ones, a class is both present and
+        LabelError: a row has another width or is no JSON, a class is not among the given ones, a class is both present
+        and
             absent, the separator is not clear, and the like; names file and line.
     """
     options = options or ReadOptions()
@@ -55,7 +56,9 @@ def read(path: Path, options: ReadOptions | None = None) -> Reading:
                 names.column(name, place)
             for name, state in row.unlisted:
                 if declared.setdefault(names.column(name, place), state) != state:
-                    raise LabelError(f"{place()}: unlisted cells of class {name!r} are said to be absent and to be unknown")
+                    raise LabelError(
+                        f"{place()}: unlisted cells of class {name!r} are said to be absent and to be unknown"
+                    )
             continue
         image = images.row(row.image, row.line)
         for name, state in row.tags:
@@ -75,7 +78,8 @@ def write(table: LabelTable, path: Path, options: WriteOptions | None = None) ->
     """Write tag lists: JSON Lines where the name ends in .jsonl or .ndjson, else CSV. Sources are not kept.
 
     Raises:
-        LabelError: in CSV, a name that the format would change: an image `*`, a class with the separator or outer white space.
+        LabelError: in CSV, a name that the format would change: an image `*`, a class with the separator or outer white
+        space.
     """
     options = options or WriteOptions()
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
@@ -100,7 +104,9 @@ def _unlisted(table: LabelTable, state: State) -> list[str]:
 def _order_survives(table: LabelTable) -> bool:
     """Whether the classes first appear in the order of the table, and none is absent where unlisted."""
     rows = np.repeat(np.arange(len(table)), np.diff(table.row_starts))
-    rank = np.asarray([_IN_ROW.index(State.UNKNOWN), _IN_ROW.index(State.PRESENT), _IN_ROW.index(State.ABSENT)])[table.states]
+    rank = np.asarray([_IN_ROW.index(State.UNKNOWN), _IN_ROW.index(State.PRESENT), _IN_ROW.index(State.ABSENT)])[
+        table.states
+    ]
     written = np.lexsort((table.class_index, rank, rows))
     return not table.background.any() and in_order(table.class_index[written], len(table.classes))
 
@@ -118,12 +124,14 @@ def _write_json(table: LabelTable, stream: TextIO) -> None:
 
 def _write_csv(table: LabelTable, stream: TextIO, path: Path, separator: str) -> None:
     if EVERY_IMAGE in table.image_positions:
-        raise LabelError(f"{path}: an image is named '*', which stands for every image in tag lists; rename it or write JSONL")
+        raise LabelError(
+            f"{path}: an image is named '*', which stands for every image in tag lists; rename it or write JSONL"
+        )
     for name in table.classes:
         if separator in name or name != name.strip():
             raise LabelError(
-                f"{path}: class {name!r} holds the separator {separator!r} or outer white space, which CSV tag lists would "
-                "change; choose another separator, or write JSONL or the long format"
+                f"{path}: class {name!r} holds the separator {separator!r} or outer white space, which CSV tag lists "
+                f"would change; choose another separator, or write JSONL or the long format"
             )
 
     def put(image: str, *lists: list[str], end: str = "") -> None:

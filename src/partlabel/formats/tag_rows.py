@@ -58,19 +58,25 @@ def csv_rows(text: TextFile, options: ReadOptions, tally: Tally) -> Iterator[Tag
 
 
 def _csv_declaration(text: TextFile, line: int, image: str, tags: list[tuple[str, State]]) -> Declaration:
-    wrong = next((name for name, state in tags if state == State.PRESENT or (not image and state == State.ABSENT)), None)
+    wrong = next(
+        (name for name, state in tags if state == State.PRESENT or (not image and state == State.ABSENT)), None
+    )
     if wrong is not None:
         rule = (
             "a row for every image ('*') has only absent and unknown classes"
             if image
             else "a row without an image declares classes, all in its unknown cell"
         )
-        raise LabelError(f"{text.path}, line {line}: {rule}; here class {wrong!r} stands elsewhere. Is the image name missing?")
+        raise LabelError(
+            f"{text.path}, line {line}: {rule}; here class {wrong!r} stands elsewhere. Is the image name missing?"
+        )
     return Declaration(line, [] if image else [name for name, _ in tags], tags if image else [])
 
 
 class _Splitter:
-    """Splits cells at the separator; refuses a file where it never occurs, but another usual one does and none was said."""
+    """Splits cells at the separator; refuses a file where it never occurs, but another usual one does and none was
+    said.
+    """
 
     def __init__(self, text: TextFile, separator: str | None) -> None:
         self.path, self.separator = text.path, separator or DEFAULT_SEPARATOR
@@ -89,8 +95,8 @@ class _Splitter:
         if not self.sure and self.doubt is not None:
             line, other = self.doubt
             raise LabelError(
-                f"{self.path}: no list holds the separator {self.separator!r}, but line {line} holds {other!r}; say which one "
-                f"stands between names, for example --separator '{other}'"
+                f"{self.path}: no list holds the separator {self.separator!r}, but line {line} holds {other!r}; say "
+                f"which one stands between names, for example --separator '{other}'"
             )
 
 
@@ -114,7 +120,8 @@ def json_rows(text: TextFile, options: ReadOptions, tally: Tally) -> Iterator[Ta
                 yield TagRow(line, _image(record, place), tags)
     if {"class", "state"} <= keys.keys() and not keys.keys() & {"present", "absent"}:
         raise LabelError(
-            f"{text.path} holds one cell a line (class, state), which is read from CSV and Parquet only; write it as one of "
+            f"{text.path} holds one cell a line (class, state), which is read from CSV and Parquet only; write it as "
+            f"one of "
             'them, or as lists: {"image": ..., "present": [...], "absent": [...]}'
         )
     for wanted in (*options.where, *options.ignore):
@@ -137,7 +144,9 @@ def _parse(raw: str, place: str) -> dict[str, Any]:
     except (json.JSONDecodeError, RecursionError) as error:
         raise LabelError(f"{place} is no JSON object ({error}); write one object a line") from error
     if not isinstance(record, dict):
-        raise LabelError(f'{place} is no JSON object; write for example {{"image": "a.jpg", "present": ["cat"], "absent": []}}')
+        raise LabelError(
+            f'{place} is no JSON object; write for example {{"image": "a.jpg", "present": ["cat"], "absent": []}}'
+        )
     return record
 
 

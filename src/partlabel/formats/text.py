@@ -51,8 +51,8 @@ def examine(path: Path) -> TextFile:
                 if "\0" in text:
                     line = lines + text[: text.index("\0")].count("\n")
                     raise LabelError(
-                        f"{path}, line {line} holds a zero byte: this is no text file, or UTF-16 without a byte order mark; "
-                        "save it as UTF-8"
+                        f"{path}, line {line} holds a zero byte: this is no text file, or UTF-16 without a byte "
+                        f"order mark; save it as UTF-8"
                     )
                 lines, quoted, blank = lines + text.count("\n"), quoted or '"' in text, blank and not text.strip()
                 if not chunk:
@@ -60,7 +60,9 @@ def examine(path: Path) -> TextFile:
     except UnicodeDecodeError as error:
         line = lines + error.object[: error.start].decode(codec, "ignore").count("\n")
         byte = error.object[error.start]
-        raise LabelError(f"{path}, line {line}: byte 0x{byte:02x} is not {_NAMES[codec]}; save the file as UTF-8") from error
+        raise LabelError(
+            f"{path}, line {line}: byte 0x{byte:02x} is not {_NAMES[codec]}; save the file as UTF-8"
+        ) from error
     except OSError as error:
         raise LabelError(f"{path} cannot be read: {error.strerror}") from error
     if blank:
@@ -91,7 +93,8 @@ def records(text: TextFile) -> Iterator[tuple[int, list[str]]]:
                 start = reader.line_num + 1
         except csv.Error as error:
             raise LabelError(
-                f"{text.path}: the record that starts on line {start} has a broken quoted cell ({error}); close the quote, "
+                f"{text.path}: the record that starts on line {start} has a broken quoted cell ({error}); close the "
+                f"quote, "
                 'and write a quote inside a quoted cell twice ("")'
             ) from error
 

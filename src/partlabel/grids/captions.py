@@ -22,13 +22,13 @@ def caption(results: Results) -> str:
     ]
     if any(MEASURES[name].thresholded for name in grid.measures):
         lines.append(
-            "Precision, recall and F1 use thresholds set on held-out known training cells; † marks entries where a run decides "
-            "by probability 0.5, because its held-out cells lack a sign."
+            "Precision, recall and F1 use thresholds set on held-out known training cells; † marks entries where a "
+            "run decides by probability 0.5, because its held-out cells lack a sign."
         )
     if any(row.rates for row in grid.rows.values()):
         lines.append(
-            "A learning rate followed by candidates was chosen among them by the mAP of held-out known training cells, on seed "
-            f"{grid.seeds[0]}, and used for all seeds; at the edge: a better one may lie beyond them."
+            "A learning rate followed by candidates was chosen among them by the mAP of held-out known training "
+            f"cells, on seed {grid.seeds[0]}, and used for all seeds; at the edge: a better one may lie beyond them."
         )
     releases = sorted({record["versions"]["partlabel"] for record in results.done.values()})
     if len(releases) > 1:
@@ -42,8 +42,9 @@ def _stages(grid: Grid) -> list[str]:
     if grid.top is None or len(grid.seeds) == 1:
         return []
     return [
-        f"Seed {grid.seeds[0]} ran every method; the other seeds only the best {grid.top} of each data set and masking, by the "
-        f"mAP of held-out known training cells on seed {grid.seeds[0]}, never by test cells. Others stand on that seed (n = 1)."
+        f"Seed {grid.seeds[0]} ran every method; the other seeds only the best {grid.top} of each data set and "
+        f"masking, by the mAP of held-out known training cells on seed {grid.seeds[0]}, never by test cells. Others "
+        f"stand on that seed (n = 1)."
     ]
 
 
@@ -56,8 +57,8 @@ def data_caption(data: Loaded, records: list[Record]) -> str:
     if records:
         scored, known = records[0]["test"]["classes"]["scored"], records[0]["test"]["known"]
         text += (
-            f" Class means over {scored} classes; test measures rest on {known['present'] + known['absent']:,} known cells, "
-            f"{known['present']:,} of them present."
+            f" Class means over {scored} classes; test measures rest on {known['present'] + known['absent']:,} known "
+            f"cells, {known['present']:,} of them present."
         )
     return text
 
@@ -66,9 +67,10 @@ def rank_caption(results: Results) -> str:
     """How to read the ranks."""
     first = results.grid.seeds[0]
     lines = [
-        "Rank 1 is best, by the mean over the seeds that all ranked methods of a setting have; equal ones share the mean of "
-        "their ranks.",
-        f"A method without a result on seed {first} has no rank. Mean ranks that stand on different settings do not compare.",
+        "Rank 1 is best, by the mean over the seeds that all ranked methods of a setting have; equal ones share the "
+        "mean of their ranks.",
+        f"A method without a result on seed {first} has no rank. Mean ranks that stand on different settings do not "
+        f"compare.",
     ]
     return _listed(lines)
 
@@ -76,8 +78,8 @@ def rank_caption(results: Results) -> str:
 def curve_caption() -> str:
     """How to read the curves."""
     return (
-        "Measured on known training cells that are held out, never on test cells, after each epoch that was judged. Lines are "
-        "means over the seeds that a method has; bands reach one sample standard deviation to each side."
+        "Measured on known training cells that are held out, never on test cells, after each epoch that was judged. "
+        "Lines are means over the seeds that a method has; bands reach one sample standard deviation to each side."
     )
 
 

@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 from partlabel.grids.grid import slug
 
 Record = dict[str, Any]
-"""Content of cell.json. `key` says what was asked for; `status` is "started", "done", "failed" (`error` says why) or "misfit":
-the method cannot learn from these labels (`error` says why, `lacking` which known cells the labels lack, if they do)."""
+"""Content of cell.json. `key` says what was asked for; `status` is "started", "done", "failed" (`error` says why) or
+"misfit": the method cannot learn from these labels (`error` says why, `lacking` which known cells the labels lack, if
+they do).
+"""
 
 
 class Cell(NamedTuple):

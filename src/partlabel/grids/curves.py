@@ -1,4 +1,6 @@
-"""Curves over training: the mAP of held-out known cells by epoch, from the logs that the runs leave. Never of test cells."""
+"""Curves over training: the mAP of held-out known cells by epoch, from the logs that the runs leave. Never of test
+cells.
+"""
 
 import math
 import statistics
@@ -10,11 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from partlabel.drawing.figure import COLOURS, axes_of, columns_of, png, rows_of
 from partlabel.grids.cell import Cell
-from partlabel.grids.drawing import COLOURS, axes_of, columns_of, png, rows_of
 from partlabel.grids.ranks import Setting
 from partlabel.grids.summary import Results
-from partlabel.training.run_folder import RunFolder
+from partlabel.runs.folder import RunFolder
 
 _COLUMNS = {"held_out_mAP": "held-out mAP, %", "held_out_mAP_among_unknown": "held-out mAP among unknown cells, %"}
 _MARKERS = "os^vDPX*"
@@ -40,8 +42,8 @@ def curve_of(logs: Sequence[Sequence[dict[str, str]]]) -> Curve | None:
     """Mean and spread of the logs of one method, one log a seed; None if nothing was measured.
 
     Args:
-        logs: rows of log.csv. Those of a refit, which holds no cells out, are left out; so is a log of mAP among unknown cells
-            beside one of mAP proper.
+        logs: rows of log.csv. Those of a refit, which holds no cells out, are left out; so is a log of mAP among
+            unknown cells beside one of mAP proper.
     """
     for column in _COLUMNS:
         runs = [points for log in logs if (points := _points(log, column))]
@@ -55,7 +57,8 @@ def curve_of(logs: Sequence[Sequence[dict[str, str]]]) -> Curve | None:
 
 
 def curve_plot(results: Results, runs: Path) -> bytes | None:
-    """A PNG with a panel for each data set and masking and a line for each of the grid's `curves`; None if there is none.
+    """A PNG with a panel for each data set and masking and a line for each of the grid's `curves`; None if there is
+    none.
 
     Args:
         results: the results.
@@ -70,9 +73,13 @@ def curve_plot(results: Results, runs: Path) -> bytes | None:
     def draw(figure: Figure) -> None:
         for axes, (setting, lines) in zip(axes_of(figure, panels, share_y=False), curves.items(), strict=True):
             _draw_panel(axes, setting, lines, results.grid.curves)
-        shown = {label: line for axes in figure.axes for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+        shown = {
+            label: line for axes in figure.axes for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
         order = [label for label in results.grid.curves if label in shown]
-        figure.legend([shown[label] for label in order], order, loc="outside lower center", ncols=1 + columns_of(panels))
+        figure.legend(
+            [shown[label] for label in order], order, loc="outside lower center", ncols=1 + columns_of(panels)
+        )
 
     return png((max(4.5, 0.4 + 2.6 * columns_of(panels)), 0.9 + 2.3 * rows_of(panels)), draw)
 
@@ -97,9 +104,14 @@ def _draw_panel(axes: Axes, setting: Setting, lines: dict[str, Curve], methods: 
         number = methods.index(method)
         mean, spread = [100 * value for value in curve.means], [100 * value for value in curve.deviations]
         axes.plot(
-            curve.epochs, mean, color=COLOURS[number], marker=_MARKERS[number] if len(mean) < 40 else None, markersize=4,
-            linewidth=1.2, label=method,
-        )  # fmt: skip
+            curve.epochs,
+            mean,
+            color=COLOURS[number],
+            marker=_MARKERS[number] if len(mean) < 40 else None,
+            markersize=4,
+            linewidth=1.2,
+            label=method,
+        )
         low = [value - one for value, one in zip(mean, spread, strict=True)]
         high = [value + one for value, one in zip(mean, spread, strict=True)]
         axes.fill_between(curve.epochs, low, high, color=COLOURS[number], alpha=0.15, linewidth=0)

@@ -1,4 +1,4 @@
-"""Data of a grid: complete training labels, test labels, and their pictures."""
+"""Data of a grid: complete training labels, test labels, and their images."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import partlabel
 from partlabel.datasets.digit_scenes import write_scenes
 from partlabel.errors import LabelError
 from partlabel.files import write_json
@@ -14,6 +13,7 @@ from partlabel.formats import read_table, write_table
 from partlabel.grids.schema import DigitScenes, LabelFiles
 from partlabel.labels import LabelTable
 from partlabel.progress import Reporter
+from partlabel.version import __version__
 
 
 class Loaded(NamedTuple):
@@ -50,14 +50,18 @@ def load(entry: LabelFiles | DigitScenes, base: Path, out: Path, reporter: Repor
     if differing := set(train.classes) ^ set(test.classes):
         name = min(differing)
         lacking = "test" if name in train.class_positions else "training"
-        raise LabelError(f"the {lacking} labels lack class {name!r}; list `classes` so that training and test labels agree")
+        raise LabelError(
+            f"the {lacking} labels lack class {name!r}; list `classes` so that training and test labels agree"
+        )
     if shared := train.image_positions.keys() & test.image_positions.keys():
         raise LabelError(f"{len(shared)} image(s) are in the training and in the test labels, first: {min(shared)!r}")
     kept = np.flatnonzero(train.counts_by_class().present >= entry.min_present)
     if not kept.size:
         raise LabelError(f"no class has {entry.min_present} known present training cells; lower min_present")
     names = [train.classes[column] for column in kept]
-    return Loaded(images, train.select_classes(names), test.select_classes(names), len(train.classes), entry.min_present)
+    return Loaded(
+        images, train.select_classes(names), test.select_classes(names), len(train.classes), entry.min_present
+    )
 
 
 def _from_files(entry: LabelFiles, base: Path) -> tuple[Path, LabelTable, LabelTable]:
@@ -71,12 +75,14 @@ def _from_files(entry: LabelFiles, base: Path) -> tuple[Path, LabelTable, LabelT
 
 def _scenes(entry: DigitScenes, out: Path, reporter: Reporter) -> tuple[Path, LabelTable, LabelTable]:
     """Scenes, composed again only if those there are others; `made.json` is written last."""
-    wanted = {**entry.model_dump(exclude={"min_present"}), "partlabel": partlabel.__version__}
+    wanted = {**entry.model_dump(exclude={"min_present"}), "partlabel": __version__}
     made, train, test = out / "made.json", out / "train.parquet", out / "test.parquet"
     if not made.is_file() or json.loads(made.read_text(encoding="utf-8")) != wanted:
         made.unlink(missing_ok=True)
         with reporter.track("composing scenes") as tick:
-            scenes = write_scenes(out, train=entry.train, test=entry.test, size=entry.size, seed=entry.seed, progress=tick)
+            scenes = write_scenes(
+                out, train=entry.train, test=entry.test, size=entry.size, seed=entry.seed, progress=tick
+            )
         write_table(scenes.train, train)
         write_table(scenes.test, test)
         write_json(made, wanted)

@@ -1,4 +1,4 @@
-"""The pictures beside the table of a grid."""
+"""The figures beside the table of a grid."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -10,8 +10,8 @@ from partlabel.grids.plots import measure_plot
 from partlabel.grids.summary import Results
 
 
-class Picture(NamedTuple):
-    """A picture beside the table.
+class Figure(NamedTuple):
+    """A figure beside the table.
 
     Args:
         name: of the file.
@@ -22,8 +22,8 @@ class Picture(NamedTuple):
     shows: str
 
 
-def write_figures(out: Path, results: Results) -> list[Picture]:
-    """Draw each measure of the grid, and its curves; a picture of an earlier call with nothing to show now is deleted.
+def write_figures(out: Path, results: Results) -> list[Figure]:
+    """Draw each measure of the grid, and its curves; a figure of an earlier call with nothing to show now is deleted.
 
     Args:
         out: the folder of the table, with the run folders in `runs`.
@@ -35,13 +35,13 @@ def write_figures(out: Path, results: Results) -> list[Picture]:
     drawn = []
     for measure in MEASURES:
         content = measure_plot(results, measure) if measure in results.grid.measures else None
-        drawn += _put(out, Picture(f"plot-{measure.replace(' ', '-')}.png", measure), content)
-    return drawn + _put(out, Picture("curves.png", ""), curve_plot(results, out / "runs"))
+        drawn += _put(out, Figure(f"plot-{measure.replace(' ', '-')}.png", measure), content)
+    return drawn + _put(out, Figure("curves.png", ""), curve_plot(results, out / "runs"))
 
 
-def _put(out: Path, picture: Picture, content: bytes | None) -> list[Picture]:
+def _put(out: Path, figure: Figure, content: bytes | None) -> list[Figure]:
     if content is None:
-        (out / picture.name).unlink(missing_ok=True)
+        (out / figure.name).unlink(missing_ok=True)
         return []
-    write_bytes(out / picture.name, content)
-    return [picture]
+    write_bytes(out / figure.name, content)
+    return [figure]

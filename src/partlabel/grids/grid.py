@@ -3,7 +3,8 @@
 title = "Corel5k, frozen backbone"
 seeds = [0, 1, 2]             # each seeds the masking, the held-out cells and the training
 measures = ["mAP", "OF1"]     # of partlabel.grids.measures; these and CF1 if left out
-top = 6                       # the first seed runs every row; the others only the best rows of each data and masking, by the
+top = 6                       # the first seed runs every row; the others only the best rows of each data and masking,
+by the
                               # mAP of held-out known cells on the first seed; if left out, every seed runs every row
 curves = ["bce"]              # rows, at most 8, whose held-out mAP by epoch is drawn; see validate_every
 keep_runs = false             # true keeps the weights of every run
@@ -44,7 +45,7 @@ from partlabel.errors import UsageError
 from partlabel.grids.schema import DigitScenes, GridFile, LabelFiles, Masking
 from partlabel.methods.auto import AUTO
 from partlabel.methods.build import method_config, setting_names
-from partlabel.training.settings import make_settings
+from partlabel.runs.settings import make_settings
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
@@ -57,7 +58,8 @@ class Row:
         label: its name in the table.
         settings: arguments of `train`, without seed, and without lr where that is searched.
         rates: learning rates to search; empty if the settings say it.
-        written: the settings as written, variables not filled in and without lr, so that they are the same on any machine.
+        written: the settings as written, variables not filled in and without lr, so that they are the same on any
+            machine.
         holdout: share of the known cells that is held out.
     """
 
@@ -106,11 +108,22 @@ def read_grid(path: Path | str) -> Grid:
         _check_slugs(f"{path}: {kind}", labels)
     for label, masking in file.masking.items():
         if reserved := {"seed", "table", "masking", "out", "reporter", "read"} & set(masking.settings):
-            raise UsageError(f"{path}: masking.{label}: {min(reserved)} is no setting of a masking; seeds come from `seeds`")
+            raise UsageError(
+                f"{path}: masking.{label}: {min(reserved)} is no setting of a masking; seeds come from `seeds`"
+            )
     rows = {label: _row(label, file, written, f"{path}: method.{label}") for label in file.method}
     _check_choices(path, file, rows)
     return Grid(
-        path, file.title, file.seeds, file.measures, file.top, file.curves, file.keep_runs, file.data, file.masking, rows
+        path,
+        file.title,
+        file.seeds,
+        file.measures,
+        file.top,
+        file.curves,
+        file.keep_runs,
+        file.data,
+        file.masking,
+        rows,
     )
 
 
@@ -139,8 +152,12 @@ def _row(label: str, file: GridFile, written: Mapping[str, Any], where: str) -> 
 
 def _check_choices(path: Path, file: GridFile, rows: Mapping[str, Row]) -> None:
     """Whether `top` can compare the rows, and `curves` are rows."""
-    if file.top is not None and (len({row.holdout for row in rows.values()}) > 1 or not next(iter(rows.values())).holdout):
-        raise UsageError(f"{path}: top compares the rows on the same held-out cells; give all of them one holdout above 0")
+    if file.top is not None and (
+        len({row.holdout for row in rows.values()}) > 1 or not next(iter(rows.values())).holdout
+    ):
+        raise UsageError(
+            f"{path}: top compares the rows on the same held-out cells; give all of them one holdout above 0"
+        )
     for label in file.curves:
         if label not in rows:
             raise UsageError(f"{path}: curves: no row {label!r}; rows are {', '.join(rows)}")

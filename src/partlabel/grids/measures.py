@@ -8,7 +8,8 @@ class Measure(NamedTuple):
     """One measure.
 
     Args:
-        path: keys that lead to it in `Evaluation.to_json()` or, with `held_out`, in what the run says of its held-out cells.
+        path: keys that lead to it in `Evaluation.to_json()` or, with `held_out`, in what the run says of its held-out
+            cells.
         meaning: its convention, for the caption.
         thresholded: whether it depends on the thresholds of the run.
         held_out: whether it is measured on held-out training cells, in place of test ones.
@@ -28,7 +29,9 @@ class Measure(NamedTuple):
 
 
 MEASURES: dict[str, Measure] = {
-    "mAP": Measure(("mAP", "raw"), "mean over classes of average precision, raw (precision at the rank of each positive)"),
+    "mAP": Measure(
+        ("mAP", "raw"), "mean over classes of average precision, raw (precision at the rank of each positive)"
+    ),
     "mAP voc12": Measure(("mAP", "voc12"), "mean over classes of average precision, VOC12 (all-point envelope)"),
     "mAP voc07": Measure(("mAP", "voc07"), "mean over classes of average precision, VOC07 (11-point)"),
     "AUC": Measure(("AUC",), "mean over classes of the area under the ROC curve"),
@@ -38,6 +41,8 @@ MEASURES: dict[str, Measure] = {
     "CP": Measure(("CP",), "mean over classes of precision", True),
     "CR": Measure(("CR",), "mean over classes of recall", True),
     "CF1": Measure(("CF1", "harmonic"), "harmonic mean of CP and CR", True),
-    "held-out mAP": Measure(("mAP",), "mAP, raw, of held-out known training cells; by it choices are made", held_out=True),
+    "held-out mAP": Measure(
+        ("mAP",), "mAP, raw, of held-out known training cells; by it choices are made", held_out=True
+    ),
     "CF1 mean": Measure(("CF1", "mean"), "mean over classes of F1", True),
 }

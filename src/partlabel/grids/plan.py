@@ -32,10 +32,19 @@ def make_plan(grid: Grid, data: Loaded, records: Mapping[Cell, Record], cell: Ce
         if found.get("status") != "done":
             return None
         settings["lr"], rates = found["lr"], ()
-    key = digest({
-        "train": data.train.hash, "test": data.test.hash, "masking": masking.name, "masking settings": masking.settings,
-        "settings": row.written, "lr": rates or settings.get("lr"), "seed": cell.seed, **_rules(row), **_recovered(data),
-    })  # fmt: skip
+    key = digest(
+        {
+            "train": data.train.hash,
+            "test": data.test.hash,
+            "masking": masking.name,
+            "masking settings": masking.settings,
+            "settings": row.written,
+            "lr": rates or settings.get("lr"),
+            "seed": cell.seed,
+            **_rules(row),
+            **_recovered(data),
+        }
+    )
     return Plan(settings, rates, key)
 
 

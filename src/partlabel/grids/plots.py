@@ -3,7 +3,7 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from partlabel.grids.drawing import COLOURS, axes_of, columns_of, png, rows_of
+from partlabel.drawing.figure import COLOURS, axes_of, columns_of, png, rows_of
 from partlabel.grids.ranks import Setting, standings
 from partlabel.grids.summary import Results
 
@@ -11,8 +11,8 @@ from partlabel.grids.summary import Results
 def measure_plot(results: Results, measure: str) -> bytes | None:
     """A PNG of means with their deviation over seeds; None if there is no result.
 
-    A filled dot is a mean over several seeds, its bar one sample standard deviation to each side; an open dot is one seed.
-    Settings without any result have no panel.
+    A filled dot is a mean over several seeds, its bar one sample standard deviation to each side; an open dot is one
+    seed. Settings without any result have no panel.
     """
     standing = standings(results, measure)
     methods = [method for method, stands in standing.items() if stands.ranks]
@@ -36,9 +36,16 @@ def _draw_panel(axes: Axes, results: Results, measure: str, setting: Setting, me
         if entry.mean is None:
             continue
         axes.errorbar(
-            100 * entry.mean, place, xerr=None if entry.sd is None else 100 * entry.sd, fmt="o", markersize=4,
-            color=COLOURS[0], markerfacecolor="white" if entry.sd is None else COLOURS[0], capsize=2, linewidth=1,
-        )  # fmt: skip
+            100 * entry.mean,
+            place,
+            xerr=None if entry.sd is None else 100 * entry.sd,
+            fmt="o",
+            markersize=4,
+            color=COLOURS[0],
+            markerfacecolor="white" if entry.sd is None else COLOURS[0],
+            capsize=2,
+            linewidth=1,
+        )
     axes.set_title("\n".join(setting))
     axes.set_yticks(range(len(methods)), labels=methods)
     axes.set_ylim(len(methods) - 0.5, -0.5)

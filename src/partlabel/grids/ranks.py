@@ -30,8 +30,8 @@ class Standing:
 def standings(results: Results, measure: str) -> dict[str, Standing]:
     """Every method of the grid, the best mean rank first, those without one last; equal ones as in the grid.
 
-    In each setting the methods are ranked that have the first seed, by the mean over the seeds that all of them have: a method
-    that ran on more seeds is compared with the others on the same masks.
+    In each setting the methods are ranked that have the first seed, by the mean over the seeds that all of them have: a
+    method that ran on more seeds is compared with the others on the same masks.
     """
     ranks: dict[str, dict[Setting, float]] = {method: {} for method in results.grid.rows}
     for setting in results.settings:

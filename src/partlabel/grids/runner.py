@@ -25,7 +25,7 @@ from partlabel.grids.summary import Results
 from partlabel.grids.table import write_tables
 from partlabel.labels import LabelTable
 from partlabel.progress import Reporter
-from partlabel.training.run_folder import RunFolder
+from partlabel.runs.folder import RunFolder
 
 
 class Verbs(NamedTuple):
@@ -196,13 +196,19 @@ class _Runner:
         evaluation = self.verbs.evaluate(run, data.test, images=data.images, report=False, reporter=self.reporter)
         info, signs = run.info, run.info.get("held_out", {})
         return {
-            "data": cell.data, "masking": {"label": cell.masking, "name": masking.name, "settings": masking.settings},
-            "method": cell.method, "seed": cell.seed, "lr": run.settings.learning_rate, "found_lr": info.get("found_lr"),
-            "settings": run.settings.model_dump(mode="json"), "held_out": info.get("held_out"),
+            "data": cell.data,
+            "masking": {"label": cell.masking, "name": masking.name, "settings": masking.settings},
+            "method": cell.method,
+            "seed": cell.seed,
+            "lr": run.settings.learning_rate,
+            "found_lr": info.get("found_lr"),
+            "settings": run.settings.model_dump(mode="json"),
+            "held_out": info.get("held_out"),
             "thresholds": "held_out" if signs.get("present") and signs.get("absent") else "probability 0.5",
             "labels": {"train": data.train.hash, "masked": info["inputs"]["labels_hash"], "test": data.test.hash},
-            "test": evaluation.to_json(), "versions": info["versions"],
-        }  # fmt: skip
+            "test": evaluation.to_json(),
+            "versions": info["versions"],
+        }
 
     def _masked(self, cell: Cell) -> Path:
         stem = self.out / "tables" / "--".join((slug(cell.data), slug(cell.masking), f"seed{cell.seed}"))

@@ -1,7 +1,8 @@
-"""Which cells of a grid are to be run: all of them, or, with `top`, the best rows of a first seed with the other seeds.
+"""Which cells of a grid are to be run: all of them, or, with `top`, the best rows of a first seed with the other
+seeds.
 
-What is chosen follows from the grid and the records of the first seed alone, so that it does not matter how often a grid was
-interrupted, or what was chosen before. Test labels have no part in it.
+What is chosen follows from the grid and the records of the first seed alone, so that it does not matter how often a
+grid was interrupted, or what was chosen before. Test labels have no part in it.
 """
 
 import itertools

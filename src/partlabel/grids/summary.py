@@ -16,7 +16,8 @@ class Entry(NamedTuple):
     Args:
         values: one a seed, in 0..1.
         seeds: those seeds.
-        untuned: whether a value rests on thresholds at probability 0.5, because the held-out cells of a run lack a sign.
+        untuned: whether a value rests on thresholds at probability 0.5, because the held-out cells of a run lack a
+            sign.
     """
 
     values: tuple[float, ...]

@@ -1,4 +1,6 @@
-"""The tables of a grid: Markdown to read, CSV to compute with. No times in them: the same results give the same bytes."""
+"""The tables of a grid: Markdown to read, CSV to compute with. No times in them: the same results give the same
+bytes.
+"""
 
 import csv
 import io
@@ -9,20 +11,33 @@ from partlabel.files import write_text
 from partlabel.grids.captions import caption, curve_caption, data_caption, joined, rank_caption
 from partlabel.grids.cell import Cell, Record
 from partlabel.grids.data import Loaded
-from partlabel.grids.figures import Picture
+from partlabel.grids.figures import Figure
 from partlabel.grids.grid import Grid
 from partlabel.grids.ranks import Standing, standings
 from partlabel.grids.stages import finalists, held_out_map, outstanding
 from partlabel.grids.summary import Entry, Rate, Results
 
 _COLUMNS = (
-    "data", "masking", "method", "measure", "mean", "sd", "n", "seeds", "lr", "lr_candidates", "lr_at_edge", "rank",
-    "mean_rank", "mean_rank_settings", "misfit",
-)  # fmt: skip
+    "data",
+    "masking",
+    "method",
+    "measure",
+    "mean",
+    "sd",
+    "n",
+    "seeds",
+    "lr",
+    "lr_candidates",
+    "lr_at_edge",
+    "rank",
+    "mean_rank",
+    "mean_rank_settings",
+    "misfit",
+)
 
 
 def write_tables(
-    out: Path, grid: Grid, data: Mapping[str, Loaded], records: Mapping[Cell, Record], pictures: Sequence[Picture] = ()
+    out: Path, grid: Grid, data: Mapping[str, Loaded], records: Mapping[Cell, Record], figures: Sequence[Figure] = ()
 ) -> None:
     """Write `table.csv` and `table.md`.
 
@@ -31,10 +46,10 @@ def write_tables(
         grid: the grid.
         data: its data.
         records: records of the cells that were run; others count as still to be run.
-        pictures: the pictures beside the table.
+        figures: the figures beside the table.
     """
     write_text(out / "table.csv", to_csv(Results(grid, records)))
-    write_text(out / "table.md", to_markdown(grid, data, records, pictures))
+    write_text(out / "table.md", to_markdown(grid, data, records, figures))
 
 
 def to_csv(results: Results) -> str:
@@ -57,19 +72,22 @@ def to_csv(results: Results) -> str:
 
 
 def to_markdown(
-    grid: Grid, data: Mapping[str, Loaded], records: Mapping[Cell, Record], pictures: Sequence[Picture] = ()
+    grid: Grid, data: Mapping[str, Loaded], records: Mapping[Cell, Record], figures: Sequence[Figure] = ()
 ) -> str:
-    """A section for each data set with its tables, then ranks and pictures, in the end what is missing."""
+    """A section for each data set with its tables, then ranks and figures, in the end what is missing."""
     results = Results(grid, records)
     parts = [f"# {grid.title}", caption(results)]
     for label, loaded in data.items():
-        parts += [f"## {label}", data_caption(loaded, [record for cell, record in results.done.items() if cell.data == label])]
+        parts += [
+            f"## {label}",
+            data_caption(loaded, [record for cell, record in results.done.items() if cell.data == label]),
+        ]
         for measure in grid.measures:
             parts += [f"### {measure}", _table(grid, _entries(results, label, measure))]
         parts += ["### Learning rates", _table(grid, _rates(results, label))]
         if grid.top is not None:
             parts += [f"### Held-out mAP on seed {grid.seeds[0]}", _table(grid, _held_out(results, records, label))]
-    links = {picture.shows: picture for picture in pictures}
+    links = {figure.shows: figure for figure in figures}
     parts += _rank_section(results, links)
     if "" in links:
         parts += ["## Held-out mAP by epoch", curve_caption(), f"![Held-out mAP by epoch]({links[''].name})"]
@@ -81,7 +99,7 @@ def to_markdown(
     return "\n\n".join(parts) + "\n"
 
 
-def _rank_section(results: Results, links: Mapping[str, Picture]) -> list[str]:
+def _rank_section(results: Results, links: Mapping[str, Figure]) -> list[str]:
     """Ranks and plots of each measure; nothing as long as there is nothing to rank."""
     parts = []
     for measure in results.grid.measures:

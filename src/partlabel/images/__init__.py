@@ -1,1 +1,1 @@
-"""Pictures: where they lie, how they are decoded, and the views of them that a network sees."""
+"""Images: where they lie, how they are decoded, and the views of them that a network sees."""

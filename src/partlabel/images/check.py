@@ -1,4 +1,4 @@
-"""Finding every missing or unreadable picture before training does."""
+"""Finding every missing or unreadable image before training does."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from partlabel.errors import PictureError
-from partlabel.images.decode import DEFAULT_LIMITS, Limits, MissingPictureError, PictureTooLargeError, decode
+from partlabel.errors import ImageError
+from partlabel.images.decode import DEFAULT_LIMITS, ImageTooLargeError, Limits, MissingImageError, decode
 from partlabel.images.paths import image_root, resolve
 
 # Names handed to the threads at a time: a million pending results would take a gigabyte.
@@ -15,14 +15,14 @@ _BATCH = 1024
 
 
 class Problem(NamedTuple):
-    """A picture that cannot be used: its name in the table, one sentence, and what sort of trouble it is."""
+    """An image that cannot be used: its name in the table, one sentence, and what sort of trouble it is."""
 
     image: str
     reason: str
     kind: Literal["missing", "broken", "too large", "outside"]
 
 
-def check_pictures(
+def check_images(
     root: Path | str,
     names: Sequence[str],
     *,
@@ -30,19 +30,19 @@ def check_pictures(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Problem]:
-    """Decode every picture to its last byte and report those that fail, in the order of `names`.
+    """Decode every image to its last byte and report those that fail, in the order of `names`.
 
     JPEGs are decoded at an eighth of their size, which reads and checks the same bytes in less time.
 
     Args:
         root: the image folder.
-        names: names of pictures under it.
-        limits: what a picture may be.
+        names: names of images under it.
+        limits: what an image may be.
         workers: threads; by default one a processor, at most eight.
-        progress: called with (done, total) after each picture, from the calling thread.
+        progress: called with (done, total) after each image, from the calling thread.
 
     Raises:
-        PictureError: the image folder does not exist.
+        ImageError: the image folder does not exist.
     """
     folder = image_root(root)
     problems: list[Problem] = []
@@ -60,14 +60,14 @@ def check_pictures(
 def _problem(folder: Path, name: str, limits: Limits) -> Problem | None:
     try:
         path = resolve(folder, name)
-    except PictureError as error:
+    except ImageError as error:
         return Problem(name, str(error), "outside")
     try:
         decode(path, limits=limits, at_least=1)
-    except MissingPictureError as error:
+    except MissingImageError as error:
         return Problem(name, str(error), "missing")
-    except PictureTooLargeError as error:
+    except ImageTooLargeError as error:
         return Problem(name, str(error), "too large")
-    except PictureError as error:
+    except ImageError as error:
         return Problem(name, str(error), "broken")
     return None

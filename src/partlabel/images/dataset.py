@@ -1,4 +1,4 @@
-"""Pictures as a torch dataset: (epoch, index) in, the wanted views out, the same bits in any worker."""
+"""Images as a torch dataset: (epoch, index) in, the wanted views out, the same bits in any worker."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from partlabel.errors import PictureError
+from partlabel.errors import ImageError
 from partlabel.images.decode import DEFAULT_LIMITS, Limits, decode
 from partlabel.images.paths import image_root, resolve
 from partlabel.images.randomness import item_randomness
@@ -16,17 +16,17 @@ from partlabel.images.views import ViewSettings, build_view
 
 
 class Sample(TypedDict):
-    """One picture; torch's default collation makes of several the same with a batch axis, `index` as int64 `[B]`."""
+    """One image; torch's default collation makes of several the same with a batch axis, `index` as int64 `[B]`."""
 
     views: dict[str, Float[Tensor, "3 h w"]]
     index: int
 
 
-class UnreadablePictureError(PictureError):
-    """A picture that failed while training.
+class UnreadableImageError(ImageError):
+    """An image that failed while training.
 
-    A DataLoader rebuilds a worker's exception from a text that ends with the worker's traceback; this one keeps of it the
-    sentence, which is the last line.
+    A DataLoader rebuilds a worker's exception from a text that ends with the worker's traceback; this one keeps of it
+    the sentence, which is the last line.
     """
 
     def __init__(self, message: str) -> None:
@@ -34,22 +34,22 @@ class UnreadablePictureError(PictureError):
         super().__init__(last_line.partition(f"{type(self).__name__}: ")[2] if last_line != message else message)
 
 
-class PictureDataset(Dataset[Sample]):
-    """The pictures of a table, each as the wanted views.
+class ImageDataset(Dataset[Sample]):
+    """The images of a table, each as the wanted views.
 
-    An item is asked for by (epoch, index), because the draws of a view follow from (seed, epoch, name of the picture, kind of
-    view) alone. Where fixed strong views are cached, the number k of the view takes the place of the epoch.
+    An item is asked for by (epoch, index), because the draws of a view follow from (seed, epoch, name of the image,
+    kind of view) alone. Where fixed strong views are cached, the number k of the view takes the place of the epoch.
 
     Args:
         root: the image folder.
-        names: names of the pictures under it, in the order of the table's rows.
+        names: names of the images under it, in the order of the table's rows.
         views: kinds of views, from `VIEW_KINDS`.
         settings: size, normalisation and augmentation.
         seed: seed of the run.
-        limits: what a picture file may be.
+        limits: what an image file may be.
 
     Raises:
-        PictureError: the image folder does not exist.
+        ImageError: the image folder does not exist.
         UsageError: there is no such kind of view.
     """
 
@@ -74,19 +74,19 @@ class PictureDataset(Dataset[Sample]):
         return len(self.names)
 
     def __getitem__(self, item: tuple[int, int]) -> Sample:
-        """The views of picture `index` in `epoch`, given as the pair (epoch, index).
+        """The views of image `index` in `epoch`, given as the pair (epoch, index).
 
         Raises:
-            UnreadablePictureError: the picture is missing, broken, too large or outside the image folder.
+            UnreadableImageError: the image is missing, broken, too large or outside the image folder.
         """
         epoch, index = item
         name = self.names[index]
         try:
-            picture = decode(resolve(self.root, name), limits=self.limits, at_least=self.at_least)
-        except PictureError as error:
-            raise UnreadablePictureError(str(error)) from error
+            image = decode(resolve(self.root, name), limits=self.limits, at_least=self.at_least)
+        except ImageError as error:
+            raise UnreadableImageError(str(error)) from error
         views = {}
         for kind, view in self.views.items():
             with item_randomness(self.seed, epoch, name, kind):
-                views[kind] = view(picture)
+                views[kind] = view(image)
         return {"views": views, "index": int(index)}

@@ -1,4 +1,4 @@
-"""Reading one picture file into 8-bit RGB, within limits, or saying in one sentence why not."""
+"""Reading one image file into 8-bit RGB, within limits, or saying in one sentence why not."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,7 @@ from PIL import (
 )
 from pydantic import BaseModel, ConfigDict, Field
 
-from partlabel.errors import PictureError
+from partlabel.errors import ImageError
 
 Format = Literal["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"]
 
@@ -55,10 +55,11 @@ _UPRIGHT = {
 
 
 class Limits(BaseModel):
-    """What a picture file may be. The size is checked on the header, before any pixel is decoded.
+    """What an image file may be. The size is checked on the header, before any pixel is decoded.
 
     Args:
-        max_pixels: most width × height; the default, 178,956,970, is 512 MiB as 8-bit RGB, and where Pillow itself gives up.
+        max_pixels: most width × height; the default, 178,956,970, is 512 MiB as 8-bit RGB, and where Pillow itself
+            gives up.
         formats: file formats, told by content and never by extension.
     """
 
@@ -71,48 +72,49 @@ class Limits(BaseModel):
 DEFAULT_LIMITS = Limits()
 
 
-class MissingPictureError(PictureError):
-    """There is no file at the path of a picture."""
+class MissingImageError(ImageError):
+    """There is no file at the path of an image."""
 
 
-class PictureTooLargeError(PictureError):
-    """A picture has more pixels than the limits allow."""
+class ImageTooLargeError(ImageError):
+    """An image has more pixels than the limits allow."""
 
 
 def decode(path: Path, *, limits: Limits = DEFAULT_LIMITS, at_least: int | None = None) -> Image.Image:
-    """Decode the first frame of a picture, upright by its EXIF orientation, as 8-bit RGB.
+    """Decode the first frame of an image, upright by its EXIF orientation, as 8-bit RGB.
 
-    Transparency is composited on white, as a web page would show it. 16-bit grey (also held as 32-bit integers) is scaled
-    from 0..65535 to 0..255; floating-point grey is taken as 0..1 where it fits there, as 0..255 where it fits there, and
-    refused otherwise. CMYK is converted without colour profile. Changes no setting of Pillow; safe in threads and forks.
+    Transparency is composited on white, as a web page would show it. 16-bit grey (also held as 32-bit integers) is
+    scaled from 0..65535 to 0..255; floating-point grey is taken as 0..1 where it fits there, as 0..255 where it fits
+    there, and refused otherwise. CMYK is converted without colour profile. Changes no setting of Pillow; safe in
+    threads and forks.
 
     Args:
         path: the file.
         limits: what the file may be.
-        at_least: if given, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size (scaled in the discrete cosine transform,
-            several times faster) as long as its shorter side keeps at least this many pixels.
+        at_least: if given, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size (scaled in the discrete cosine
+            transform, several times faster) as long as its shorter side keeps at least this many pixels.
 
     Raises:
-        MissingPictureError: there is no such file.
-        PictureTooLargeError: it has more pixels than `limits.max_pixels`.
-        PictureError: it is empty, cut short, damaged, not a picture, or of a format that the limits leave out.
+        MissingImageError: there is no such file.
+        ImageTooLargeError: it has more pixels than `limits.max_pixels`.
+        ImageError: it is empty, cut short, damaged, not an image, or of a format that the limits leave out.
     """
     shown = repr(str(path))
     if not os.path.exists(path):
-        raise MissingPictureError(f"picture {shown} does not exist; correct its name or take it out of the table")
+        raise MissingImageError(f"image {shown} does not exist; correct its name or take it out of the table")
     if not os.path.isfile(path):  # a pipe would block for ever
-        raise PictureError(f"picture {shown} is not a file; correct its name or take it out of the table")
+        raise ImageError(f"image {shown} is not a file; correct its name or take it out of the table")
     try:
         with open(path, "rb") as stream:
             return _to_rgb(_load(stream, shown, limits, at_least))
-    except (PictureError, MemoryError):
+    except (ImageError, MemoryError):
         raise
     except Image.DecompressionBombError as error:  # some readers look at Pillow's own limit first
-        raise PictureTooLargeError(f"picture {shown} has more pixels than Pillow allows; make it smaller") from error
+        raise ImageTooLargeError(f"image {shown} has more pixels than Pillow allows; make it smaller") from error
     except Exception as error:  # Pillow's parsers raise nearly anything on hostile bytes
         cause = " ".join(str(error).split()) or type(error).__name__
-        raise PictureError(
-            f"picture {shown} cannot be decoded: {cause}; replace the file or take it out of the table"
+        raise ImageError(
+            f"image {shown} cannot be decoded: {cause}; replace the file or take it out of the table"
         ) from error
 
 
@@ -122,8 +124,8 @@ def _load(stream: IO[bytes], shown: str, limits: Limits, at_least: int | None) -
     image = _READERS[kind](stream)
     width, height = image.size
     if width * height > limits.max_pixels:
-        raise PictureTooLargeError(
-            f"picture {shown} has {width} × {height} = {width * height:,} pixels, more than the limit of "
+        raise ImageTooLargeError(
+            f"image {shown} has {width} × {height} = {width * height:,} pixels, more than the limit of "
             f"{limits.max_pixels:,}; make it smaller or raise the limit"
         )
     if at_least is not None:
@@ -134,14 +136,14 @@ def _load(stream: IO[bytes], shown: str, limits: Limits, at_least: int | None) -
 
 def _format(head: bytes, shown: str, limits: Limits) -> Format:
     if not head:
-        raise PictureError(f"picture {shown} is empty (0 bytes); replace the file or take it out of the table")
+        raise ImageError(f"image {shown} is empty (0 bytes); replace the file or take it out of the table")
     found = next((kind for signature, kind in _SIGNATURES if head.startswith(signature)), None)
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         found = "WEBP"
     if found is None or found not in limits.formats:
         what = f"begins with {head!r}" if found is None else f"is {found}"
-        raise PictureError(
-            f"picture {shown} is not one of {', '.join(limits.formats)}: its content {what}; convert or remove it"
+        raise ImageError(
+            f"image {shown} is not one of {', '.join(limits.formats)}: its content {what}; convert or remove it"
         )
     return found
 
@@ -162,7 +164,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
-    except Exception:  # a damaged EXIF block does not spoil the picture: viewers ignore it too
+    except Exception:  # a damaged EXIF block does not spoil the image: viewers ignore it too
         return 1
 
 

@@ -1,4 +1,4 @@
-"""Telling pictures apart by content: exactly, for caches, and by look, for near-duplicates across a split."""
+"""Telling images apart by content: exactly, for caches, and by look, for near-duplicates across a split."""
 
 import hashlib
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from partlabel.errors import PictureError
+from partlabel.errors import ImageError
 
 # Rows: waves of 1 to 8 half periods over 32 squares (DCT-II). A wave of amplitude A gives a coefficient of 16 · 16 · A.
 _COSINES = np.cos(np.pi / 64 * np.arange(1, 9)[:, None] * (2 * np.arange(32)[None] + 1))
@@ -19,7 +19,7 @@ _BLOCK = 1 << 20
 
 
 class NearDuplicate(NamedTuple):
-    """Positions of two pictures in the two lists of hashes, and the number of bits (of 64) in which the hashes differ."""
+    """Positions of two images in the two lists of hashes, and the number of bits (of 64) in which the hashes differ."""
 
     first: int
     second: int
@@ -30,26 +30,28 @@ def content_hash(path: Path) -> str:
     """BLAKE2b of the file's bytes, 32 hexadecimal digits: the same file under any name.
 
     Raises:
-        PictureError: the file cannot be read.
+        ImageError: the file cannot be read.
     """
     try:
         with open(path, "rb") as stream:
             return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     except OSError as error:
-        raise PictureError(f"picture {str(path)!r} cannot be read: {error.strerror}; check its name and permissions") from error
+        raise ImageError(
+            f"image {str(path)!r} cannot be read: {error.strerror}; check its name and permissions"
+        ) from error
 
 
 def perceptual_hash(image: Image.Image) -> int:
-    """64-bit hash of the look of a picture: its coarse waves, each above or below their median.
+    """64-bit hash of the look of an image: its coarse waves, each above or below their median.
 
-    The picture is reduced to 32 × 32 grey squares; of their discrete cosine transform the coefficients 1 to 8 of either
-    axis are kept; a bit is set where one exceeds the median of the 64 (pHash: Zauner, "Implementation and benchmarking of
-    perceptual image hash functions", 2010). Resizing, recompression and changes of brightness move few bits; mirroring
-    and cropping move many. A picture that is flat within one grey level, whatever its colour, or that varies along one
-    axis only, has no such waves and hashes to 0, which says nothing about its content. Any other hash has 32 bits set,
-    so distances are even.
+    The image is reduced to 32 × 32 grey squares; of their discrete cosine transform the coefficients 1 to 8 of either
+    axis are kept; a bit is set where one exceeds the median of the 64 (pHash: Zauner, "Implementation and benchmarking
+    of perceptual image hash functions", 2010). Resizing, recompression and changes of brightness move few bits;
+    mirroring and cropping move many. An image that is flat within one grey level, whatever its colour, or that varies
+    along one axis only, has no such waves and hashes to 0, which says nothing about its content. Any other hash has 32
+    bits set, so distances are even.
 
-    A picture decoded with `at_least=64` serves as well as the full one.
+    An image decoded with `at_least=64` serves as well as the full one.
     """
     squares = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.BILINEAR), float)
     waves = (_COSINES @ (squares - squares.mean()) @ _COSINES.T).ravel()
@@ -59,15 +61,16 @@ def perceptual_hash(image: Image.Image) -> int:
 
 
 def near_duplicates(hashes_a: ArrayLike, hashes_b: ArrayLike, max_distance: int = 4) -> list[NearDuplicate]:
-    """All pairs of pictures from two lists whose perceptual hashes differ in at most `max_distance` bits.
+    """All pairs of images from two lists whose perceptual hashes differ in at most `max_distance` bits.
 
-    Every pair is compared, in blocks of bounded memory. Pictures with hash 0 (flat ones) are never paired, because
-    otherwise each blank picture would match all the others; equal files among them are found by `content_hash`.
+    Every pair is compared, in blocks of bounded memory. Images with hash 0 (flat ones) are never paired, because
+    otherwise each blank image would match all the others; equal files among them are found by `content_hash`.
 
     Args:
         hashes_a: uint64 `[A]`.
         hashes_b: uint64 `[B]`.
-        max_distance: most differing bits. 4 finds pictures again that were resized and recompressed, and rarely pairs others.
+        max_distance: most differing bits. 4 finds images again that were resized and recompressed, and rarely pairs
+            others.
 
     Returns:
         The pairs, ordered by the position in a, then in b.

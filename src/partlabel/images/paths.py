@@ -1,34 +1,35 @@
-"""From the name of a picture in a label file to its path under the image folder, and never out of it."""
+"""From the name of an image in a label file to its path under the image folder, and never out of it."""
 
 import os
 from collections.abc import Iterable
 from pathlib import Path, PurePath
 
-from partlabel.errors import PictureError
+from partlabel.errors import ImageError
 
 
 def image_root(root: Path | str) -> Path:
     """The image folder as a path.
 
     Raises:
-        PictureError: there is no such folder.
+        ImageError: there is no such folder.
     """
     folder = Path(root)
     if not os.path.isdir(folder):
         what = "is a file, not a folder" if os.path.exists(folder) else "does not exist"
-        raise PictureError(f"image folder {str(folder)!r} {what}; give the folder that the picture names start from")
+        raise ImageError(f"image folder {str(folder)!r} {what}; give the folder that the image names start from")
     return folder
 
 
 def resolve(root: Path | str, name: str) -> Path:
-    """Path of the picture `name` under the image folder `root`; the file itself need not exist.
+    """Path of the image `name` under the image folder `root`; the file itself need not exist.
 
-    Label files come from elsewhere, so a name may not lead out of the folder: neither by its spelling (absolute, or `..`
-    past the top, even where it would come back), nor through a link inside the folder whose target lies outside. The folder
-    itself may be a link or lie behind one. Backslashes are read as `/` only where no file has the literal name.
+    Label files come from elsewhere, so a name may not lead out of the folder: neither by its spelling (absolute, or
+    `..` past the top, even where it would come back), nor through a link inside the folder whose target lies outside.
+    The folder itself may be a link or lie behind one. Backslashes are read as `/` only where no file has the literal
+    name.
 
     Raises:
-        PictureError: the name leaves the folder or cannot be a file name, or the folder does not exist.
+        ImageError: the name leaves the folder or cannot be a file name, or the folder does not exist.
     """
     folder = image_root(root)
     path = folder / _relative(name)
@@ -37,9 +38,9 @@ def resolve(root: Path | str, name: str) -> Path:
     # os.path.realpath and not Path.resolve, which raises on a loop of links.
     target, top = PurePath(os.path.realpath(path)), PurePath(os.path.realpath(folder))
     if not target.is_relative_to(top):
-        raise PictureError(
-            f"picture {name!r} is a link to {str(target)!r}, outside the image folder {str(folder)!r}; "
-            "copy the picture into the folder"
+        raise ImageError(
+            f"image {name!r} is a link to {str(target)!r}, outside the image folder {str(folder)!r}; "
+            "copy the image into the folder"
         )
     return path
 
@@ -60,16 +61,16 @@ def two_spellings(names: Iterable[str]) -> tuple[str, str] | None:
 def _relative(name: str) -> str:
     """The name without `.` and `..`, if it stays below the top."""
     if "\0" in name:
-        raise PictureError(f"picture name {name!r} holds a NUL byte; correct the name in the label file")
+        raise ImageError(f"image name {name!r} holds a NUL byte; correct the name in the label file")
     try:
         os.fsencode(name)
     except UnicodeEncodeError:
-        raise PictureError(f"picture name {name!r} cannot be a file name; correct the encoding of the label file") from None
+        raise ImageError(f"image name {name!r} cannot be a file name; correct the encoding of the label file") from None
     if PurePath(name).anchor:
-        raise PictureError(f"picture name {name!r} is absolute; names are relative to the image folder")
+        raise ImageError(f"image name {name!r} is absolute; names are relative to the image folder")
     plain = os.path.normpath(name)
     if plain == ".":
-        raise PictureError(f"picture name {name!r} names the image folder itself, not a picture")
+        raise ImageError(f"image name {name!r} names the image folder itself, not an image")
     if PurePath(plain).parts[0] == "..":
-        raise PictureError(f"picture name {name!r} leads out of the image folder; names may not climb above it with '..'")
+        raise ImageError(f"image name {name!r} leads out of the image folder; names may not climb above it with '..'")
     return plain

@@ -1,4 +1,4 @@
-"""Random draws that belong to one view of one picture in one epoch, whoever computes it and in which order."""
+"""Random draws that belong to one view of one image in one epoch, whoever computes it and in which order."""
 
 import hashlib
 from collections.abc import Iterator
@@ -9,7 +9,8 @@ import torch
 
 @contextmanager
 def item_randomness(seed: int, epoch: int, item: str, view: str) -> Iterator[None]:
-    """Inside the block, torch's global CPU generator is seeded from (seed, epoch, item, view); afterwards it is as before.
+    """Inside the block, torch's global CPU generator is seeded from (seed, epoch, item, view); afterwards it is as
+    before.
 
     The transforms used here draw from that generator and no other, so the same four values give the same view in any
     worker process. The generators of accelerators, of numpy and of Python are not touched. There is one generator a
@@ -18,8 +19,8 @@ def item_randomness(seed: int, epoch: int, item: str, view: str) -> Iterator[Non
     Args:
         seed: seed of the run.
         epoch: epoch, or the number k of a fixed view.
-        item: name of the picture.
-        view: name of the view, so that two views of a picture draw apart.
+        item: name of the image.
+        view: name of the view, so that two views of an image draw apart.
     """
     # ascii() is the same on every Python; repr() follows the Unicode version.
     key = ascii((int(seed), int(epoch), item, view)).encode()

@@ -1,4 +1,4 @@
-"""The views of a picture that a network is shown: plain, weakly and strongly augmented."""
+"""The views of an image that a network is shown: plain, weakly and strongly augmented."""
 
 import math
 from collections.abc import Callable
@@ -25,19 +25,21 @@ _CUTOUT_SIDE = 0.5
 
 
 class ViewSettings(BaseModel):
-    """How pictures become tensors. What the plain view depends on follows from the backbone, so that prediction repeats it.
+    """How images become tensors. What the plain view depends on follows from the backbone, so that prediction repeats
+    it.
 
     Args:
         size: side of the square view, in pixels.
         mean: mean of the red, green and blue channel on the 0..1 scale, subtracted; the default is ImageNet's.
         std: standard deviation of the same, divided by.
         interpolation: filter of the resizing, always antialiased.
-        crop: "squash" resizes the whole picture to a square whatever its shape, so that no labelled thing is cut off (as in
-            CLSL); "center" keeps the shape and takes the central square.
+        crop: "squash" resizes the whole image to a square whatever its shape, so that no labelled thing is cut off (as
+            in CLSL); "center" keeps the shape and takes the central square.
         crop_scale: smallest share of the area that the random crop of weak and strong views keeps; 1 crops nothing.
-            0.6 is ours: published recipes go from no crop (CLSL) down to a quarter (PU-MLC), and a crop can cut off what a
-            label names.
-        flip: weak and strong views are mirrored half of the time; switch it off where left and right matter (digits, text).
+            0.6 is ours: published recipes go from no crop (CLSL) down to a quarter (PU-MLC), and a crop can cut off
+            what a label names.
+        flip: weak and strong views are mirrored half of the time; switch it off where left and right matter (digits,
+            text).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,22 +58,24 @@ class ViewSettings(BaseModel):
 
     @property
     def decode_side(self) -> int:
-        """Shorter side, in pixels, that a picture must be decoded with so that no view of it has to be enlarged."""
+        """Shorter side, in pixels, that an image must be decoded with so that no view of it has to be enlarged."""
         return math.ceil(self.size / math.sqrt(self.crop_scale * max(self.crop_scale, 1 / _STRETCH)))
 
     @property
     def plain_side(self) -> int:
-        """The same for the plain view alone: by the size only, so that training, tagging and any cache see the same pixels."""
+        """The same for the plain view alone: by the size only, so that training, tagging and any cache see the same
+        pixels.
+        """
         return math.ceil(1.5 * self.size)
 
 
 def build_view(kind: str, settings: ViewSettings) -> View:
-    """The transform from an RGB picture to one view of it, float32 `[3, size, size]`, normalised.
+    """The transform from an RGB image to one view of it, float32 `[3, size, size]`, normalised.
 
-    "plain" resizes and draws nothing. "weak" is a random crop (see `ViewSettings.crop_scale`) and a random mirroring. "strong"
-    is weak, then Cutout of one rectangle in a random colour, then RandAugment, in the order of CLSL's code; RandAugment has
-    torchvision's defaults (2 operations at magnitude 9 of 30; none of them mirrors). All draws come from torch's global
-    CPU generator.
+    "plain" resizes and draws nothing. "weak" is a random crop (see `ViewSettings.crop_scale`) and a random mirroring.
+    "strong" is weak, then Cutout of one rectangle in a random colour, then RandAugment, in the order of CLSL's code;
+    RandAugment has torchvision's defaults (2 operations at magnitude 9 of 30; none of them mirrors). All draws come
+    from torch's global CPU generator.
 
     Raises:
         UsageError: there is no such kind.
@@ -99,37 +103,37 @@ def build_view(kind: str, settings: ViewSettings) -> View:
 
 @dataclass(frozen=True)
 class _RandomCrop:
-    """A random part of the picture, resized to the square.
+    """A random part of the image, resized to the square.
 
-    Unlike torchvision's RandomResizedCrop, whose parts are near square in pixels, the parts have about the shape of the frame
-    that the plain view shows: the whole picture when it is squashed. So training and testing distort alike, and a wide
-    picture loses no more than a square one.
+    Unlike torchvision's RandomResizedCrop, whose parts are near square in pixels, the parts have about the shape of the
+    frame that the plain view shows: the whole image when it is squashed. So training and testing distort alike, and a
+    wide image loses no more than a square one.
     """
 
     settings: ViewSettings
 
-    def __call__(self, picture: Image.Image) -> Image.Image:
+    def __call__(self, image: Image.Image) -> Image.Image:
         size = self.settings.size
-        frame = picture.size if self.settings.crop == "squash" else (min(picture.size),) * 2
+        frame = image.size if self.settings.crop == "squash" else (min(image.size),) * 2
         area = _uniform(self.settings.crop_scale, 1)
         widest = min(_STRETCH, 1 / area)  # beyond it a side would leave the frame
         stretch = math.exp(_uniform(-math.log(widest), math.log(widest)))
         width = max(1, round(frame[0] * math.sqrt(area * stretch)))
         height = max(1, round(frame[1] * math.sqrt(area / stretch)))
-        left, top = _below(picture.width - width + 1), _below(picture.height - height + 1)
+        left, top = _below(image.width - width + 1), _below(image.height - height + 1)
         cropped: Image.Image = v2.functional.resized_crop(
-            picture, top, left, height, width, [size, size], v2.InterpolationMode(self.settings.interpolation)
+            image, top, left, height, width, [size, size], v2.InterpolationMode(self.settings.interpolation)
         )
         return cropped
 
 
-def _cutout(picture: Image.Image) -> Image.Image:
-    """Paint one rectangle of half the picture's sides, centred anywhere and cut at the border (DeVries & Taylor 2017)."""
-    width, height = picture.size
+def _cutout(image: Image.Image) -> Image.Image:
+    """Paint one rectangle of half the image's sides, centred anywhere and cut at the border (DeVries & Taylor 2017)."""
+    width, height = image.size
     half_width, half_height = round(width * _CUTOUT_SIDE / 2), round(height * _CUTOUT_SIDE / 2)
     x, y = _below(width), _below(height)
     box = (max(0, x - half_width), max(0, y - half_height), min(width, x + half_width), min(height, y + half_height))
-    painted = picture.copy()
+    painted = image.copy()
     painted.paste((_below(256), _below(256), _below(256)), box)
     return painted
 

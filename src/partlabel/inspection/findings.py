@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from partlabel.formats import ReadingReport
 from partlabel.images.paths import two_spellings
 from partlabel.inspection.folder import Suggestion
-from partlabel.inspection.pictures import IdenticalFiles, Pictures
+from partlabel.inspection.image_files import IdenticalFiles, ImageFiles
 from partlabel.labels import names_alike
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ def findings(look: "Look") -> tuple[str, ...]:
         *_reading(look.report),
         *_names(look.known.images, look.known.classes),
         *([] if any(fit.misfit is None for fit in look.methods) else ["no method can learn from these labels"]),
-        *(_pictures(look.pictures) if look.pictures else []),
-        *(_split(look.against, look.pictures) if look.against else []),
+        *(_images(look.image_files) if look.image_files else []),
+        *(_split(look.against, look.image_files) if look.against else []),
     )
 
 
@@ -51,21 +51,23 @@ def _reading(report: ReadingReport | None) -> Iterable[str]:
     if report is not None and report.conflict_count:
         first = report.conflicts[0]
         yield (
-            f"{report.path}: {amount(report.conflict_count, 'cell')} called present on one line and absent on another, taken "
-            f"as unknown; first: image {first.image!r}, class {first.class_name!r}, lines {', '.join(map(str, first.lines))}"
+            f"{report.path}: {amount(report.conflict_count, 'cell')} called present on one line and absent on another, "
+            f"taken as unknown; first: image {first.image!r}, class {first.class_name!r}, "
+            f"lines {', '.join(map(str, first.lines))}"
         )
 
 
 def _names(images: Sequence[str], classes: Sequence[str]) -> Iterable[str]:
     for alike in names_alike(classes):
-        yield f"classes {' and '.join(map(repr, alike))} differ by case or white space alone; rename one if they are the same"
+        both = " and ".join(map(repr, alike))
+        yield f"classes {both} differ by case or white space alone; rename one if they are the same"
     if twice := two_spellings(images):
-        yield f"{twice[0]!r} and {twice[1]!r} are the same picture; write its name in one way"
+        yield f"{twice[0]!r} and {twice[1]!r} are the same image; write its name in one way"
 
 
-def _pictures(pictures: Pictures) -> Iterable[str]:
-    if pictures.none_found:
-        yield _nothing_found(pictures)
+def _images(image_files: ImageFiles) -> Iterable[str]:
+    if image_files.none_found:
+        yield _nothing_found(image_files)
         return
     for kind, what in (
         ("missing", "missing from the image folder"),
@@ -73,42 +75,45 @@ def _pictures(pictures: Pictures) -> Iterable[str]:
         ("broken", "broken"),
         ("too large", "too large"),
     ):
-        names = [problem.image for problem in pictures.problems if problem.kind == kind]
+        names = [problem.image for problem in image_files.problems if problem.kind == kind]
         if names:
-            yield f"{amount(len(names), 'picture')} of {pictures.checked:,} {_are(names)} {what}: {some(names)}"
+            yield f"{amount(len(names), 'image')} of {image_files.checked:,} {_are(names)} {what}: {some(names)}"
 
 
-def _nothing_found(pictures: Pictures) -> str:
+def _nothing_found(image_files: ImageFiles) -> str:
     """One sentence: what was looked for, what the folder holds, and what to change where that can be told."""
-    first = pictures.problems[0]
+    first = image_files.problems[0]
     holds = (
-        f"{amount(pictures.files, 'picture file')}, the first {pictures.first_file!r}" if pictures.files else "no picture file"
+        f"{amount(image_files.files, 'image file')}, the first {image_files.first_file!r}"
+        if image_files.files
+        else "no image file"
     )
     advice = "give the folder that the names start from"
-    if pictures.suggestions:
-        best = pictures.suggestions[0]
-        advice = f"{explain(best)}; that explains {best.explains:,} of {pictures.checked:,}"
+    if image_files.suggestions:
+        best = image_files.suggestions[0]
+        advice = f"{explain(best)}; that explains {best.explains:,} of {image_files.checked:,}"
     return (
-        f"none of the {amount(pictures.checked, 'picture')} of the table is in {pictures.folder!r}: the first name is "
-        f"{first.image!r}, and the folder holds {holds}; {advice}"
+        f"none of the {amount(image_files.checked, 'image')} of the table is in {image_files.folder!r}: the first "
+        f"name is {first.image!r}, and the folder holds {holds}; {advice}"
     )
 
 
-def _split(against: "Against", pictures: Pictures | None) -> Iterable[str]:
+def _split(against: "Against", image_files: ImageFiles | None) -> Iterable[str]:
     yield from _reading(against.report)
     if against.shared_names:
         names = against.shared_names
         yield f"{amount(len(names), 'image')} {_are(names)} in both tables: {some(names)}"
-    if pictures is None:
+    if image_files is None:
         return
-    if pictures.identical_across:
-        groups = pictures.identical_across
-        yield f"{amount(len(groups), 'picture')} {_are(groups)} in both tables as identical files: {same(groups[0])}"
-    if pictures.near:
-        near = pictures.near[0]
+    if image_files.identical_across:
+        groups = image_files.identical_across
+        yield f"{amount(len(groups), 'image')} {_are(groups)} in both tables as identical files: {same(groups[0])}"
+    if image_files.near:
+        near = image_files.near[0]
+        verb = "looks" if len(image_files.near) == 1 else "look"
         yield (
-            f"{amount(len(pictures.near), 'picture')} of the other table look{'s' if len(pictures.near) == 1 else ''} like one "
-            f"of this table: {near.image!r} is near {near.closest!r}"
+            f"{amount(len(image_files.near), 'image')} of the other table {verb} like one of this table: "
+            f"{near.image!r} is near {near.closest!r}"
         )
 
 

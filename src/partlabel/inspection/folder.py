@@ -1,4 +1,4 @@
-"""What an image folder holds: pictures that no table lists, and where pictures are that a table names wrongly."""
+"""What an image folder holds: images that no table lists, and where images are that a table names wrongly."""
 
 import os
 import posixpath
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 from unicodedata import normalize
 
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
 
 class Suggestion(NamedTuple):
@@ -26,8 +26,8 @@ class Suggestion(NamedTuple):
     file: str
 
 
-def picture_files(root: Path) -> list[str]:
-    """Files under the folder that are pictures by their ending, relative with `/`, sorted; hidden ones are left out."""
+def image_files(root: Path) -> list[str]:
+    """Files under the folder that are images by their ending, relative with `/`, sorted; hidden ones are left out."""
     found = []
     for folder, below, files in os.walk(root):
         below[:] = [name for name in below if not name.startswith(".")]
@@ -55,9 +55,8 @@ def suggestions(root: Path, files: Sequence[str], names: Sequence[str]) -> tuple
         if name in meant:
             counted.setdefault(_change(root, name, meant[name]), []).append(position)
     found = [
-        Suggestion(change, len(which), names[which[0]], meant[names[which[0]]])
-        for change, which in counted.items()
-    ]  # fmt: skip
+        Suggestion(change, len(which), names[which[0]], meant[names[which[0]]]) for change, which in counted.items()
+    ]
     return tuple(sorted(found, key=lambda suggestion: -suggestion.explains))
 
 
@@ -102,7 +101,9 @@ def _change(root: Path, name: str, file: str) -> str:
         prefix = "/".join(name_folders).replace("//", "/") + "/"
         parents = root.absolute().parts[1:]
         too_deep = tuple(name_folders) == parents[-len(name_folders) :]
-        advice = f" (give {str(root.absolute().parents[len(name_folders) - 1])!r} as the image folder)" if too_deep else ""
+        advice = (
+            f" (give {str(root.absolute().parents[len(name_folders) - 1])!r} as the image folder)" if too_deep else ""
+        )
         changes.append(f"the names begin with {prefix!r}, which the folder does not hold{advice}")
     if file_folders:
         inner = "/".join(file_folders)
@@ -129,9 +130,9 @@ def _plain(name: str) -> str:
 
 
 def _suffix(name: str) -> str:
-    """The ending that makes a file a picture, or nothing: `IMG.001` has none."""
+    """The ending that makes a file an image, or nothing: `IMG.001` has none."""
     ending = posixpath.splitext(name)[1]
-    return ending if ending.casefold() in PICTURE_SUFFIXES else ""
+    return ending if ending.casefold() in IMAGE_SUFFIXES else ""
 
 
 def _without_suffix(name: str) -> str:

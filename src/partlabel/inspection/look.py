@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from partlabel.formats import ReadingReport
 from partlabel.inspection.findings import findings
+from partlabel.inspection.image_files import ImageFiles
 from partlabel.inspection.page import page
-from partlabel.inspection.pictures import Pictures
 from partlabel.inspection.states import KnownStates
 from partlabel.labels import Counts
 from partlabel.methods.auto import Choice, Network
@@ -30,7 +30,7 @@ class MethodFit(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Against:
-    """A second table that should share no picture with the first.
+    """A second table that should share no image with the first.
 
     Args:
         images: how many images it has.
@@ -52,7 +52,7 @@ class Look:
         methods: every method of the catalogue, and whether it fits.
         auto: what `--method auto` takes for each way to train the network; empty if no present cell is known.
         report: how the label file was read; None if it came as a table.
-        pictures: what the image folder holds; None if no folder was given.
+        image_files: what the image folder holds; None if no folder was given.
         against: the second table; None if there is none.
     """
 
@@ -60,7 +60,7 @@ class Look:
     methods: tuple[MethodFit, ...]
     auto: Mapping[Network, Choice]
     report: ReadingReport | None
-    pictures: Pictures | None
+    image_files: ImageFiles | None
     against: Against | None
 
     @property
@@ -80,8 +80,8 @@ class Look:
     def to_json(self) -> dict[str, Any]:
         r"""Everything, as a value that JSON can hold: all lists complete, except the rows of reading reports.
 
-        Shares are fractions in 0..1, null where there is no known cell. Characters that are not valid Unicode, which names of
-        files can hold, are written as `\udcff`.
+        Shares are fractions in 0..1, null where there is no known cell. Characters that are not valid Unicode, which
+        names of files can hold, are written as `\udcff`.
         """
         known = self.known
         result: dict[str, Any] = {
@@ -94,13 +94,14 @@ class Look:
             "images_without_known_cell": known.images_without_known_cell,
             "reading": _report_json(self.report),
             "methods": {
-                fit.method: {"fits": fit.misfit is None, "reason": fit.misfit, "unknown": fit.unknown} for fit in self.methods
+                fit.method: {"fits": fit.misfit is None, "reason": fit.misfit, "unknown": fit.unknown}
+                for fit in self.methods
             },
             "auto": {
                 network: {"method": choice.method, "settings": choice.settings, "reason": choice.reason}
                 for network, choice in self.auto.items()
             },
-            "pictures": None if self.pictures is None else _pictures_json(self.pictures),
+            "image_files": None if self.image_files is None else _files_json(self.image_files),
             "against": None
             if self.against is None
             else {
@@ -116,7 +117,8 @@ class Look:
                 )
             ],
             "per_image": [
-                {"image": name, **counts} for name, counts in zip(known.images, _counts_json(known.by_image), strict=True)
+                {"image": name, **counts}
+                for name, counts in zip(known.images, _counts_json(known.by_image), strict=True)
             ],
         }
         return {key: _valid_unicode(value) for key, value in result.items()}
@@ -151,17 +153,17 @@ def _cell_json(image: str, class_name: str | None, lines: tuple[int, ...]) -> di
     return {"image": image, "class": class_name, "lines": lines}
 
 
-def _pictures_json(pictures: Pictures) -> dict[str, Any]:
+def _files_json(image_files: ImageFiles) -> dict[str, Any]:
     return {
-        "folder": pictures.folder,
-        "checked": pictures.checked,
-        "problems": [problem._asdict() for problem in pictures.problems],
-        "suggestions": [suggestion._asdict() for suggestion in pictures.suggestions],
-        "files": pictures.files,
-        "unlisted": pictures.unlisted,
-        "identical": [group._asdict() for group in pictures.identical],
-        "near": [near._asdict() for near in pictures.near],
-        "flat": pictures.flat,
+        "folder": image_files.folder,
+        "checked": image_files.checked,
+        "problems": [problem._asdict() for problem in image_files.problems],
+        "suggestions": [suggestion._asdict() for suggestion in image_files.suggestions],
+        "files": image_files.files,
+        "unlisted": image_files.unlisted,
+        "identical": [group._asdict() for group in image_files.identical],
+        "near": [near._asdict() for near in image_files.near],
+        "flat": image_files.flat,
     }
 
 

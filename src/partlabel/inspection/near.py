@@ -1,4 +1,4 @@
-"""The most alike pictures of another list, without comparing every pair."""
+"""The most alike images of another list, without comparing every pair."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -14,13 +14,13 @@ _CANDIDATES_AT_A_TIME = 1 << 20
 
 
 class Nearest(NamedTuple):
-    """A picture of the second list and the most alike one of the first.
+    """An image of the second list and the most alike one of the first.
 
     Args:
         second: position in the second list.
         first: position in the first list; the earliest of those that are equally alike.
         distance: bits (of 64) in which their hashes differ.
-        alike: how many pictures of the first list are within the distance asked for.
+        alike: how many images of the first list are within the distance asked for.
     """
 
     second: int
@@ -32,8 +32,8 @@ class Nearest(NamedTuple):
 def nearest(first: ArrayLike, second: ArrayLike, max_distance: int) -> list[Nearest]:
     """For each perceptual hash of the second list that has any within `max_distance` in the first, the nearest.
 
-    The answer holds at most one entry a picture, however many pairs there are: frames of one film pair up by the million.
-    Hash 0 (a flat picture) is never paired, as in `partlabel.images.fingerprint.near_duplicates`.
+    The answer holds at most one entry an image, however many pairs there are: frames of one film pair up by the
+    million. Hash 0 (a flat image) is never paired, as in `partlabel.images.fingerprint.near_duplicates`.
 
     Args:
         first: uint64 `[A]`.
@@ -61,9 +61,9 @@ def nearest(first: ArrayLike, second: ArrayLike, max_distance: int) -> list[Near
 def _pairs(first: Hashes, second: Hashes, max_distance: int) -> Iterator[tuple[IntArray, IntArray, NDArray[np.uint8]]]:
     """Positions in both lists and distance of every near pair, each once.
 
-    The 64 bits are dealt to `max_distance` + 1 bands: hashes that differ in fewer bits than there are bands agree on some
-    band, so that only hashes equal on a band need comparing. Neighbouring bits go to different bands, because neighbouring
-    waves are correlated and would make crowded bands.
+    The 64 bits are dealt to `max_distance` + 1 bands: hashes that differ in fewer bits than there are bands agree on
+    some band, so that only hashes equal on a band need comparing. Neighbouring bits go to different bands, because
+    neighbouring waves are correlated and would make crowded bands.
     """
     bands = max_distance + 1
     masks = [np.uint64(sum(1 << bit for bit in range(band, 64, bands))) for band in range(bands)]

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from partlabel.formats import ReadingReport
 from partlabel.inspection.findings import amount, explain, same, some
-from partlabel.inspection.pictures import Pictures
+from partlabel.inspection.image_files import ImageFiles
 from partlabel.inspection.states import KnownStates
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def page(look: "Look") -> str:
         _reading(look.report),
         _reading(look.against.report if look.against else None),
         _methods(look),
-        _pictures(look.pictures),
+        _images(look.image_files),
         _across(look),
         _problems(look.findings),
     ]
@@ -43,10 +43,14 @@ def _overview(known: KnownStates) -> Iterator[str]:
     yield f"Cells: {present:,} present, {absent:,} absent, {unknown:,} unknown ({_percent(share)} known)"
     if known.declared_complete:
         yield f"Unlisted cells are absent by declaration in {amount(len(known.declared_complete), 'class', 'classes')}"
-    for what, counts in (("known", known.by_image.present + known.by_image.absent), ("present", known.by_image.present)):
+    for what, counts in (
+        ("known", known.by_image.present + known.by_image.absent),
+        ("present", known.by_image.present),
+    ):
         if counts.size:
             lowest, middle, highest = np.quantile(counts, (0, 0.5, 1))
-            yield f"An image has {lowest:,.0f} to {highest:,.0f} {what} cells, median {middle:,.10g}, mean {counts.mean():,.2f}"
+            spread = f"median {middle:,.10g}, mean {counts.mean():,.2f}"
+            yield f"An image has {lowest:,.0f} to {highest:,.0f} {what} cells, {spread}"
 
 
 def _classes(known: KnownStates) -> Iterator[str]:
@@ -54,7 +58,8 @@ def _classes(known: KnownStates) -> Iterator[str]:
     counts, prevalence = known.by_class, known.prevalence
     order = np.lexsort((known.known_by_class, np.minimum(counts.present, counts.absent)))
     more = len(known.classes) > _SHOWN
-    yield f"States by class, {f'the {_SHOWN} of {len(known.classes):,} that' if more else 'those that'} know least first"
+    which = f"the {_SHOWN} of {len(known.classes):,} that" if more else "those that"
+    yield f"States by class, {which} know least first"
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("class", max_width=40, no_wrap=True, overflow="ellipsis")
     for heading in ("present", "absent", "unknown", "prevalence"):
@@ -86,7 +91,8 @@ def _reading(report: ReadingReport | None) -> Iterator[str]:
         return
     left_out = f", {report.rows_filtered:,} left out by --where" if report.rows_filtered else ""
     yield (
-        f"{report.path}: {report.format}, {report.encoding}; {amount(report.rows_read, 'row')} read, {report.rows_used:,} used"
+        f"{report.path}: {report.format}, {report.encoding}; {amount(report.rows_read, 'row')} read, "
+        f"{report.rows_used:,} used"
         f"{left_out}"
     )
     if report.ignored_columns:
@@ -128,48 +134,51 @@ def _methods(look: "Look") -> Iterator[str]:
         yield from _indented(fit.misfit for fit in look.methods if fit.misfit is not None)
 
 
-def _pictures(pictures: Pictures | None) -> Iterator[str]:
-    if pictures is None:
+def _images(image_files: ImageFiles | None) -> Iterator[str]:
+    if image_files is None:
         return
-    usable = pictures.checked - len(pictures.problems)
-    yield f"Pictures in {pictures.folder!r}: {usable:,} of {pictures.checked:,} can be used"
-    if pictures.problems:
-        yield f"  {amount(len(pictures.problems), 'picture')} cannot be used"
-        shown = [f"{problem.kind}: {problem.reason}" for problem in pictures.problems[:_SHOWN]]
-        yield from _list(shown, len(pictures.problems))
-    for suggestion in pictures.suggestions[:3]:
+    usable = image_files.checked - len(image_files.problems)
+    yield f"Images in {image_files.folder!r}: {usable:,} of {image_files.checked:,} can be used"
+    if image_files.problems:
+        yield f"  {amount(len(image_files.problems), 'image')} cannot be used"
+        shown = [f"{problem.kind}: {problem.reason}" for problem in image_files.problems[:_SHOWN]]
+        yield from _list(shown, len(image_files.problems))
+    for suggestion in image_files.suggestions[:3]:
         yield f"  {amount(suggestion.explains, 'missing name')}: {explain(suggestion)}"
-    if pictures.unlisted:
-        verb = "is" if len(pictures.unlisted) == 1 else "are"
+    if image_files.unlisted:
+        verb = "is" if len(image_files.unlisted) == 1 else "are"
         yield (
-            f"  {amount(len(pictures.unlisted), 'picture file')} of {pictures.files:,} {verb} in no table: "
-            f"{some(pictures.unlisted, 3)}"
+            f"  {amount(len(image_files.unlisted), 'image file')} of {image_files.files:,} {verb} in no table: "
+            f"{some(image_files.unlisted, 3)}"
         )
-    within = pictures.identical_within
+    within = image_files.identical_within
     if within:
         yield f"  {amount(len(within), 'group')} of identical files within a table"
         yield from _list([same(group) for group in within[:_SHOWN]], len(within))
 
 
 def _across(look: "Look") -> Iterator[str]:
-    against, pictures = look.against, look.pictures
+    against, image_files = look.against, look.image_files
     if against is None:
         return
     yield f"Against the other table, of {amount(against.images, 'image')}"
     yield f"  {amount(len(against.shared_names), 'name')} in both" + (
         f": {some(against.shared_names, _SHOWN)}" if against.shared_names else ""
     )
-    if pictures is None:
+    if image_files is None:
         return
-    copies = pictures.identical_across
+    copies = image_files.identical_across
     yield f"  {amount(len(copies), 'group')} of identical files across"
     yield from _list([same(group) for group in copies[:_SHOWN]], len(copies))
-    yield f"  {amount(len(pictures.near), 'more picture')} of it {'looks' if len(pictures.near) == 1 else 'look'} like one here"
-    nearest = sorted(pictures.near, key=lambda near: near.distance)[:_SHOWN]
-    rows = [f"{near.image!r} is {near.distance} bits from {near.closest!r}{_others(near.alike - 1)}" for near in nearest]
-    yield from _list(rows, len(pictures.near))
-    if pictures.flat:
-        yield f"  {amount(pictures.flat, 'flat picture')} cannot be compared by look"
+    verb = "looks" if len(image_files.near) == 1 else "look"
+    yield f"  {amount(len(image_files.near), 'more image')} of it {verb} like one here"
+    nearest = sorted(image_files.near, key=lambda near: near.distance)[:_SHOWN]
+    rows = [
+        f"{near.image!r} is {near.distance} bits from {near.closest!r}{_others(near.alike - 1)}" for near in nearest
+    ]
+    yield from _list(rows, len(image_files.near))
+    if image_files.flat:
+        yield f"  {amount(image_files.flat, 'flat image')} cannot be compared by look"
 
 
 def _others(count: int) -> str:

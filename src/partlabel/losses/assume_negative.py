@@ -1,7 +1,7 @@
 """Losses that take unknown cells as absent, or softly so (Cole et al., CVPR 2021).
 
-All take the logarithm as nl(u) = -log(u + 1e-5), as the official code does: a cell costs at most 11.5, and one that is wrong
-beyond |logit| of about 11 has hardly any gradient.
+All take the logarithm as nl(u) = -log(u + 1e-5), as the official code does: a cell costs at most 11.5, and one that is
+wrong beyond |logit| of about 11 has hardly any gradient.
 """
 
 import torch

@@ -1,4 +1,6 @@
-"""Asymmetric loss (Ridnik et al., ICCV 2021), for hard and soft targets; with equal gammas and no clip it is the focal loss."""
+"""Asymmetric loss (Ridnik et al., ICCV 2021), for hard and soft targets; with equal gammas and no clip it is the focal
+loss.
+"""
 
 import torch
 from jaxtyping import Float

@@ -40,7 +40,8 @@ def entropy_maximization_cells(
 def lowest_of_each_class(
     scores: Float[Tensor, "images classes"], eligible: Bool[Tensor, "images classes"], counts: Int64[Tensor, "classes"]
 ) -> Bool[Tensor, "images classes"]:
-    """Mask of the `counts` lowest scores of each class among the eligible cells, or of all of these where they are fewer.
+    """Mask of the `counts` lowest scores of each class among the eligible cells, or of all of these where they are
+    fewer.
 
     Of equal scores the one of the smaller row number counts as lower. Takes 16 bytes a cell for the time being.
     """

@@ -12,11 +12,17 @@ Labels = Int8[Tensor, "batch classes"]
 
 
 def hill_cells(
-    logits: Cells, labels: Labels, *, margin: int | float = 1.0, gamma: int | float = 2.0, down_weight: int | float = 1.5
+    logits: Cells,
+    labels: Labels,
+    *,
+    margin: int | float = 1.0,
+    gamma: int | float = 2.0,
+    down_weight: int | float = 1.5,
 ) -> Cells:
     """Present: -(1 - p_m)^γ log p_m with p_m = σ(z - m); unknown: (λ - p)·p², whose slope in p is steepest at λ/3.
 
-    Known absent cells (ours; the paper has none) cannot be missed labels, so the -p that spares these is left out: λ·p².
+    Known absent cells (ours; the paper has none) cannot be missed labels, so the -p that spares these is left out:
+    λ·p².
 
     Args:
         logits: z, with p = σ(z).
@@ -45,7 +51,8 @@ def splc_cells(
     margin: int | float = 1.0,
     gamma: int | float = 2.0,
 ) -> Cells:
-    """Focal loss with y = 1 where present or `missed`, else 0; present cells have the margin: z ← z - m, missed ones not.
+    """Focal loss with y = 1 where present or `missed`, else 0; present cells have the margin: z ← z - m, missed ones
+    not.
 
     -[y log p + (1 - y) log(1 - p)]·((1 - p)·y + p·(1 - y))^γ; gradient flows through the weight.
     """

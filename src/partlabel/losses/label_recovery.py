@@ -17,9 +17,9 @@ def recovered_targets(
     Args:
         logits: z, of the network that recovers.
         labels: +1 present, -1 absent, 0 unknown.
-        recovery: "probability": σ(z_c) (co-learning, eq. 8). "scaled": σ(z_c · max z) with the image's largest logit, as in its
-            public code; where all logits of an image are negative it gives every unknown cell more than 1/2, and the most to
-            the least likely one.
+        recovery: "probability": σ(z_c) (co-learning, eq. 8). "scaled": σ(z_c · max z) with the image's largest logit,
+            as in its public code; where all logits of an image are negative it gives every unknown cell more than 1/2,
+            and the most to the least likely one.
     """
     logits = logits.detach()
     if recovery == "scaled":

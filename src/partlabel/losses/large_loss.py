@@ -4,7 +4,8 @@ import math
 
 
 def large_loss_count(cells: int, epoch: int, delta_rel: int | float, *, grows: bool) -> int:
-    """How many cells of a mini-batch: ceil(cells · delta_rel / 100 · e), e the epoch or, if it does not grow, min(epoch, 1).
+    """How many cells of a mini-batch: ceil(cells · delta_rel / 100 · e), e the epoch or, if it does not grow,
+    min(epoch, 1).
 
     Args:
         cells: B·C, over all processes; known cells are counted too.

@@ -1,8 +1,8 @@
 """Joint non-negative orthogonal matching pursuit: a few images that explain another one's labels and features at once.
 
-Source: Huynh, Elhamifar: Interactive Multi-Label CNN Learning with Partial Labels, CVPR 2020. All queries of a batch go against
-one dictionary together: a step is one matrix product a part, and small least-squares problems solved side by side. The largest
-intermediates are `[Q, N]` and `[Q, k, d]`.
+Source: Huynh, Elhamifar: Interactive Multi-Label CNN Learning with Partial Labels, CVPR 2020. All queries of a batch go
+against one dictionary together: a step is one matrix product a part, and small least-squares problems solved side by
+side. The largest intermediates are `[Q, N]` and `[Q, k, d]`.
 """
 
 from typing import NamedTuple
@@ -44,13 +44,15 @@ def joint_matching_pursuit(
     clamp: bool = True,
     balance: bool = False,
 ) -> Pursuit:
-    """At each step the atom of the largest λ_y ⟨r_y, y_j⟩² / ‖y_j‖² + λ_f ⟨r_f, f_j⟩² / ‖f_j‖² joins; r are the residuals.
+    """At each step the atom of the largest λ_y ⟨r_y, y_j⟩² / ‖y_j‖² + λ_f ⟨r_f, f_j⟩² / ‖f_j‖² joins; r are the
+    residuals.
 
-    An atom can join if both inner products are positive (that of a part with λ = 0 does not count) and its score exceeds the
-    threshold; otherwise the pursuit of this query ends. Labels and features are then fitted anew to all chosen atoms, apart, by
-    least squares; where chosen atoms are linearly dependent, the solution of least norm in terms of unit atoms is taken.
-    Rounding is not taken for signal: inner products below 100 ε ‖y‖ ‖y_j‖ are not positive, and eigenvalues of the Gram matrix
-    of unit atoms below 100 ε times the largest are 0, ε being the machine precision. No gradient flows.
+    An atom can join if both inner products are positive (that of a part with λ = 0 does not count) and its score
+    exceeds the threshold; otherwise the pursuit of this query ends. Labels and features are then fitted anew to all
+    chosen atoms, apart, by least squares; where chosen atoms are linearly dependent, the solution of least norm in
+    terms of unit atoms is taken. Rounding is not taken for signal: inner products below 100 ε ‖y‖ ‖y_j‖ are not
+    positive, and eigenvalues of the Gram matrix of unit atoms below 100 ε times the largest are 0, ε being the machine
+    precision. No gradient flows.
 
     Args:
         query_labels: y, what is to be explained.
@@ -63,7 +65,8 @@ def joint_matching_pursuit(
         excluded: pairs that must not meet, such as an image and itself.
         threshold: what a score must exceed.
         clamp: coefficients are max(0, least squares) (paper) or just least squares (official code).
-        balance: divide each part's scores by their maximum over the atoms, a query at a time (an option of the official code).
+        balance: divide each part's scores by their maximum over the atoms, a query at a time (an option of the official
+            code).
     """
     labels = _Part(query_labels, atom_labels, lambda_y, steps)
     features = _Part(query_features, atom_features, lambda_f, steps)
@@ -88,7 +91,8 @@ def near_pairs(
 ) -> Bool[Tensor, "queries atoms"]:
     """Pairs at a Euclidean distance below the radius.
 
-    Distances by a matrix product are too coarse for a small radius, so that they only propose; proposed pairs are measured.
+    Distances by a matrix product are too coarse for a small radius, so that they only propose; proposed pairs are
+    measured.
     """
     sizes = queries.square().sum(1)[:, None] + atoms.square().sum(1)[None, :]
     slack = _ROUNDING * torch.finfo(queries.dtype).eps

@@ -1,7 +1,7 @@
 """Pairwise ranking: each present class of an image should score above each known absent one of the same image.
 
-Both losses depend on differences of scores within an image only; unknown cells take no part. Pairs are never written out:
-memory and time grow with B·C (times log C for sorting), not with B·C².
+Both losses depend on differences of scores within an image only; unknown cells take no part. Pairs are never written
+out: memory and time grow with B·C (times log C for sorting), not with B·C².
 """
 
 import torch
@@ -41,17 +41,21 @@ def warp_images(logits: Cells, labels: Labels) -> OfImages:
     L(r) = 1 + 1/2 + ... + 1/r.
 
     Weston, Bengio, Usunier: WSABIE, IJCAI 2011; Gong et al.: Deep Convolutional Ranking for Multilabel Image
-    Annotation, ICLR 2014. They estimate r_j by drawing absent classes until one violates; here it is counted, and the hinge is
-    the mean over all violators, of which their draw is one.
+    Annotation, ICLR 2014. They estimate r_j by drawing absent classes until one violates; here it is counted, and the
+    hinge is the mean over all violators, of which their draw is one.
     """
     absent, present = labels == -1, labels == 1
     classes = logits.shape[1]
     rising = logits.masked_fill(~absent, -torch.inf).sort(1).values
     finite = rising.masked_fill(rising.isneginf(), 0)
-    sums = torch.cat([finite.flip(1).cumsum(1).flip(1), torch.zeros_like(finite[:, :1])], 1)  # of each place and all after it
+    sums = torch.cat(
+        [finite.flip(1).cumsum(1).flip(1), torch.zeros_like(finite[:, :1])], 1
+    )  # of each place and all after it
     first = torch.searchsorted(rising.detach().contiguous(), (logits - 1).detach().contiguous(), right=True)
     rank = classes - first
     hinges = rank * (1 - logits) + sums.gather(1, first)
-    weights = torch.cat([rising.new_zeros(1), torch.arange(1, classes + 1, device=logits.device).to(rising.dtype).reciprocal()])
+    weights = torch.cat(
+        [rising.new_zeros(1), torch.arange(1, classes + 1, device=logits.device).to(rising.dtype).reciprocal()]
+    )
     cost = weights.cumsum(0)[rank] * hinges / rank.clamp(min=1)
     return (cost * present).sum(1)

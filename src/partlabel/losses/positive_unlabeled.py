@@ -35,7 +35,8 @@ def variational_loss(
     gamma: int | float,
     temperature: Float[Tensor, "classes"] | int | float = 1,
 ) -> Float[Tensor, ""]:
-    """Σ_c [p̄_c^γ · log p̄_c - mean of log q over the present cells of c], with q = σ(s/τ) and p̄_c the mean of q over the batch.
+    """Σ_c [p̄_c^γ · log p̄_c - mean of log q over the present cells of c], with q = σ(s/τ) and p̄_c the mean of q over
+    the batch.
 
     A class without a present cell has the first part alone.
 
@@ -53,10 +54,11 @@ def variational_loss(
 
 
 def mix_halves(batch: Tensor, permutation: Int64[Tensor, "pairs"], lam: Float[Tensor, ""]) -> Tensor:
-    """λ · first half, permuted, + (1 - λ) · second half, along the first axis; of an odd number the middle one is left out.
+    """λ · first half, permuted, + (1 - λ) · second half, along the first axis; of an odd number the middle one is left
+    out.
 
     Args:
-        batch: `[B, ...]`, pictures, maps or targets.
+        batch: `[B, ...]`, images, maps or targets.
         permutation: order of the first B // 2.
         lam: λ in [0, 1].
     """
@@ -71,13 +73,13 @@ def mixup_consistency(
     permutation: Int64[Tensor, "pairs"],
     lam: Float[Tensor, ""],
 ) -> Float[Tensor, ""]:
-    """Mean over mixed pictures of Σ_c (log mixed target - log σ(mixed logit))², the target being 1 if present, else σ(s).
+    """Mean over mixed images of Σ_c (log mixed target - log σ(mixed logit))², the target being 1 if present, else σ(s).
 
     The gradient flows through the target too, as in the official code.
 
     Args:
-        mixed_logits: logits of the pictures that `mix_halves` made; at least one.
-        logits: s, of the pictures themselves.
+        mixed_logits: logits of the images that `mix_halves` made; at least one.
+        logits: s, of the images themselves.
         present: which cells are known present.
         permutation: see `mix_halves`.
         lam: see `mix_halves`.

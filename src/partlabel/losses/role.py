@@ -1,4 +1,6 @@
-"""Regularized online label estimation (Cole et al., CVPR 2021): a classifier and a table of estimates teach each other."""
+"""Regularized online label estimation (Cole et al., CVPR 2021): a classifier and a table of estimates teach each
+other.
+"""
 
 import torch
 from jaxtyping import Float, Int8

@@ -1,7 +1,8 @@
 """Choosing cells of a mini-batch by their loss, as co-teaching and co-label selection do.
 
-The ranking is global: all candidates of the batch, over images, classes and processes, in one list. A share of n candidates is
-rounded down. Cells that tie with the last chosen one are chosen too, so that the choice depends on no order.
+The ranking is global: all candidates of the batch, over images, classes and processes, in one list. A share of n
+candidates is rounded down. Cells that tie with the last chosen one are chosen too, so that the choice depends on no
+order.
 """
 
 import math
@@ -34,7 +35,9 @@ def largest_share(
 def largest_count(
     values: Float[Tensor, "batch cells"], candidates: Bool[Tensor, "batch cells"], count: int
 ) -> Float[Tensor, ""]:
-    """The value from which candidates belong to the `count` largest, or to all if they are fewer; inf if that is none."""
+    """The value from which candidates belong to the `count` largest, or to all if they are fewer; inf if that is
+    none.
+    """
     chosen = values.detach()[candidates]
     count = min(count, chosen.numel())
     if not count:

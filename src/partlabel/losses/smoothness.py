@@ -15,8 +15,8 @@ Vectors = Float[Tensor, "images classes"]
 def squash(logits: Vectors, c: int | float = 1.0, slope: int | float = 2.0) -> Vectors:
     """φ_c(x) = (1 + 1/c)·σ(slope·x - log c) - 1/c: from -1/c to 1, and 0 at 0.
 
-    With slope 2 it is the official code's (e^u - e^-u / c) / (e^u + e^-u), u = x - log(c)/2, which for c = 1 is tanh(x). With
-    slope 1 and c = 1 it is 2p - 1 = tanh(x/2), as in the paper.
+    With slope 2 it is the official code's (e^u - e^-u / c) / (e^u + e^-u), u = x - log(c)/2, which for c = 1 is
+    tanh(x). With slope 1 and c = 1 it is 2p - 1 = tanh(x/2), as in the paper.
     """
     return (1 + 1 / c) * torch.sigmoid(slope * logits - math.log(c)) - 1 / c
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from partlabel import __version__
 from partlabel.errors import UsageError
 from partlabel.labels import LabelTable
 from partlabel.masking.drop_positives import drop_positives
@@ -19,6 +18,7 @@ from partlabel.masking.legacy import legacy_numpy_ratio, legacy_removal, legacy_
 from partlabel.masking.per_class import per_class
 from partlabel.masking.positives_only import positives_only
 from partlabel.masking.single_positive import single_positive
+from partlabel.version import __version__
 
 MASKINGS: dict[str, Callable[..., LabelTable]] = {
     "known_ratio": known_ratio,
@@ -50,9 +50,9 @@ def hide(table: LabelTable, masking: str, *, seed: int | None = None, **settings
         **settings: keyword arguments of the masking.
 
     Returns:
-        The table with an unknown background, surviving cells with their sources; and the record: `masking`, `settings`,
-        `seed`, `input_hash`, `output_hash`, `before` and `after` (cells `present`, `absent`, `unknown`) and `partlabel`, the
-        version.
+        The table with an unknown background, surviving cells with their sources; and the record: `masking`,
+        `settings`, `seed`, `input_hash`, `output_hash`, `before` and `after` (cells `present`, `absent`, `unknown`) and
+        `partlabel`, the version.
 
     Raises:
         UsageError: unknown masking or setting, a missing setting, or a value out of range.
@@ -68,9 +68,15 @@ def hide(table: LabelTable, masking: str, *, seed: int | None = None, **settings
     thinned = MASKINGS[masking](table, **arguments)
     used_seed = arguments.pop("seed", None)
     record = {
-        "masking": masking, "settings": arguments, "seed": used_seed, "input_hash": table.hash, "output_hash": thinned.hash,
-        "before": _totals(table), "after": _totals(thinned), "partlabel": __version__,
-    }  # fmt: skip
+        "masking": masking,
+        "settings": arguments,
+        "seed": used_seed,
+        "input_hash": table.hash,
+        "output_hash": thinned.hash,
+        "before": _totals(table),
+        "after": _totals(thinned),
+        "partlabel": __version__,
+    }
     return Hidden(thinned, record)
 
 
@@ -93,7 +99,9 @@ def _arguments(masking: str, seed: int | None, settings: dict[str, Any]) -> dict
         if name not in accepted:
             offered = _choices(name, accepted) if accepted else "it takes none"
             raise UsageError(f"masking {masking} has no setting {name!r}; {offered}")
-    missing = [name for name, parameter in accepted.items() if parameter.default is parameter.empty and name not in settings]
+    missing = [
+        name for name, parameter in accepted.items() if parameter.default is parameter.empty and name not in settings
+    ]
     if missing:
         raise UsageError(f"masking {masking} needs a value for {', '.join(missing)}")
     arguments = {name: settings.get(name, parameter.default) for name, parameter in accepted.items()}

@@ -47,7 +47,9 @@ def thin(table: LabelTable, keep: Callable[[Block], BoolArray]) -> LabelTable:
     columns, states, sources = [np.empty(0, np.int32)], [np.empty(0, np.int8)], [np.empty(0, np.int8)]
     for block in known_blocks(table):
         kept = keep(block)
-        lengths[block.start : block.stop] = np.bincount(block.rows[kept] - block.start, minlength=block.stop - block.start)
+        lengths[block.start : block.stop] = np.bincount(
+            block.rows[kept] - block.start, minlength=block.stop - block.start
+        )
         columns.append(block.columns[kept].astype(np.int32))
         states.append(block.states[kept])
         sources.append(block.sources[kept])
@@ -55,7 +57,13 @@ def thin(table: LabelTable, keep: Callable[[Block], BoolArray]) -> LabelTable:
     np.cumsum(lengths, out=starts[1:])
     unknown = np.zeros(len(table.classes), np.int8)
     return LabelTable(
-        table.images, table.classes, unknown, starts, np.concatenate(columns), np.concatenate(states), np.concatenate(sources)
+        table.images,
+        table.classes,
+        unknown,
+        starts,
+        np.concatenate(columns),
+        np.concatenate(states),
+        np.concatenate(sources),
     )
 
 

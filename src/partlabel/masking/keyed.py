@@ -1,9 +1,9 @@
 """A keyed hash of (image name, class name): one 64-bit number a cell that is the same on any machine.
 
-Each name is hashed once with BLAKE2b, and the two words are mixed with the SplitMix64 finaliser (Steele, Lea, Flood: Fast
-splittable pseudorandom number generators, OOPSLA 2014). The number of a cell depends on the seed, the purpose and its two
-names alone: not on the order of rows and columns, nor on the other images. A cell is chosen where its number lies below an
-integer threshold, so choices are nested across ratios and no floating-point number is involved.
+Each name is hashed once with BLAKE2b, and the two words are mixed with the SplitMix64 finaliser (Steele, Lea, Flood:
+Fast splittable pseudorandom number generators, OOPSLA 2014). The number of a cell depends on the seed, the purpose and
+its two names alone: not on the order of rows and columns, nor on the other images. A cell is chosen where its number
+lies below an integer threshold, so choices are nested across ratios and no floating-point number is involved.
 """
 
 import hashlib
@@ -27,8 +27,8 @@ BoolArray = NDArray[np.bool_]
 class CellHash:
     """Keyed hash of the cells of a table.
 
-    Two purposes give independent numbers under one seed, so that, say, the cells held out for validation are not the very
-    cells that a masking has left.
+    Two purposes give independent numbers under one seed, so that, say, the cells held out for validation are not the
+    very cells that a masking has left.
 
     Args:
         image_words: uint64 `[N]`, see `name_words`.

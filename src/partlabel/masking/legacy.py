@@ -1,8 +1,8 @@
 """The draws of published code, bit for bit: they depend on the order of images and classes, and on how many there are.
 
-To meet a paper's own mask, the table must hold the same images in the same order (COCO 2014 with all 82,783 images of the
-annotation file for the numpy lineage, with the 82,081 annotated ones for the torch lineage) and the classes in the paper's
-order. For new experiments use the keyed maskings.
+To meet a paper's own mask, the table must hold the same images in the same order (COCO 2014 with all 82,783 images of
+the annotation file for the numpy lineage, with the 82,081 annotated ones for the torch lineage) and the classes in the
+paper's order. For new experiments use the keyed maskings.
 
 numpy freezes the streams of `RandomState` (NEP 19), so these draws do not change with its version.
 """
@@ -23,8 +23,8 @@ Draw = Callable[[tuple[int, int]], BoolArray]
 def legacy_numpy_ratio(table: LabelTable, *, ratio: float, seed: int = 0) -> LabelTable:
     """Known-ratio mask of SST, HST, SARB and PU-MLC.
 
-    Their code: `np.random.seed(0); mask = np.random.random((N, C)); known = mask < ratio`, one full matrix in row order, with
-    the seed fixed at 0. `np.random.rand`, `random_sample` and `uniform(0, 1)` are the same stream.
+    Their code: `np.random.seed(0); mask = np.random.random((N, C)); known = mask < ratio`, one full matrix in row
+    order, with the seed fixed at 0. `np.random.rand`, `random_sample` and `uniform(0, 1)` are the same stream.
 
     Raises:
         UsageError: the ratio is outside [0, 1], or the seed outside 0..2³²-1.
@@ -57,8 +57,8 @@ def legacy_torch_ratio(table: LabelTable, *, ratio: float, seed: int = 0) -> Lab
 def legacy_removal(table: LabelTable, *, removal: float, seed: int = 0) -> LabelTable:
     """The "random per sample" mask of class-aware selective loss (Ben-Baruch et al., CVPR 2022).
 
-    Their code: `np.random.random((N, C)) < removal` becomes unknown: the parameter is the rate of *removal*. They set no
-    seed, so their own masks cannot be had again; this is their procedure from a stated seed.
+    Their code: `np.random.random((N, C)) < removal` becomes unknown: the parameter is the rate of *removal*. They set
+    no seed, so their own masks cannot be had again; this is their procedure from a stated seed.
 
     Raises:
         UsageError: the rate is outside [0, 1], or the seed outside 0..2³²-1.
@@ -71,8 +71,8 @@ def legacy_removal(table: LabelTable, *, removal: float, seed: int = 0) -> Label
 def legacy_single_positive(table: LabelTable, *, seed: int = 1200) -> LabelTable:
     """Single positive of Cole et al. (CVPR 2021), whose seed is 1200, set anew for each split.
 
-    Their code, image by image in order: shuffle the indices of the positives and keep the first, then shuffle the indices
-    of the negatives and keep none. The second shuffle keeps nothing, but it moves the generator on.
+    Their code, image by image in order: shuffle the indices of the positives and keep the first, then shuffle the
+    indices of the negatives and keep none. The second shuffle keeps nothing, but it moves the generator on.
 
     Raises:
         LabelError: the table is not complete, because unknown cells have no place in their procedure.
@@ -96,7 +96,9 @@ def legacy_single_positive(table: LabelTable, *, seed: int = 1200) -> LabelTable
 
 
 def _thin_by_matrix(table: LabelTable, draw: Draw) -> LabelTable:
-    """Keep the cells where the full N × C matrix says so; drawn block by block, which consumes the stream in the same order."""
+    """Keep the cells where the full N × C matrix says so; drawn block by block, which consumes the stream in the same
+    order.
+    """
 
     def keep(block: Block) -> BoolArray:
         return draw((block.stop - block.start, len(table.classes)))[block.rows - block.start, block.columns]
@@ -109,6 +111,6 @@ def _check_complete(table: LabelTable, block: Block) -> None:
     incomplete = np.flatnonzero(known < len(table.classes))
     if incomplete.size:
         raise LabelError(
-            f"legacy_single_positive needs a complete table, but image {table.images[block.start + incomplete[0]]!r} has "
-            f"{len(table.classes) - known[incomplete[0]]} unknown cell(s); use the masking single_positive"
+            f"legacy_single_positive needs a complete table, but image {table.images[block.start + incomplete[0]]!r} "
+            f"has {len(table.classes) - known[incomplete[0]]} unknown cell(s); use the masking single_positive"
         )

@@ -10,7 +10,9 @@ from partlabel.masking.settings import check_count, check_one_of, check_ratio
 _TOP_BITS = 8
 
 
-def per_class(table: LabelTable, *, count: int | None = None, fraction: float | None = None, seed: int = 0) -> LabelTable:
+def per_class(
+    table: LabelTable, *, count: int | None = None, fraction: float | None = None, seed: int = 0
+) -> LabelTable:
     """Keep a quota of positives and a quota of negatives of each class. Give one of `count` and `fraction`.
 
     The cells with the smallest keyed hash stay, so tables of one seed are nested across quotas. Which images they are

@@ -1,4 +1,4 @@
-"""All positives stay, all absents are hidden: what a tag list without "not in the picture" looks like."""
+"""All positives stay, all absents are hidden: what a tag list without "not in the image" looks like."""
 
 from partlabel.labels import LabelTable, State
 from partlabel.masking.blocks import thin

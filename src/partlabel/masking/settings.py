@@ -39,4 +39,6 @@ def check_one_of(masking: str, **settings: object) -> None:
     """
     given = sum(value is not None for value in settings.values())
     if given != 1:
-        raise UsageError(f"masking {masking} takes exactly one of {' and '.join(settings)}, but {given} of them are given")
+        raise UsageError(
+            f"masking {masking} takes exactly one of {' and '.join(settings)}, but {given} of them are given"
+        )

@@ -1,4 +1,6 @@
-"""One positive an image, all else unknown: Cole et al., "Multi-label learning from single positive labels" (CVPR 2021)."""
+"""One positive an image, all else unknown: Cole et al., "Multi-label learning from single positive labels" (CVPR
+2021).
+"""
 
 import numpy as np
 

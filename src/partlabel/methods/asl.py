@@ -2,8 +2,8 @@
 
 Ridnik et al.: Asymmetric Loss for Multi-Label Classification, ICCV 2021. Lin et al.: Focal Loss, ICCV 2017.
 Loss per known cell: see `losses.asymmetric`. Assumes of labels: both signs known somewhere; unknown is ignored.
-Known deviation: the public code sums over the batch; here the sum is divided by the number of known cells, which with Adam
-changes nothing but the scale ("sum" is an option).
+Known deviation: the public code sums over the batch; here the sum is divided by the number of known cells, which with
+Adam changes nothing but the scale ("sum" is an option).
 """
 
 import torch
@@ -13,9 +13,9 @@ from torch import Tensor
 from partlabel.losses.asymmetric import asymmetric_cells
 from partlabel.losses.normalization import Normalization, normalize
 from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
-from partlabel.methods.distributed import per_process_total
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import Pool
+from partlabel.methods.tools.distributed import per_process_total
+from partlabel.models.encoders.backbone import Pool
 from partlabel.models.heads import HeadSpec
 
 
@@ -51,9 +51,13 @@ class Asymmetric(Method[AsymmetricConfig]):
         """Known cells only."""
         known, config = labels != 0, self.config
         cells = asymmetric_cells(
-            outputs["logits"].float(), (labels == 1).to(torch.float32), gamma_positive=config.gamma_positive,
-            gamma_negative=config.gamma_negative, clip=config.clip, detach_weight=config.detach_weight,
-        )  # fmt: skip
+            outputs["logits"].float(),
+            (labels == 1).to(torch.float32),
+            gamma_positive=config.gamma_positive,
+            gamma_negative=config.gamma_negative,
+            clip=config.clip,
+            detach_weight=config.detach_weight,
+        )
         return {"total": normalize(cells, known, config.normalization, batch_total=per_process_total(known.sum()))}
 
 

@@ -1,4 +1,5 @@
-"""Assume negative: binary cross-entropy with every unknown cell taken as absent. A baseline; the user asks for it by name.
+"""Assume negative: binary cross-entropy with every unknown cell taken as absent. A baseline; the user asks for it by
+name.
 
 It is what most tools do without saying so. What it assumes of labels: that what nobody marked is not there.
 Loss: (1 / (B·C)) Σ [present: -log p; else: -log(1 - p)].
@@ -11,7 +12,7 @@ from torch import Tensor
 from partlabel.losses.bce import bce_cells
 from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import Pool
+from partlabel.models.encoders.backbone import Pool
 from partlabel.models.heads import HeadSpec
 
 

@@ -1,7 +1,8 @@
 """`--method auto`: what kind of labels a table holds, and the rule that takes a method for them. No torch here.
 
-The first of `RULES` whose words all hold decides. The words are those of `Facts.words`, and how the network is trained:
-"frozen", "fine-tuned" from pretrained weights, or "from scratch". What the user sets goes before the settings of a rule.
+The first of `RULES` whose words all hold decides. The words are those of `Facts.words`, and how the network is
+trained: "frozen", "fine-tuned" from pretrained weights, or "from scratch". What the user sets goes before the settings
+    of a rule.
 docs/auto.md shows the rules and what they rest on.
 """
 
@@ -44,33 +45,43 @@ class Rule:
 
 RULES: tuple[Rule, ...] = (
     Rule(
-        ("both signs", "from scratch"), "saliency", {"pseudo": "none"},
-        "a network that starts from nothing learns most by looking at single places, as measured on scenes of small objects, "
-        "where pseudo-labels did not help",
+        ("both signs", "from scratch"),
+        "saliency",
+        {"pseudo": "none"},
+        "a network that starts from nothing learns most by looking at single places, as measured on scenes of small "
+        "objects, where pseudo-labels did not help",
         "docs/demo.md",
     ),
     Rule(
-        ("both signs", "mostly present"), "bce", {},
+        ("both signs", "mostly present"),
+        "bce",
+        {},
         "the asymmetric loss plays absent cells down, which are rare here; provisional, not measured",
         "docs/auto.md",
     ),
     Rule(
-        ("both signs",), "asl", {},
+        ("both signs",),
+        "asl",
+        {},
         "the best of all losses on photographs with frozen features, at 10 and 50 % known",
         "docs/field.md",
     ),
     Rule(
-        ("single positive",), "positive_unlabeled", {},
+        ("single positive",),
+        "positive_unlabeled",
+        {},
         "the best on photographs with frozen features, with one present label an image; unknown cells stay unlabelled",
         "docs/field.md",
     ),
     Rule(
-        ("positives only",), "positive_unlabeled", {},
-        "among the best on photographs with frozen features, with 75, 50 and 25 % of the present labels; unknown cells stay "
-        "unlabelled",
+        ("positives only",),
+        "positive_unlabeled",
+        {},
+        "among the best on photographs with frozen features, with 75, 50 and 25 % of the present labels; unknown "
+        "cells stay unlabelled",
         "docs/field.md",
     ),
-)  # fmt: skip
+)
 """Tried from the top; the last ones hold for every table of their kind."""
 
 
@@ -79,8 +90,8 @@ class Facts:
     """What the rules know of a table.
 
     Args:
-        kind: "both signs" if any absent cell is known; "single positive" if none is and no image has two known present ones,
-            with more than one class; else "positives only".
+        kind: "both signs" if any absent cell is known; "single positive" if none is and no image has two known present
+            ones, with more than one class; else "positives only".
         images: number of images.
         classes: number of classes.
         known_share: share of the cells that are known, 0 to 1.
@@ -121,7 +132,8 @@ class Facts:
     def __str__(self) -> str:
         return (
             f"{self.kind}, {self.images:,} × {self.classes:,} cells, {100 * self.known_share:.3g} % known, "
-            f"{100 * self.present_share:.3g} % of these present, a class has {self.median_present:,g} of them in the median"
+            f"{100 * self.present_share:.3g} % of these present, a class has {self.median_present:,g} of them in the "
+            f"median"
         )
 
 
@@ -164,7 +176,7 @@ def choose(labels: LabelTable, *, frozen: bool, pretrained: bool = True) -> Choi
     found = choices(labels)
     if not found:
         raise AssumptionError(
-            "auto: the table holds no known present cell, without which no method learns; label some pictures"
+            "auto: the table holds no known present cell, without which no method learns; label some images"
         )
     return found["frozen" if frozen else "fine-tuned" if pretrained else "from scratch"]
 

@@ -1,8 +1,8 @@
 """The method contract.
 
-A method is an `nn.Module` around a tagger that knows nothing of the training loop. `forward` runs the network on the views that
-the method asks for; `objective` turns its outputs and the labels into named losses. They are apart, so that the mathematics can
-be fed any logits in a test.
+A method is an `nn.Module` around a tagger that knows nothing of the training loop. `forward` runs the network on the
+views that the method asks for; `objective` turns its outputs and the labels into named losses. They are apart, so that
+the mathematics can be fed any logits in a test.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -37,7 +37,9 @@ class Clock(NamedTuple):
 
 
 class OptimizerRule(NamedTuple):
-    """How the optimizer treats some parameters: factor of the learning rate, and whether weight decay applies at all."""
+    """How the optimizer treats some parameters: factor of the learning rate, and whether weight decay applies at
+    all.
+    """
 
     lr_factor: float = 1.0
     decay: bool = True
@@ -75,10 +77,11 @@ class Method(nn.Module, Generic[_Config]):
     Attributes:
         Config: the type of the settings.
         learns_from_unknown: whether the gradient may reach logits of unknown cells.
-        needs_backbone: whether the method changes or differentiates the whole backbone, so that it cannot train on cached maps.
+        needs_backbone: whether the method changes or differentiates the whole backbone, so that it cannot train on
+            cached maps.
         networks: how many networks train side by side, 1 or 2; two have a backbone each where it is trained.
-        batch_global: names of the statistics that are taken over the whole batch, across processes; gradient accumulation is
-            refused where there is any, because it would take them over a part.
+        batch_global: names of the statistics that are taken over the whole batch, across processes; gradient
+            accumulation is refused where there is any, because it would take them over a part.
     """
 
     Config: ClassVar[type[MethodConfig]] = MethodConfig
@@ -109,7 +112,9 @@ class Method(nn.Module, Generic[_Config]):
 
     @property
     def optimizer_rules(self) -> dict[str, OptimizerRule]:
-        """Rules for the parameters that need their own, by what their names begin with; the longest beginning counts."""
+        """Rules for the parameters that need their own, by what their names begin with; the longest beginning
+        counts.
+        """
         return {}
 
     @property
@@ -122,7 +127,8 @@ class Method(nn.Module, Generic[_Config]):
         return {"logits": self.tagger(views["weak"]).logits}
 
     def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
-        """Named scalar losses, among them `total`, which is minimised; a name that ends in `_share` is for the log only.
+        """Named scalar losses, among them `total`, which is minimised; a name that ends in `_share` is for the log
+        only.
 
         Args:
             outputs: what `forward` returned.

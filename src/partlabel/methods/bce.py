@@ -2,7 +2,8 @@
 
 Durand, Mehrasa, Mori: Learning a Deep ConvNet for Multi-Label Classification with Partial Labels, CVPR 2019.
 Loss: sum over known cells of [present: -log p; absent: -log(1 - p)], divided as `normalization` says.
-Assumes of labels: both signs known somewhere. Known deviations: the paper's graph network and curriculum are not part of this.
+Assumes of labels: both signs known somewhere. Known deviations: the paper's graph network and curriculum are not part
+of this.
 """
 
 from torch import Tensor
@@ -10,9 +11,9 @@ from torch import Tensor
 from partlabel.losses.bce import bce_cells
 from partlabel.losses.normalization import Normalization, normalize
 from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
-from partlabel.methods.distributed import per_process_total
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import Pool
+from partlabel.methods.tools.distributed import per_process_total
+from partlabel.models.encoders.backbone import Pool
 from partlabel.models.heads import HeadSpec
 
 
@@ -44,7 +45,10 @@ class KnownBCE(Method[KnownBCEConfig]):
         """Known cells only."""
         known, config = labels != 0, self.config
         total = normalize(
-            bce_cells(outputs["logits"], labels), known, config.normalization,
-            batch_total=per_process_total(known.sum()), g=(config.g_alpha, config.g_beta, config.g_gamma),
-        )  # fmt: skip
+            bce_cells(outputs["logits"], labels),
+            known,
+            config.normalization,
+            batch_total=per_process_total(known.sum()),
+            g=(config.g_alpha, config.g_beta, config.g_gamma),
+        )
         return {"total": total}

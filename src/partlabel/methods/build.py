@@ -11,7 +11,7 @@ from partlabel.methods.auto import AUTO, RULES
 from partlabel.methods.base import Method, MethodConfig
 from partlabel.methods.catalogue import entry
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import Backbone
+from partlabel.models.encoders.backbone import Backbone
 from partlabel.models.tagger import Tagger
 
 

@@ -1,21 +1,23 @@
 """Class-aware selective loss (CSL; not to be mixed up with co-learning, CLSL, nor co-label selection, CLS).
 
-Ben-Baruch, Ridnik, Friedman, Ben-Cohen, Zamir, Noy, Zelnik-Manor: Multi-label Classification with Partial Annotations using
-Class-aware Selective Loss, CVPR 2022.
+Ben-Baruch, Ridnik, Friedman, Ben-Cohen, Zamir, Noy, Zelnik-Manor: Multi-label Classification with Partial Annotations
+using Class-aware Selective Loss, CVPR 2022.
 
-Unknown cells are pushed down as absent ones, with less weight (P-ASL, see `losses.class_selective`), except for two sets that
-carry no loss because they may well be present:
+Unknown cells are pushed down as absent ones, with less weight (P-ASL, see `losses.class_selective`), except for two
+sets that carry no loss because they may well be present:
     (i)  cells of classes whose prior is above a threshold;
     (ii) the K·B unknown cells of the batch with the largest p, those of (i) among them (K an image on average).
-The prior of a class is the mean p, over the training images, of a temporary model that was trained on known cells alone.
+The prior of a class is the mean p, over the training images, of a temporary model that was trained on known cells
+alone.
 
-Assumes of labels: both signs known, because that temporary model must see both; tables without a known absent cell are refused.
-Rows of the paper's ablation, as settings: ignore `prior_share=1`; negative `prior_share=0 top_k=0`; prior alone `top_k=0`;
-likelihood alone `prior_share=0`.
-Known deviations: the paper trains the temporary model in a run of its own and starts afresh; here it is the network itself in
-the first part of the epochs, and training goes on from it. The public code takes the prior as a running mean over training
-batches; here it is taken in one pass over the plain views. That code sums over the batch; here the sum is divided by the number
-of cells that carry a loss ("sum" is an option). Cells that tie with the last one of (ii) are left out as well.
+Assumes of labels: both signs known, because that temporary model must see both; tables without a known absent cell are
+refused. Rows of the paper's ablation, as settings: ignore `prior_share=1`; negative `prior_share=0 top_k=0`; prior
+alone `top_k=0`; likelihood alone `prior_share=0`.
+Known deviations: the paper trains the temporary model in a run of its own and starts afresh; here it is the network
+itself in the first part of the epochs, and training goes on from it. The public code takes the prior as a running mean
+over training batches; here it is taken in one pass over the plain views. That code sums over the batch; here the sum is
+divided by the number of cells that carry a loss ("sum" is an option). Cells that tie with the last one of (ii) are left
+out as well.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,9 +32,9 @@ from partlabel.losses.normalization import Normalization, normalize
 from partlabel.losses.precision import at_least_float32
 from partlabel.losses.selection import largest_count
 from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs, Seen
-from partlabel.methods.distributed import gather_batch, per_process_total
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import Pool
+from partlabel.methods.tools.distributed import gather_batch, per_process_total
+from partlabel.models.encoders.backbone import Pool
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 
@@ -102,9 +104,12 @@ class ClassSelective(Method[ClassSelectiveConfig]):
         config, logits = self.config, at_least_float32(outputs["logits"])
         counted = labels != 0 if clock.epoch < self.prior_epochs(clock) else ~self.left_out(logits, labels)
         cells = partial_asymmetric_cells(
-            logits, labels, gamma_positive=config.gamma_positive, gamma_negative=config.gamma_negative,
+            logits,
+            labels,
+            gamma_positive=config.gamma_positive,
+            gamma_negative=config.gamma_negative,
             gamma_unknown=config.gamma_unknown,
-        )  # fmt: skip
+        )
         total = normalize(cells, counted, config.normalization, batch_total=per_process_total(counted.sum()))
         return {"total": total, "left_out_share": (~counted).to(torch.float32).mean()}
 

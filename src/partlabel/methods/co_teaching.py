@@ -1,12 +1,13 @@
 """Co-teaching, for many labels with BCE.
 
-Han et al.: Co-teaching: Robust training of deep neural networks with extremely noisy labels, NeurIPS 2018. Unknown cells are
-assumed negative. Each network ranks the mini-batch by its own loss; its peer learns from the share R(e) of smallest losses,
-R(e) = 1 - tau · min(e / E_k, 1) after e epochs.
+Han et al.: Co-teaching: Robust training of deep neural networks with extremely noisy labels, NeurIPS 2018. Unknown
+cells are assumed negative. Each network ranks the mini-batch by its own loss; its peer learns from the share R(e) of
+smallest losses, R(e) = 1 - tau · min(e / E_k, 1) after e epochs.
 
 What is ranked (`unit`): images by their mean cell loss, as in the paper, or single assumed negatives. The latter is
 co-label selection's step H alone, so it is the fairer peer there.
-Assumes of labels: known present cells; an unknown cell is most likely absent. With `unit="cell"` known cells always count.
+Assumes of labels: known present cells; an unknown cell is most likely absent. With `unit="cell"` known cells always
+count.
 """
 
 from typing import ClassVar, Literal, TypeVar
@@ -21,8 +22,8 @@ from partlabel.losses.normalization import normalize
 from partlabel.losses.precision import at_least_float32
 from partlabel.losses.selection import smallest_share
 from partlabel.methods.base import Clock, Index, Labels, Outputs
-from partlabel.methods.distributed import gather_batch
-from partlabel.methods.two_networks import TwoNetworks, TwoNetworksConfig
+from partlabel.methods.tools.distributed import gather_batch
+from partlabel.methods.tools.two_networks import TwoNetworks, TwoNetworksConfig
 
 Cells = Bool[Tensor, "batch classes"]
 
@@ -70,7 +71,11 @@ class CoTeaching(TwoNetworks[_Config]):
 
 
 def small_loss_cells(
-    losses: Float[Tensor, "batch classes"], candidates: Cells, labels: Labels, unit: Literal["image", "cell"], share: float
+    losses: Float[Tensor, "batch classes"],
+    candidates: Cells,
+    labels: Labels,
+    unit: Literal["image", "cell"],
+    share: float,
 ) -> Cells:
     """Cells of the images, or the assumed negatives beside all known cells, whose loss is among the smallest share.
 

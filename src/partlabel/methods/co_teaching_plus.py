@@ -1,8 +1,9 @@
 """Co-teaching+, for many labels with BCE.
 
-Yu et al.: How does disagreement help generalization against label corruption?, ICML 2019. As co-teaching, but only what the two
-networks disagree on takes part: cells whose predicted signs differ; with `unit="image"`, images with such a cell. While nothing
-differs in the whole batch everything takes part, as in the official code. Co-teaching alone runs for the first `agree_epochs`.
+Yu et al.: How does disagreement help generalization against label corruption?, ICML 2019. As co-teaching, but only what
+the two networks disagree on takes part: cells whose predicted signs differ; with `unit="image"`, images with such a
+cell. While nothing differs in the whole batch everything takes part, as in the official code. Co-teaching alone runs
+for the first `agree_epochs`.
 """
 
 from typing import ClassVar
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from partlabel.methods.base import Clock
 from partlabel.methods.co_teaching import Cells, CoTeaching, CoTeachingConfig
-from partlabel.methods.distributed import gather_batch
+from partlabel.methods.tools.distributed import gather_batch
 
 
 class CoTeachingPlusConfig(CoTeachingConfig):

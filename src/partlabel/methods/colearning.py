@@ -1,25 +1,26 @@
 """Co-learning of semantic-aware features and label recovery (CSL; CLSL in its first version).
 
-He, Xie, Li, Liu, Hu: Incomplete Multi-Label Image Recognition by Co-learning Semantic-Aware Features and Label Recovery,
-arXiv:2510.10055, 2025.
+He, Xie, Li, Liu, Hu: Incomplete Multi-Label Image Recognition by Co-learning Semantic-Aware Features and Label
+Recovery, arXiv:2510.10055, 2025.
 
-The head is in `models.heads.colearning`: refined logits z from regions and label features, coarse logits z0 from a global
-maximum. L = λ1·ASL(z; known labels) + λ2·ASL(z0; ỹ), where ỹ is the label of known cells and σ(z), without gradient, of unknown
-ones; ASL is the asymmetric loss for soft targets (`losses.asymmetric`), its weight without gradient. At test time: σ(z).
+The head is in `models.heads.colearning`: refined logits z from regions and label features, coarse logits z0 from a
+global maximum. L = λ1·ASL(z; known labels) + λ2·ASL(z0; ỹ), where ỹ is the label of known cells and σ(z), without
+gradient, of unknown ones; ASL is the asymmetric loss for soft targets (`losses.asymmetric`), its weight without
+gradient. At test time: σ(z).
 
 Assumes of labels: both signs known somewhere.
 Rows of the paper's Table 6, as settings (each row keeps what the rows above switched on):
     base       region=False self_attention=False sgfe=False srfl=False colearning=False: global maximum of a linear map
     +region    region=True             +SA    self_attention=True       +SGFE  sgfe=True
     +SRFL      srfl=True               +CL    colearning=True, the defaults
-Recipe of the paper: AdamW with weight decay 1e-4, one cycle to the learning rate over 60 epochs, EMA 0.9997, λ1 = 1; on COCO
-448 px, batch 52, 5e-5, λ2 = 0.8; on VOC 2007 448 px, batch 64, 5e-5, λ2 = 0.1; on NUS-WIDE 224 px, batch 128, 9e-5, λ2 = 2.
-Known deviations: each part is a mean over its cells (`normalization`), because the reductions are lost in the paper and the
-public code takes a sum here and a mean there (at completely known labels a mean in both). Logarithms are stable and not cut
-off at 1e-5. The feed-forward part of the encoder is as wide as the maps: 2048, as in the public code, on ResNet-101 only.
-Without SRFL the places see the label vectors themselves (public code). The public code's "baseline" is our +region. It trains
-on strong views (Cutout, RandAugment) where this takes the weak one, decays all parameters, cycles the momentum, and its EMA
-has no warm-up.
+Recipe of the paper: AdamW with weight decay 1e-4, one cycle to the learning rate over 60 epochs, EMA 0.9997, λ1 = 1; on
+COCO 448 px, batch 52, 5e-5, λ2 = 0.8; on VOC 2007 448 px, batch 64, 5e-5, λ2 = 0.1; on NUS-WIDE 224 px, batch 128,
+9e-5, λ2 = 2. Known deviations: each part is a mean over its cells (`normalization`), because the reductions are lost in
+the paper and the public code takes a sum here and a mean there (at completely known labels a mean in both). Logarithms
+are stable and not cut off at 1e-5. The feed-forward part of the encoder is as wide as the maps: 2048, as in the public
+code, on ResNet-101 only. Without SRFL the places see the label vectors themselves (public code). The public code's
+"baseline" is our +region. It trains on strong views (Cutout, RandAugment) where this takes the weak one, decays all
+parameters, cycles the momentum, and its EMA has no warm-up.
 """
 
 from collections.abc import Mapping
@@ -33,8 +34,8 @@ from partlabel.losses.asymmetric import asymmetric_cells
 from partlabel.losses.label_recovery import Recovery, recovered_targets
 from partlabel.losses.normalization import normalize
 from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
-from partlabel.methods.distributed import per_process_total
 from partlabel.methods.prior import Prior
+from partlabel.methods.tools.distributed import per_process_total
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 
@@ -52,7 +53,7 @@ class CoLearningConfig(MethodConfig):
     sgfe: bool = True
     """Semantic-guided feature enhancement: attention over the labels at each place."""
     srfl: bool = True
-    """Semantic-related feature learning: label features that see the picture. Needs sgfe."""
+    """Semantic-related feature learning: label features that see the image. Needs sgfe."""
     colearning: bool = True
     """Coarse head, which learns from recovered labels."""
     lambda_1: float = Field(default=1.0, ge=0)
@@ -68,11 +69,13 @@ class CoLearningConfig(MethodConfig):
     pseudo: Recovery = "probability"
     """Recovered label: "probability", σ(z) (paper), or "scaled", σ(z · max z) (public code)."""
     normalization: Literal["mean", "official"] = "mean"
-    """How cells become a loss. "mean": each part the mean over its cells; ours, because it is lost in the paper. "official":
-    1000 × the sum over known cells, and 1000 × the mean over all cells for the recovered ones (public code); the mean in both
-    for a batch without an unknown cell."""
+    """How cells become a loss. "mean": each part the mean over its cells; ours, because it is lost in the paper.
+    "official": 1000 × the sum over known cells, and 1000 × the mean over all cells for the recovered ones (public
+    code); the mean in both for a batch without an unknown cell."""
     label_vectors: str = "auto"
-    """Source of label vectors: "auto", "learned", a text encoder, or a .txt or .vec file of word vectors. Paper: BERT."""
+    """Source of label vectors: "auto", "learned", a text encoder, or a .txt or .vec file of word vectors. Paper:
+    BERT.
+    """
     label_features: int = Field(default=300, gt=0)
     """Length of learned label vectors. Ours, GloVe's length; public code: 768, BERT's."""
     reduction: int | None = Field(default=None, gt=0)
@@ -109,10 +112,15 @@ class CoLearning(Method[CoLearningConfig]):
         """The parts that are switched on."""
         vectors = prior.label_vectors
         same = ("region", "self_attention", "sgfe", "srfl", "reduction", "hidden", "heads", "dropout", "mlp_dropout")
-        return HeadSpec(kind="colearning", settings={
-            **config.model_dump(include=set(same)), "coarse": config.colearning, "learned_labels": vectors is None,
-            "label_features": config.label_features if vectors is None else vectors.shape[1],
-        })  # fmt: skip
+        return HeadSpec(
+            kind="colearning",
+            settings={
+                **config.model_dump(include=set(same)),
+                "coarse": config.colearning,
+                "learned_labels": vectors is None,
+                "label_features": config.label_features if vectors is None else vectors.shape[1],
+            },
+        )
 
     def forward(self, views: Mapping[str, Tensor]) -> Outputs:
         """Refined logits and, with co-learning, coarse ones."""

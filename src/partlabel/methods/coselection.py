@@ -1,21 +1,23 @@
 """Co-label selection (CLS).
 
-Lyu, Sun, Deng, Feng: Addressing Multi-Label Learning with Partial Labels: From Sample Selection to Label Selection, AAAI 2025.
-No public code.
+Lyu, Sun, Deng, Feng: Addressing Multi-Label Learning with Partial Labels: From Sample Selection to Label Selection,
+AAAI 2025. No public code.
 
-Two networks f and g see the same mini-batch; unknown cells are assumed negative, cell losses are BCE. N: all assumed negatives
-of the mini-batch, over images and classes.
+Two networks f and g see the same mini-batch; unknown cells are assumed negative, cell losses are BCE. N: all assumed
+negatives of the mini-batch, over images and classes.
     H (by the peer): N_f keeps the share R_h of N with the smallest loss under g; the rest are likely missed positives.
     L (by itself):   N_f' keeps the share R_l of N_f with the largest loss under f; the rest are easy and teach little.
-f learns from the known cells and N_f'; g likewise with the parts exchanged. Algorithm 1 updates the rates at the end of an
+f learns from the known cells and N_f'; g likewise with the parts exchanged. Algorithm 1 updates the rates at the end of
+an
 epoch: R(e) = 1 - tau · min(e / E_k, 1) after e epochs, so the first epoch keeps all.
 
-Assumes of labels: known present cells; an unknown cell is most likely absent. Known absent cells, which the paper has none of,
-always count.
+Assumes of labels: known present cells; an unknown cell is most likely absent. Known absent cells, which the paper has
+none of, always count.
 Rows of the paper's ablation, as settings: CLS-H `low_loss="keep"`; CLS-L `high_loss="keep"`; co-label correction (CLC)
 `high_loss="correct"`: what H would remove is learned as present.
-Where the paper is silent, ours: shares are rounded down and ties kept (losses.selection); a batch's loss is the mean over all
-its cells, so a removed cell counts 0; the mean of both logits is reported, and all three are evaluated; first rates are 1.
+Where the paper is silent, ours: shares are rounded down and ties kept (losses.selection); a batch's loss is the mean
+over all its cells, so a removed cell counts 0; the mean of both logits is reported, and all three are evaluated; first
+rates are 1.
 """
 
 from typing import Literal
@@ -31,16 +33,25 @@ from partlabel.losses.normalization import normalize
 from partlabel.losses.precision import at_least_float32
 from partlabel.losses.selection import largest_share, smallest_share
 from partlabel.methods.base import Clock, Index, Labels, Outputs
-from partlabel.methods.distributed import gather_batch
 from partlabel.methods.prior import Prior
-from partlabel.methods.two_networks import TwoNetworks, TwoNetworksConfig
+from partlabel.methods.tools.distributed import gather_batch
+from partlabel.methods.tools.two_networks import TwoNetworks, TwoNetworksConfig
 from partlabel.models.tagger import Tagger
 
 PUBLISHED_TAUS: dict[str, tuple[float, float]] = {
-    "voc07 75": (0.002, 0.02), "voc07 50": (0.003, 0.02), "voc07 25": (0.005, 0.02), "voc07 single": (0.005, 0.02),
-    "coco 75": (0.005, 0.06), "coco 50": (0.010, 0.06), "coco 25": (0.012, 0.06), "coco single": (0.012, 0.06),
-    "nus 75": (0.006, 0.06), "nus 50": (0.012, 0.06), "nus 25": (0.020, 0.06), "nus single": (0.020, 0.06),
-}  # fmt: skip
+    "voc07 75": (0.002, 0.02),
+    "voc07 50": (0.003, 0.02),
+    "voc07 25": (0.005, 0.02),
+    "voc07 single": (0.005, 0.02),
+    "coco 75": (0.005, 0.06),
+    "coco 50": (0.010, 0.06),
+    "coco 25": (0.012, 0.06),
+    "coco single": (0.012, 0.06),
+    "nus 75": (0.006, 0.06),
+    "nus 50": (0.012, 0.06),
+    "nus 25": (0.020, 0.06),
+    "nus single": (0.020, 0.06),
+}
 """(tau_h, tau_l) of the paper by data set and percentage of positives left, or single positive."""
 
 Cells = Bool[Tensor, "batch classes"]

@@ -1,19 +1,21 @@
 """Curriculum labelling: unknown labels are predicted, the easy ones first, and learned from then on.
 
-Durand, Mehrasa, Mori: Learning a Deep ConvNet for Multi-Label Classification with Partial Labels, CVPR 2019, section 3.2.
+Durand, Mehrasa, Mori: Learning a Deep ConvNet for Multi-Label Classification with Partial Labels, CVPR 2019, section
+3.2.
 
-L = partial BCE, (1/B) Σ_images g(n/C)/C Σ_c l(cell), over the n cells of an image that are known or added, g as in `bce`. After
-every few epochs the network scores the training images, and unknown cells of which it is confident, by max(p, 1 - p), are added
-with the sign that it gives them:
+L = partial BCE, (1/B) Σ_images g(n/C)/C Σ_c l(cell), over the n cells of an image that are known or added, g as in
+`bce`. After every few epochs the network scores the training images, and unknown cells of which it is confident, by
+max(p, 1 - p), are added with the sign that it gives them:
     rule="threshold"   all whose confidence is at least `threshold` (score threshold strategy)
-    rule="proportion"  the share `proportion` of most confident ones, over all images and classes, of those still unknown
+    rule="proportion"  the share `proportion` of most confident ones, over all images and classes, of those still
+    unknown
                            (score proportion strategy); rounded down, cells that tie with the last one are added too
-What was added stays. The user's table is never changed: added labels are in the method's state, one byte for each cell of the
-training table; the ranking by proportion takes about 35 bytes more a cell while it lasts.
+What was added stays. The user's table is never changed: added labels are in the method's state, one byte for each cell
+of the training table; the ranking by proportion takes about 35 bytes more a cell while it lasts.
 
 Assumes of labels: both signs known.
-Known deviations: the paper's graph network, and its strategies by model uncertainty, of present labels alone, and of an oracle,
-are left out. Thresholds, proportions and times are ours, and so is it that predicted labels stay as they are.
+Known deviations: the paper's graph network, and its strategies by model uncertainty, of present labels alone, and of an
+oracle, are left out. Thresholds, proportions and times are ours, and so is it that predicted labels stay as they are.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,9 +31,9 @@ from partlabel.losses.normalization import Normalization, normalize
 from partlabel.losses.pseudo_labels import confident_pseudo_labels
 from partlabel.losses.selection import largest_share
 from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs, Seen
-from partlabel.methods.distributed import per_process_total
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import Pool
+from partlabel.methods.tools.distributed import per_process_total
+from partlabel.models.encoders.backbone import Pool
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 
@@ -88,7 +90,9 @@ class Curriculum(Method[CurriculumConfig]):
         """Add labels of cells that are unknown yet."""
         if self.config.rule == "threshold":
             for seen in images():
-                self.added[seen.index] += confident_pseudo_labels(seen.logits, self._labels(seen.index), self.config.threshold)
+                self.added[seen.index] += confident_pseudo_labels(
+                    seen.logits, self._labels(seen.index), self.config.threshold
+                )
         else:
             self._add_proportion(images())
 
@@ -115,7 +119,10 @@ class Curriculum(Method[CurriculumConfig]):
         completed = self._with_added(labels, index)
         counted = completed != 0
         total = normalize(
-            bce_cells(outputs["logits"], completed), counted, config.normalization,
-            batch_total=per_process_total(counted.sum()), g=(config.g_alpha, config.g_beta, config.g_gamma),
-        )  # fmt: skip
+            bce_cells(outputs["logits"], completed),
+            counted,
+            config.normalization,
+            batch_total=per_process_total(counted.sum()),
+            g=(config.g_alpha, config.g_beta, config.g_gamma),
+        )
         return {"total": total, "added_share": (completed != labels).to(torch.float32).mean()}

@@ -1,24 +1,25 @@
 """Entropy maximization with asymmetric pseudo-labelling (EM + APL).
 
-Zhou, Chen, Wang, Chen, Heng: Acknowledging the Unknown for Multi-label Learning with Single Positive Labels, ECCV 2022.
+Zhou, Chen, Wang, Chen, Heng: Acknowledging the Unknown for Multi-label Learning with Single Positive Labels, ECCV
+2022.
 
 Loss / (B·C), with p = σ(z) and nl(u) = -log(u + 1e-5):
     present                      nl(p)
     unknown                      -alpha·[p·nl(p) + (1 - p)·nl(1 - p)], so that the network stays undecided
     unknown with soft label s    beta·[s·nl(p) + (1 - s)·nl(1 - p)]
 Soft labels: before each epoch from `warmup_epochs` on, of the still unlabelled cells of class c the lowest-scoring
-int(proportion · n_c / (epochs - warmup_epochs)) get their own probability, once and for all; n_c is the number of unknown cells
-at the start. So the surest absences, `proportion` of the unknown cells in the end, leave the entropy term. Presences are never
-pseudo-labelled.
+int(proportion · n_c / (epochs - warmup_epochs)) get their own probability, once and for all; n_c is the number of
+unknown cells at the start. So the surest absences, `proportion` of the unknown cells in the end, leave the entropy
+term. Presences are never pseudo-labelled.
 
 Assumes of labels: known present cells.
 Published settings (alpha / beta / warmup_epochs / batch / learning rate, 10 epochs):
     VOC .2/.02/5/8/1e-5    COCO .1/.9/5/16/1e-5    NUS .1/.2/4/16/1e-5    CUB .01/.4/3/8/1e-4
 Row of the ablation: EM alone is proportion=0.
 Soft labels are state of the method, 2·N·C bytes, in its checkpoints; the label table is never touched.
-Known deviations: known absent cells, which the paper has not, cost nl(1 - p). Probabilities come from the plain view in eval
-mode (official code: the training view in eval mode); ranking goes by logit, ties to the earlier image. Soft labels are kept in
-float16.
+Known deviations: known absent cells, which the paper has not, cost nl(1 - p). Probabilities come from the plain view in
+eval mode (official code: the training view in eval mode); ranking goes by logit, ties to the earlier image. Soft labels
+are kept in float16.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ from torch import Tensor
 from partlabel.losses.entropy_maximization import entropy_maximization_cells, lowest_of_each_class
 from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs, Seen
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import Pool
+from partlabel.models.encoders.backbone import Pool
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 
@@ -45,7 +46,9 @@ class EntropyMaximizationConfig(MethodConfig):
     warmup_epochs: int = Field(default=5, ge=0)
     """Epochs before the first soft labels. Paper: 5 of 10 for COCO; with no more epochs than this there are none."""
     proportion: float = Field(default=0.9, ge=0, le=1)
-    """Share of the unknown cells of a class that have a soft label in the last epoch; 0: EM alone. Official code: 0.9."""
+    """Share of the unknown cells of a class that have a soft label in the last epoch; 0: EM alone. Official code:
+    0.9.
+    """
     pool: Pool = "avg"
     """Pooling of the head ("avg" or "max"). Paper: average."""
 

@@ -1,14 +1,16 @@
 """Hill loss, and self-paced loss correction (SPLC).
 
-Zhang, Cheng, Huang, Wen, Feng, Li, Guo: Simple and Robust Loss Design for Multi-Label Learning with Missing Labels, 2021.
+Zhang, Cheng, Huang, Wen, Feng, Li, Guo: Simple and Robust Loss Design for Multi-Label Learning with Missing Labels,
+2021.
 
 Both learn present cells by the focal margin loss -(1 - p_m)^γ log p_m, p_m = σ(z - m). Of unknown cells
-    hill  takes (λ - p)·p²: absent, but with a slope in p that falls again beyond p = λ/3, where labels may have been missed;
-    splc  takes the focal loss of absent, -p^γ log(1 - p), and from epoch 1 on that of present, without margin, where p > τ.
+    hill  takes (λ - p)·p²: absent, but with a slope in p that falls again beyond p = λ/3, where labels may have been
+    missed; splc  takes the focal loss of absent, -p^γ log(1 - p), and from epoch 1 on that of present, without margin,
+    where p > τ.
 Assumes of labels: known present cells; before it corrects itself, SPLC takes unknown as absent.
 Published settings: m = 1, γ = 2, λ = 1.5; τ = 0.6, with 75 % of the positives left 0.65.
-Known deviations: sums are divided by B·C (official code: plain sums), which with Adam changes nothing but the scale. Known
-absent cells, which the paper has not, are never corrected: hill λ·p², splc the focal loss of absent.
+Known deviations: sums are divided by B·C (official code: plain sums), which with Adam changes nothing but the scale.
+Known absent cells, which the paper has not, are never corrected: hill λ·p², splc the focal loss of absent.
 """
 
 import torch
@@ -18,7 +20,7 @@ from torch import Tensor
 from partlabel.losses.hill import hill_cells, missed_labels, splc_cells
 from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import Pool
+from partlabel.models.encoders.backbone import Pool
 from partlabel.models.heads import HeadSpec
 
 
@@ -49,7 +51,9 @@ class Hill(Method[HillConfig]):
     def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
         """Mean over all cells."""
         config = self.config
-        cells = hill_cells(outputs["logits"], labels, margin=config.margin, gamma=config.gamma, down_weight=config.down_weight)
+        cells = hill_cells(
+            outputs["logits"], labels, margin=config.margin, gamma=config.gamma, down_weight=config.down_weight
+        )
         return {"total": cells.mean()}
 
 

@@ -2,27 +2,30 @@
 
 Huynh, Elhamifar: Interactive Multi-Label CNN Learning with Partial Labels, CVPR 2020.
 
-L = L_c + λ_y ‖y_i - tanh(Σ_j c_ji A y_j)‖² + λ_f ‖f_i - Σ_j c̄_ji f_j‖². L_c is BCE of known cells, f are pooled features,
-y holds 1 and -1/c where the label is known and the squashed logit where not, A is a graph over labels. Two steps alternate
-within each mini-batch. First the network stands still and each image gets up to k similar images j with coefficients c, c̄ >= 0,
-by joint matching pursuit in a dictionary (`losses.matching_pursuit`). Then these are constants, and one gradient step moves the
-network and A. A known label of j stands for itself: A mixes predictions only. Pictures are tagged by the linear head alone.
+L = L_c + λ_y ‖y_i - tanh(Σ_j c_ji A y_j)‖² + λ_f ‖f_i - Σ_j c̄_ji f_j‖². L_c is BCE of known cells, f are pooled
+features, y holds 1 and -1/c where the label is known and the squashed logit where not, A is a graph over labels. Two
+steps alternate within each mini-batch. First the network stands still and each image gets up to k similar images j with
+coefficients c, c̄ >= 0, by joint matching pursuit in a dictionary (`losses.matching_pursuit`). Then these are
+constants, and one gradient step moves the network and A. A known label of j stands for itself: A mixes predictions
+only. Images are tagged by the linear head alone.
 
-Gradients reach the linear layer and A through the predictions of the image and its neighbours; where the backbone is trained,
-they reach it through both with `dictionary="batch"`, and through the image but not its cached neighbours otherwise.
-Assumes of labels: both signs known. All published runs start from a trained logistic model: train `bce`, then give that run as
-`init`. Published λ_y, λ_f, k: Open Images 1, 0.5, 5; CUB 2, 0.5, 5; COCO 0.5, 0.5, 3.
+Gradients reach the linear layer and A through the predictions of the image and its neighbours; where the backbone is
+trained, they reach it through both with `dictionary="batch"`, and through the image but not its cached neighbours
+otherwise. Assumes of labels: both signs known. All published runs start from a trained logistic model: train `bce`,
+then give that run as `init`. Published λ_y, λ_f, k: Open Images 1, 0.5, 5; CUB 2, 0.5, 5; COCO 0.5, 0.5, 3.
 Rows of the paper's Table 4, as settings (what "fixed" means there is our reading):
     no graphs              lambda_y=0 lambda_f=0         fixed label graph      learn_graph=False
-    fixed image graph      dictionary="fixed"            both learned           the defaults; graph="PATH" for another graph
+    fixed image graph      dictionary="fixed"            both learned           the defaults; graph="PATH" for another
+    graph
 Other experiments: CUB has graph="identity", learn_graph=False and side information; COCO has c=1.
 Official code: dictionary="cache" slope=2 reconstruction="linear" clamp=False scale="loss_ratio", on Open Images also
 balance=True threshold=1e-3.
-Known deviations: cached features stay constants where the code forwards the chosen images again with the batch; an image is
-kept from choosing itself by its number, and any other picture within the code's distance of 0.001; f lacks the code's constant
-1; A mixes predictions, as in the code, where the paper multiplies all of y_j by it; l_y and l_f are means over entries by
-default (`scale`), since the paper does not say what L_c is divided by. Where it is silent: an image without neighbours adds
-nothing (else its predictions would be drawn to 0); side classes are tagged and learned like others.
+Known deviations: cached features stay constants where the code forwards the chosen images again with the batch; an
+image is kept from choosing itself by its number, and any other image within the code's distance of 0.001; f lacks the
+code's constant 1; A mixes predictions, as in the code, where the paper multiplies all of y_j by it; l_y and l_f are
+means over entries by default (`scale`), since the paper does not say what L_c is divided by. Where it is silent: an
+image without neighbours adds nothing (else its predictions would be drawn to 0); side classes are tagged and learned
+like others.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -38,14 +41,14 @@ from partlabel.losses.matching_pursuit import Pursuit, joint_matching_pursuit, n
 from partlabel.losses.normalization import Normalization, normalize
 from partlabel.losses.smoothness import fill_unknown, reconstruct, smoothness, squash
 from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs, Seen
-from partlabel.methods.distributed import gather_batch, per_process_total
-from partlabel.methods.feature_cache import FeatureCache
 from partlabel.methods.prior import Prior
+from partlabel.methods.tools.distributed import gather_batch, per_process_total
+from partlabel.methods.tools.feature_cache import FeatureCache
+from partlabel.models.graphs.smoothing_graph import smoothing_graph
 from partlabel.models.heads import HeadSpec
-from partlabel.models.smoothing_graph import smoothing_graph
 from partlabel.models.tagger import Tagger
 
-_SAME_PICTURE = 1e-3
+_SAME_IMAGE = 1e-3
 
 
 class InteractiveConfig(MethodConfig):
@@ -64,8 +67,8 @@ class InteractiveConfig(MethodConfig):
     clamp: bool = True
     """Coefficients are not below 0. Paper: yes; official code: no."""
     dictionary: Literal["batch", "cache", "fixed"] = "batch"
-    """Where similar images come from: the mini-batch (paper), or cached features of training images (official code); "fixed" is
-    such a cache whose similarities are computed once, before the first step, from features alone."""
+    """Where similar images come from: the mini-batch (paper), or cached features of training images (official code);
+    "fixed" is such a cache whose similarities are computed once, before the first step, from features alone."""
     dictionary_size: int = Field(default=10_000, ge=1)
     """Images in the cache. Official code, COCO: 10,000."""
     refresh_every: int = Field(default=250, ge=1)
@@ -83,9 +86,9 @@ class InteractiveConfig(MethodConfig):
     learn_graph: bool = True
     """Train the weights that A has; those it lacks stay 0."""
     scale: Literal["plain", "norm", "loss_ratio"] = "plain"
-    """What λ weighs: means over entries ("plain", ours, as L_c is a mean), squared norms as the paper writes them, which are C
-    and d times as large ("norm"), or means times the ratio of L_c to them in the first step (official code). The ratio means
-    something for a trained model; from random weights it is several times too large."""
+    """What λ weighs: means over entries ("plain", ours, as L_c is a mean), squared norms as the paper writes them,
+    which are C and d times as large ("norm"), or means times the ratio of L_c to them in the first step (official
+    code). The ratio means something for a trained model; from random weights it is several times too large."""
     side_classes: tuple[str, ...] = ()
     """Classes whose known labels help to find similar images and are not smoothed. CUB: the bird species."""
     side_magnitude: float = Field(default=10.0, gt=0)
@@ -174,9 +177,13 @@ class Interactive(Method[InteractiveConfig]):
             for seen in images():
                 features = seen.features.to(nothing.dtype)
                 found = self._pursue(
-                    seen.index, nothing[:1].expand(len(features), 1), features,
-                    self.cache.index, nothing, self.cache.features,
-                )  # fmt: skip
+                    seen.index,
+                    nothing[:1].expand(len(features), 1),
+                    features,
+                    self.cache.index,
+                    nothing,
+                    self.cache.features,
+                )
                 self.neighbours[seen.index], self.coefficients[seen.index] = found.indices, found.feature_coefficients
 
     def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
@@ -192,9 +199,12 @@ class Interactive(Method[InteractiveConfig]):
         total = supervised + self.config.lambda_y * self._ratio(self.label_ratio, supervised, of_labels) * of_labels
         total = total + self.config.lambda_f * self._ratio(self.feature_ratio, supervised, of_features) * of_features
         return {
-            "total": total, "supervised": supervised, "label_smoothness": of_labels, "feature_smoothness": of_features,
+            "total": total,
+            "supervised": supervised,
+            "label_smoothness": of_labels,
+            "feature_smoothness": of_features,
             "neighbour_share": (found >= 0).to(torch.float32).mean(),
-        }  # fmt: skip
+        }
 
     @property
     def _smooths(self) -> bool:
@@ -236,22 +246,34 @@ class Interactive(Method[InteractiveConfig]):
         near_y = self._as_atoms(self._logits(near_f.flatten(0, 1)), self.cache.labels[rows].flatten(0, 1))
         return found, near_y.view(*rows.shape, -1), near_f
 
-    def _pursue(self, numbers: Tensor, y: Tensor, f: Tensor, atom_numbers: Tensor, atom_y: Tensor, atom_f: Tensor) -> Pursuit:
+    def _pursue(
+        self, numbers: Tensor, y: Tensor, f: Tensor, atom_numbers: Tensor, atom_y: Tensor, atom_f: Tensor
+    ) -> Pursuit:
         config = self.config
         lambda_y, lambda_f = (0.0, 1.0) if config.dictionary == "fixed" else (config.lambda_y, config.lambda_f)
         largest = max(lambda_y, lambda_f)
         return joint_matching_pursuit(
-            y, f, atom_y, atom_f, lambda_y=lambda_y / largest, lambda_f=lambda_f / largest, steps=config.k,
-            excluded=(numbers[:, None] == atom_numbers) | near_pairs(f, atom_f, _SAME_PICTURE),
-            threshold=config.threshold, clamp=config.clamp, balance=config.balance,
-        )  # fmt: skip
+            y,
+            f,
+            atom_y,
+            atom_f,
+            lambda_y=lambda_y / largest,
+            lambda_f=lambda_f / largest,
+            steps=config.k,
+            excluded=(numbers[:, None] == atom_numbers) | near_pairs(f, atom_f, _SAME_IMAGE),
+            threshold=config.threshold,
+            clamp=config.clamp,
+            balance=config.balance,
+        )
 
     def _logits(self, features: Tensor) -> Tensor:
         """Logits of pooled features."""
         return self.tagger.head(features[:, :, None, None]).logits  # type: ignore[no-any-return]
 
     def _as_atoms(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Label vectors of similar images: predictions are mixed by the graph, then known labels stand for themselves."""
+        """Label vectors of similar images: predictions are mixed by the graph, then known labels stand for
+        themselves.
+        """
         mixed = squash(logits, self.config.c, self.config.slope) @ (self.graph * self.graph_support).to(logits.dtype)
         return self._filled(mixed, labels)
 
@@ -263,7 +285,9 @@ class Interactive(Method[InteractiveConfig]):
         if self.config.scale != "loss_ratio":
             return 1.0
         if not kept:
-            parts = (part.detach().clone() for part in (supervised, smoothness))  # clones, since they are summed in place
+            parts = (
+                part.detach().clone() for part in (supervised, smoothness)
+            )  # clones, since they are summed in place
             ratio = torch.div(*(per_process_total(part) for part in parts))
             if not (torch.isfinite(ratio) and ratio > 0):
                 return 1.0

@@ -1,8 +1,9 @@
 """JoCoR, for many labels with BCE.
 
-Wei et al.: Combating noisy labels by agreement: a joint training method with co-regularization, CVPR 2020. Two networks share
-one loss per cell, (1 - lambda) · (BCE_f + BCE_g) + lambda · (KL(f‖g) + KL(g‖f)), the divergences of two Bernoulli variables;
-both learn from the share R(e) of smallest joint losses. Unknown cells are assumed negative. `unit` as in co-teaching.
+Wei et al.: Combating noisy labels by agreement: a joint training method with co-regularization, CVPR 2020. Two networks
+share one loss per cell, (1 - lambda) · (BCE_f + BCE_g) + lambda · (KL(f‖g) + KL(g‖f)), the divergences of two Bernoulli
+variables; both learn from the share R(e) of smallest joint losses. Unknown cells are assumed negative. `unit` as in
+co-teaching.
 """
 
 import torch

@@ -2,19 +2,19 @@
 
 Kim, Kim, Akata, Lee: Large Loss Matters in Weakly Supervised Multi-Label Classification, CVPR 2022.
 
-Unknown cells are taken as absent, and those of them whose loss is among the k largest of the mini-batch are taken for missed
-positives. L = (1 / (B·C)) Σ l(cell), with l the binary cross-entropy, but for those k cells:
+Unknown cells are taken as absent, and those of them whose loss is among the k largest of the mini-batch are taken for
+missed positives. L = (1 / (B·C)) Σ l(cell), with l the binary cross-entropy, but for those k cells:
     LL-R   scheme="reject"               l = 0
     LL-Ct  scheme="correct_temporarily"  l = -log p, in this batch
     LL-Cp  scheme="correct_permanently"  l = -log p, and the cell is learned as present from then on
-k = ceil(B·C·Δ·e) in epoch e = 0, 1, ...; for LL-Cp ceil(B·C·Δ) from epoch 1 on. A cell that ties with the k-th is modified too;
-LL-Cp keeps only what is strictly above the k-th loss (official code), so at most k - 1 cells of a batch.
+k = ceil(B·C·Δ·e) in epoch e = 0, 1, ...; for LL-Cp ceil(B·C·Δ) from epoch 1 on. A cell that ties with the k-th is
+modified too; LL-Cp keeps only what is strictly above the k-th loss (official code), so at most k - 1 cells of a batch.
 
-Assumes of labels: known present cells; most unknown cells are absent. The user's table is never changed: what LL-Cp keeps is in
-the method's state, one byte for each cell of the training table (82,783 images × 80 classes: 6.6 MB).
-Known deviations from the official code: known cells of either sign are never modified (there, present ones too in a batch whose
-k-th loss is 0; known absent ones do not occur); k takes no rounding error of 1 - clean rate, by which it was one too many at
-times; k counts the batch of all processes.
+Assumes of labels: known present cells; most unknown cells are absent. The user's table is never changed: what LL-Cp
+keeps is in the method's state, one byte for each cell of the training table (82,783 images × 80 classes: 6.6 MB).
+Known deviations from the official code: known cells of either sign are never modified (there, present ones too in a
+batch whose k-th loss is 0; known absent ones do not occur); k takes no rounding error of 1 - clean rate, by which it
+was one too many at times; k counts the batch of all processes.
 """
 
 from typing import Literal
@@ -28,9 +28,9 @@ from partlabel.losses.large_loss import large_loss_count
 from partlabel.losses.precision import at_least_float32
 from partlabel.losses.selection import largest_count
 from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
-from partlabel.methods.distributed import gather_batch, per_process_total
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import Pool
+from partlabel.methods.tools.distributed import gather_batch, per_process_total
+from partlabel.models.encoders.backbone import Pool
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 
@@ -41,7 +41,9 @@ class LargeLossConfig(MethodConfig):
     scheme: Literal["reject", "correct_temporarily", "correct_permanently"] = "reject"
     """What happens to cells of large loss: LL-R, LL-Ct or LL-Cp. Official script: LL-R."""
     delta_rel: float = Field(default=0.2, ge=0, le=100)
-    """Δ, in percent of the cells. Tried by the authors: 0.1 to 0.5, over 10 epochs; the default within that range is ours."""
+    """Δ, in percent of the cells. Tried by the authors: 0.1 to 0.5, over 10 epochs; the default within that range is
+    ours.
+    """
     pool: Pool = "avg"
     """Pooling of the head ("avg" or "max"). Paper: average pooling."""
 
@@ -79,13 +81,17 @@ class LargeLoss(Method[LargeLossConfig]):
         losses = bce_cells(logits, labels.masked_fill(unknown, -1))
         border = self._border(losses, unknown, index, clock)
         large = unknown & (losses >= border)
-        corrected = torch.zeros_like(losses) if config.scheme == "reject" else bce_cells(logits, torch.ones_like(labels))
+        corrected = (
+            torch.zeros_like(losses) if config.scheme == "reject" else bce_cells(logits, torch.ones_like(labels))
+        )
         cells = per_process_total(torch.full((), float(losses.numel()), device=losses.device))
         total = torch.where(large, corrected, losses).sum() / cells.to(losses.dtype)
         return {"total": total, "modified_share": large.to(torch.float32).mean()}
 
     def _border(self, losses: Tensor, unknown: Tensor, index: Index, clock: Clock) -> Tensor:
-        """The k-th largest loss of unknown cells over all processes; what lies above it is flipped where that is to be kept."""
+        """The k-th largest loss of unknown cells over all processes; what lies above it is flipped where that is to be
+        kept.
+        """
         keep = self.config.scheme == "correct_permanently"
         if clock.epoch == 0:
             return losses.new_full((), torch.inf)

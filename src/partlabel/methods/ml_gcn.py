@@ -1,15 +1,18 @@
 """Multi-label recognition with graph convolutional networks (ML-GCN), trained with partial BCE.
 
-Chen, Wei, Wang, Guo: Multi-Label Image Recognition with Graph Convolutional Networks, CVPR 2019; C-GCN in its longer version.
-Durand, Mehrasa, Mori: Learning a Deep ConvNet for Multi-Label Classification with Partial Labels, CVPR 2019 (the loss).
+Chen, Wei, Wang, Guo: Multi-Label Image Recognition with Graph Convolutional Networks, CVPR 2019; C-GCN in its longer
+version. Durand, Mehrasa, Mori: Learning a Deep ConvNet for Multi-Label Classification with Partial Labels, CVPR 2019
+(the loss).
 
-Two graph layers turn label vectors into classifiers of the pooled features (`models.heads.ml_gcn`). Label i takes from those
-labels j for which P(j | i) >= threshold, counted from known cells (`models.label_graph`). Loss: as `bce`; unknown is ignored.
+Two graph layers turn label vectors into classifiers of the pooled features (`models.heads.ml_gcn`). Label i takes from
+those labels j for which P(j | i) >= threshold, counted from known cells (`models.label_graph`). Loss: as `bce`; unknown
+is ignored.
 
 Assumes of labels: both signs known somewhere.
 Rows of the paper's ablations: `threshold` and `reweight`.
-Known deviations: the paper trains on complete labels with plain BCE, which partial BCE is where all labels are known; the
-official code transposes the graph (see `ml_gcn_adjacency`). P-GCN, the other model of the longer version, is not this one.
+Known deviations: the paper trains on complete labels with plain BCE, which partial BCE is where all labels are known;
+the official code transposes the graph (see `ml_gcn_adjacency`). P-GCN, the other model of the longer version, is not
+this one.
 """
 
 import torch
@@ -18,9 +21,9 @@ from pydantic import Field
 from partlabel.losses.normalization import Normalization
 from partlabel.methods.bce import KnownBCE, KnownBCEConfig
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import Pool
+from partlabel.models.encoders.backbone import Pool
+from partlabel.models.graphs.label_graph import co_occurrence, ml_gcn_adjacency
 from partlabel.models.heads import HeadSpec
-from partlabel.models.label_graph import co_occurrence, ml_gcn_adjacency
 from partlabel.models.tagger import Tagger
 
 
@@ -28,7 +31,9 @@ class MLGCNConfig(KnownBCEConfig):
     """Settings of `ml_gcn`."""
 
     label_vectors: str = "auto"
-    """Source of label vectors: "auto", "learned", a text encoder, or a .txt or .vec file of word vectors. Paper: GloVe."""
+    """Source of label vectors: "auto", "learned", a text encoder, or a .txt or .vec file of word vectors. Paper:
+    GloVe.
+    """
     label_features: int = Field(default=300, gt=0)
     """Length of learned label vectors. Paper: 300, GloVe's."""
     hidden: int = Field(default=1024, gt=0)
@@ -65,7 +70,12 @@ class MLGCN(KnownBCE):
     def head(cls, config: MLGCNConfig, prior: Prior) -> HeadSpec:  # type: ignore[override]
         """Graph layers over the label vectors."""
         vectors = prior.label_vectors
-        return HeadSpec(kind="ml_gcn", settings={
-            "label_features": config.label_features if vectors is None else vectors.shape[1],
-            "learned_labels": vectors is None, "hidden": config.hidden, "pool": config.pool,
-        })  # fmt: skip
+        return HeadSpec(
+            kind="ml_gcn",
+            settings={
+                "label_features": config.label_features if vectors is None else vectors.shape[1],
+                "learned_labels": vectors is None,
+                "hidden": config.hidden,
+                "pool": config.pool,
+            },
+        )

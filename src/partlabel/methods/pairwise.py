@@ -5,12 +5,12 @@ Weston, Bengio, Usunier: WSABIE: Scaling Up To Large Vocabulary Image Annotation
 Gong et al.: Deep Convolutional Ranking for Multilabel Image Annotation, ICLR 2014 (WARP).
 Losses of an image: see `losses.pairwise`. L = mean over the images that have a present and a known absent class.
 
-Assumes of labels: both signs known, in the same images. The papers have complete labels and pair each present class with all
-others; here unknown cells take no part in any pair.
-The logits order the classes of an image and say nothing else: a constant added to all of them changes no loss, so 0 is no
-border between present and absent. Thresholds come from the held-out cells.
-Known deviations: LSEP's second stage, a network that predicts thresholds or the number of classes, and its sampling of pairs
-(the whole sum costs no more here) are left out; WARP counts the rank that its papers estimate by sampling.
+Assumes of labels: both signs known, in the same images. The papers have complete labels and pair each present class
+with all others; here unknown cells take no part in any pair.
+The logits order the classes of an image and say nothing else: a constant added to all of them changes no loss, so 0 is
+no border between present and absent. Thresholds come from the held-out cells.
+Known deviations: LSEP's second stage, a network that predicts thresholds or the number of classes, and its sampling of
+pairs (the whole sum costs no more here) are left out; WARP counts the rank that its papers estimate by sampling.
 """
 
 import torch
@@ -21,9 +21,9 @@ from partlabel.errors import AssumptionError
 from partlabel.losses.pairwise import lsep_images, rankable, warp_images
 from partlabel.losses.precision import at_least_float32
 from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
-from partlabel.methods.distributed import per_process_total
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import Pool
+from partlabel.methods.tools.distributed import per_process_total
+from partlabel.models.encoders.backbone import Pool
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 
@@ -46,8 +46,8 @@ class LSEP(Method[PairwiseConfig]):
         counts = prior.labels.counts_by_image()
         if not ((counts.present > 0) & (counts.absent > 0)).any():
             raise AssumptionError(
-                "no image of the table has both a known present and a known absent cell, so that there is no pair to rank; "
-                "take a method that compares no classes, such as bce"
+                "no image of the table has both a known present and a known absent cell, so that there is no pair to "
+                "rank; take a method that compares no classes, such as bce"
             )
 
     @classmethod

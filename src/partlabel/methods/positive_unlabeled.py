@@ -2,36 +2,37 @@
 
 Yuan, Zhang, Huang: Positive Label Is All You Need for Multi-Label Classification, ICME 2024.
 
-With s the logits, τ_c = min(α · standard deviation of s_c over the batch, 1), q = σ(s/τ) and p̄_c the batch mean of q_c:
+With s the logits, τ_c = min(α · standard deviation of s_c over the batch, 1), q = σ(s/τ) and p̄_c the batch mean of
+q_c:
     L = L_var + w · L_reg
     L_var = Σ_c [p̄_c^γ · log p̄_c - mean of log q over the present cells of c]; no gradient through p̄^γ and τ
-    L_reg = mean over mixed pictures of Σ_c (log mixed target - log σ(mixed logit))²; a target is 1 if present, else σ(s)
-Pictures are tagged by σ(s), without temperature. The unlabelled set is the whole batch.
+    L_reg = mean over mixed images of Σ_c (log mixed target - log σ(mixed logit))²; a target is 1 if present, else σ(s)
+Images are tagged by σ(s), without temperature. The unlabelled set is the whole batch.
 
 Assumes of labels: known present cells. Known absent cells are not used; they are unlabelled like all others.
 
-γ: the paper gives 0.55 (COCO) and 0.85 (VOC) at 10 % known and says that it grows as less is known. The default for a share r
-of known cells is γ = 0.25 + 0.6 · log10(1/r): 0.85 at 10 %, 0.43 at 50 %, 0.25 at 100 %. A table without known absent cells
-cannot tell r and gets 0.55. r is the share after cells are held out: with a tenth held out of 10 %, γ is 0.88. Evidence: mAP of
-held-out known training cells of Corel5k, frozen MobileNetV2, learning rate 1e-3, one seed, printed with the test mAP by
-`partlabel bench benchmarks/corel5k_gamma.toml --out runs/corel5k_gamma`:
+γ: the paper gives 0.55 (COCO) and 0.85 (VOC) at 10 % known and says that it grows as less is known. The default for a
+share r of known cells is γ = 0.25 + 0.6 · log10(1/r): 0.85 at 10 %, 0.43 at 50 %, 0.25 at 100 %. A table without known
+absent cells cannot tell r and gets 0.55. r is the share after cells are held out: with a tenth held out of 10 %, γ is
+0.88. Evidence: mAP of held-out known training cells of Corel5k, frozen MobileNetV2, learning rate 1e-3, one seed,
+printed with the test mAP by `partlabel bench benchmarks/corel5k_gamma.toml --out runs/corel5k_gamma`:
     γ               0      0.25   0.55   0.85   1      default
     10 % known      21.6   45.5   52.7   55.5   57.9   56.9
     50 % known      47.3   61.5   60.3   59.4   58.7   60.5
     100 % known     59.0   59.1   57.8   56.5   55.9   59.0
-That less known wants a larger γ is plain, and that 0 fails where little is known. Differences below one point mean little, and
-one data set does not fix the two numbers of the rule.
+That less known wants a larger γ is plain, and that 0 fails where little is known. Differences below one point mean
+little, and one data set does not fix the two numbers of the rule.
 
 Rows of the paper's ablations, as settings:
     unbalanced       gamma=0               without temperature   temperature=False
     without mixup    mixup_weight=0        without LgConv        local_global=False of the loop
     official code    head="ssgrl" reduction=1024 gamma=0.55 (VOC: 0.85, alpha=2), and of the loop
                      local_global=True frozen_norm=True train_parts="last_stage"
-Known deviations: the head of the official code, which the paper does not describe, is an option, without the 2 × 2 pooling that
-comes before it there. Its graph is counted from known present cells alone, as there, with an empty row for a class without any
-(there NaN). τ has a floor. With a frozen backbone its cached maps are mixed in place of pictures: what is mixed is what the
-trainable part receives. Pictures and mixed ones pass in one batch; that is the same as two where batch norms are frozen, as
-they are in the official code. Each process mixes its own part of a batch.
+Known deviations: the head of the official code, which the paper does not describe, is an option, without the 2 × 2
+pooling that comes before it there. Its graph is counted from known present cells alone, as there, with an empty row for
+a class without any (there NaN). τ has a floor. With a frozen backbone its cached maps are mixed in place of images:
+what is mixed is what the trainable part receives. Images and mixed ones pass in one batch; that is the same as two
+where batch norms are frozen, as they are in the official code. Each process mixes its own part of a batch.
 """
 
 import math
@@ -45,9 +46,9 @@ from torch import Tensor
 from partlabel.labels import LabelTable, State
 from partlabel.losses.positive_unlabeled import adaptive_temperature, mix_halves, mixup_consistency, variational_loss
 from partlabel.methods.base import Clock, Index, Labels, Method, Outputs
-from partlabel.methods.distributed import gather_batch
 from partlabel.methods.prior import Prior
 from partlabel.methods.ssgrl import SSGRLHeadConfig, fill_ssgrl, ssgrl_spec
+from partlabel.methods.tools.distributed import gather_batch
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 
@@ -56,14 +57,18 @@ class PositiveUnlabeledConfig(SSGRLHeadConfig):
     """Settings of `positive_unlabeled`; those of the SSGRL head count only with head="ssgrl"."""
 
     gamma: float | None = Field(default=None, ge=0)
-    """Exponent of the re-balance factor; 0: no re-balance. Default: by the known ratio, ours, through VOC's 0.85 at 10 %."""
+    """Exponent of the re-balance factor; 0: no re-balance. Default: by the known ratio, ours, through VOC's 0.85 at 10
+    %.
+    """
     temperature: bool = True
     """Divide logits by an adaptive temperature in L_var. Paper."""
     alpha: float = Field(default=1.0, gt=0)
     """Scale of the temperature. Paper: 1 on COCO, 2 on VOC."""
     temperature_floor: float = Field(default=0.1, gt=0, le=1)
-    """Least temperature. Ours: the paper's is 0 for one picture and for a head of zeros, and gradients grow by 1/τ, so tenfold
-    at most. A new linear layer starts above it (its logits have a standard deviation of 0.2 to 0.4), so little else changes."""
+    """Least temperature. Ours: the paper's is 0 for one image and for a head of zeros, and gradients grow by 1/τ, so
+    tenfold at most. A new linear layer starts above it (its logits have a standard deviation of 0.2 to 0.4), so little
+    else changes.
+    """
     mixup_weight: float = Field(default=1.0, ge=0)
     """Weight of L_reg; 0: no mixing. Paper: 1 (the binary method that it extends, vPU: 0.03)."""
     mixup_alpha: float = Field(default=0.3, gt=0)
@@ -96,24 +101,26 @@ class PositiveUnlabeled(Method[PositiveUnlabeledConfig]):
         return ssgrl_spec(config, prior) if config.head == "ssgrl" else HeadSpec(kind="pooled")
 
     def forward(self, views: Mapping[str, Tensor]) -> Outputs:
-        """Logits of the weak view and, as `mixed`, of its mixed pictures, with the permutation and λ that mixed them."""
-        pictures, pairs = views["weak"], len(views["weak"]) // 2
+        """Logits of the weak view and, as `mixed`, of its mixed images, with the permutation and λ that mixed them."""
+        images, pairs = views["weak"], len(views["weak"]) // 2
         if self.config.mixup_weight == 0 or pairs == 0:
             return super().forward(views)
-        alpha, device = self.config.mixup_alpha, pictures.device
+        alpha, device = self.config.mixup_alpha, images.device
         permutation = torch.randperm(pairs).to(device)
         lam = torch.distributions.Beta(alpha, alpha).sample().to(device)
-        # in one pass, because a small batch may make a single mixed picture, and batch norms need two
-        logits = self.tagger(torch.cat([pictures, mix_halves(pictures, permutation, lam)])).logits
-        return {"logits": logits[: len(pictures)], "mixed": logits[len(pictures) :], "permutation": permutation, "lam": lam}
+        # in one pass, because a small batch may make a single mixed image, and batch norms need two
+        logits = self.tagger(torch.cat([images, mix_halves(images, permutation, lam)])).logits
+        return {"logits": logits[: len(images)], "mixed": logits[len(images) :], "permutation": permutation, "lam": lam}
 
     def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
-        """`variational` of the whole batch, across processes, and `mixup` of the mixed pictures."""
+        """`variational` of the whole batch, across processes, and `mixup` of the mixed images."""
         logits, present = gather_batch(outputs["logits"]), gather_batch(labels) == 1
         variational = variational_loss(logits, present, self.gamma, self._temperature(logits))
         if "mixed" not in outputs:
             return {"total": variational}
-        mixup = mixup_consistency(outputs["mixed"], outputs["logits"], labels == 1, outputs["permutation"], outputs["lam"])
+        mixup = mixup_consistency(
+            outputs["mixed"], outputs["logits"], labels == 1, outputs["permutation"], outputs["lam"]
+        )
         return {"total": variational + self.config.mixup_weight * mixup, "variational": variational, "mixup": mixup}
 
     def _temperature(self, logits: Tensor) -> Tensor | int:
@@ -132,10 +139,17 @@ def gamma_of(table: LabelTable) -> float:
 
 
 def _present_alone(table: LabelTable) -> LabelTable:
-    """The table with everything taken as absent that is not known present, so that a class's share is of all its pictures."""
+    """The table with everything taken as absent that is not known present, so that a class's share is of all its
+    images.
+    """
     cells = table.cells()
     kept = cells.states == State.PRESENT
     return LabelTable.from_cells(
-        table.images, table.classes, cells.image_index[kept], cells.class_index[kept], cells.states[kept],
-        cells.sources[kept], State.ABSENT,
-    )  # fmt: skip
+        table.images,
+        table.classes,
+        cells.image_index[kept],
+        cells.class_index[kept],
+        cells.states[kept],
+        cells.sources[kept],
+        State.ABSENT,
+    )

@@ -4,17 +4,19 @@ Cole, Mac Aodha, Lorieul, Perona, Morris, Jojic: Multi-Label Learning from Singl
 
 A classifier P = σ(z) and a table of label estimates Q = σ(θ), one logit for each image and class, learn together:
 L = ½·[observed(P) + observed(Q) + CE(Q → P) + CE(P → Q)] / (B·C) + ½·[R(P) + R(Q)], observed = nl of known cells,
-CE over all cells without gradient into its target, R = ((mean over the batch of Σ_c p_c - K) / C)²; nl as in `single_positive`.
-The table is drawn from the seed: unknown uniform in ±logit(0.6), known present logit(0.995), known absent logit(0.005).
+CE over all cells without gradient into its target, R = ((mean over the batch of Σ_c p_c - K) / C)²; nl as in
+`single_positive`. The table is drawn from the seed: unknown uniform in ±logit(0.6), known present logit(0.995), known
+absent logit(0.005).
 
 Assumes of labels: known present cells, and K (see `single_positive`).
-The table is dense: 4·N·C bytes for N images and C classes, 12·N·C with what Adam keeps of it, 16·N·C with its gradient, and
-12·N·C in a checkpoint. That is 0.1 GB for COCO, and 86 GB for 9 million images of 600 classes, for which this is no method.
-Every step touches all of it, as in the official code: cells outside the batch go on moving with Adam's momentum.
-It belongs to the training, not to the tagger: it is in the checkpoints, not in the bundle nor in the moving average of weights.
-Known deviations: observed(P) and observed(Q) count known absent cells as well, nl(1 - p); the official code initialises their
-estimates but refuses them in the loss. The table has no weight decay (official: Adam without any). The paper's start from a
-linear classifier trained first ("LinearInit") can be had as a run to start from; the table then begins anew.
+The table is dense: 4·N·C bytes for N images and C classes, 12·N·C with what Adam keeps of it, 16·N·C with its gradient,
+and 12·N·C in a checkpoint. That is 0.1 GB for COCO, and 86 GB for 9 million images of 600 classes, for which this is no
+method. Every step touches all of it, as in the official code: cells outside the batch go on moving with Adam's
+momentum. It belongs to the training, not to the tagger: it is in the checkpoints, not in the bundle nor in the moving
+average of weights. Known deviations: observed(P) and observed(Q) count known absent cells as well, nl(1 - p); the
+official code initialises their estimates but refuses them in the loss. The table has no weight decay (official: Adam
+without any). The paper's start from a linear classifier trained first ("LinearInit") can be had as a run to start from;
+the table then begins anew.
 """
 
 import numpy as np

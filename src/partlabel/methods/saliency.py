@@ -3,16 +3,16 @@
 Wang, Wan, Xiang, Zeng: Saliency Regularization for Self-Training with Partial Annotations, ICCV 2023.
 
 Class maps A_c by a 1 × 1 convolution; a_c = mean of A_c, s_c = mean of its k largest values, p̂_c = σ(a_c + α·s_c).
-L = L_s + L_u: L_s is BCE of known cells, L_u is BCE of the strong view's p̂ against pseudo-labels of the unknown cells, made
-where the weak view is confident: +1 if p̂ >= τ, -1 if 1 - p̂ >= τ.
+L = L_s + L_u: L_s is BCE of known cells, L_u is BCE of the strong view's p̂ against pseudo-labels of the unknown cells,
+made where the weak view is confident: +1 if p̂ >= τ, -1 if 1 - p̂ >= τ.
 
 Assumes of labels: both signs known (the paper states that it needs observed negatives).
 Rows of the paper's Table 2, as settings:
     BN-BCE            saliency=False pseudo="none"         +SR                saliency=True pseudo="none"
-    +PL               saliency=False pseudo="weak"         +SR +CR (no SR)    saliency=True pseudo="strong" pseudo_from="plain"
-    +CR (no SR)       saliency=False pseudo="strong"       +SR +CR (SR)       the defaults
-Known deviations: none that the paper states. Where it is silent: L_s is taken on the weak view; both parts are divided by their
-number of cells in the batch (the paper's ablation; its eq. 9 divides by image: `normalization="image"`).
+    +PL               saliency=False pseudo="weak"         +SR +CR (no SR)    saliency=True pseudo="strong"
+    pseudo_from="plain" +CR (no SR)       saliency=False pseudo="strong"       +SR +CR (SR)       the defaults
+Known deviations: none that the paper states. Where it is silent: L_s is taken on the weak view; both parts are divided
+by their number of cells in the batch (the paper's ablation; its eq. 9 divides by image: `normalization="image"`).
 """
 
 from collections.abc import Mapping
@@ -26,8 +26,8 @@ from partlabel.losses.bce import bce_cells
 from partlabel.losses.normalization import Normalization, normalize
 from partlabel.losses.pseudo_labels import confident_pseudo_labels
 from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
-from partlabel.methods.distributed import per_process_total
 from partlabel.methods.prior import Prior
+from partlabel.methods.tools.distributed import per_process_total
 from partlabel.models.heads import HeadSpec
 
 

@@ -8,10 +8,11 @@ With p = σ(z), nl(u) = -log(u + 1e-5), and everything divided by B·C:
     expected_positive     Σ present nl(p), and beside it ((mean over the batch of Σ_c p_c - K) / C)²
 `label_smoothing` with smoothing=0 is the paper's AN.
 
-Assumes of labels: known present cells. K is the mean number of present classes in an image; the paper knows it: VOC 1.5,
-COCO 2.9 (2.5 in the official code), NUS 1.9, CUB 31.4. Where it is not given, K is C · present / known over the table, which is
-right only if being known does not depend on the sign; a table without known absent cells cannot tell K and is refused.
-Known deviations: the paper has no known absent cells. Here these cost nl(1 - p) in full; label smoothing smooths them like all.
+Assumes of labels: known present cells. K is the mean number of present classes in an image; the paper knows it: VOC
+1.5, COCO 2.9 (2.5 in the official code), NUS 1.9, CUB 31.4. Where it is not given, K is C · present / known over the
+table, which is right only if being known does not depend on the sign; a table without known absent cells cannot tell K
+and is refused. Known deviations: the paper has no known absent cells. Here these cost nl(1 - p) in full; label
+smoothing smooths them like all.
 """
 
 from pydantic import Field
@@ -27,9 +28,9 @@ from partlabel.losses.assume_negative import (
 )
 from partlabel.losses.precision import at_least_float32
 from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
-from partlabel.methods.distributed import gather_batch
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import Pool
+from partlabel.methods.tools.distributed import gather_batch
+from partlabel.models.encoders.backbone import Pool
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 
@@ -132,8 +133,9 @@ def expected_positives(given: float | None, labels: LabelTable) -> float:
     present, absent = int(counts.present.sum()), int(counts.absent.sum())
     if present == 0 or absent == 0:
         raise AssumptionError(
-            f"a table with {present} known present and {absent} known absent cells does not tell how many classes an image "
-            "has; set expected_positives= to the mean number of present classes in an image, or let --method auto take a "
+            f"a table with {present} known present and {absent} known absent cells does not tell how many classes an "
+            f"image has; set expected_positives= to the mean number of present classes in an image, or let --method "
+            f"auto take a "
             "method that needs no such number"
         )
     return len(labels.classes) * present / (present + absent)

@@ -2,12 +2,12 @@
 
 Chen, Xu, Hui, Wu, Lin: Learning Semantic-Specific Graph Representation for Multi-Label Image Recognition, ICCV 2019.
 
-The head is in `models.heads.ssgrl`; its graph holds P(j | i), counted from known cells (`models.label_graph`). Loss: binary
-cross-entropy of known cells, divided as `normalization` says; unknown is ignored.
+The head is in `models.heads.ssgrl`; its graph holds P(j | i), counted from known cells (`models.label_graph`). Loss:
+binary cross-entropy of known cells, divided as `normalization` says; unknown is ignored.
 
 Assumes of labels: both signs known somewhere.
-Known deviations: the paper trains on complete labels with the sum over classes; the graph of the public code for partial labels
-counts unknown as absent. Label vectors are GloVe in the paper: name such a file with `label_vectors`.
+Known deviations: the paper trains on complete labels with the sum over classes; the graph of the public code for
+partial labels counts unknown as absent. Label vectors are GloVe in the paper: name such a file with `label_vectors`.
 """
 
 import torch
@@ -17,10 +17,10 @@ from torch import Tensor
 from partlabel.losses.bce import bce_cells
 from partlabel.losses.normalization import Normalization, normalize
 from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
-from partlabel.methods.distributed import per_process_total
 from partlabel.methods.prior import Prior
+from partlabel.methods.tools.distributed import per_process_total
+from partlabel.models.graphs.label_graph import co_occurrence
 from partlabel.models.heads import HeadSpec
-from partlabel.models.label_graph import co_occurrence
 from partlabel.models.tagger import Tagger
 
 
@@ -28,11 +28,15 @@ class SSGRLHeadConfig(MethodConfig):
     """Settings of the head, for every method that uses it."""
 
     label_vectors: str = "auto"
-    """Source of label vectors: "auto", "learned", a text encoder, or a .txt or .vec file of word vectors. Paper: GloVe."""
+    """Source of label vectors: "auto", "learned", a text encoder, or a .txt or .vec file of word vectors. Paper:
+    GloVe.
+    """
     label_features: int = Field(default=300, gt=0)
     """Length of learned label vectors. Paper: 300, GloVe's."""
     reduction: int | None = Field(default=None, gt=0)
-    """Channels that the maps are first brought to. Paper: none; public code for partial labels: 1024; a laptop likes 256."""
+    """Channels that the maps are first brought to. Paper: none; public code for partial labels: 1024; a laptop likes
+    256.
+    """
     hidden: int = Field(default=512, gt=0)
     """Width of the attention. Public code for partial labels: 512; paper: 1024."""
     steps: int = Field(default=3, ge=0)
@@ -49,10 +53,16 @@ class SSGRLConfig(SSGRLHeadConfig):
 def ssgrl_spec(config: SSGRLHeadConfig, prior: Prior) -> HeadSpec:
     """The head for the label vectors at hand."""
     vectors = prior.label_vectors
-    return HeadSpec(kind="ssgrl", settings={
-        "label_features": config.label_features if vectors is None else vectors.shape[1], "learned_labels": vectors is None,
-        "reduction": config.reduction, "hidden": config.hidden, "steps": config.steps,
-    })  # fmt: skip
+    return HeadSpec(
+        kind="ssgrl",
+        settings={
+            "label_features": config.label_features if vectors is None else vectors.shape[1],
+            "learned_labels": vectors is None,
+            "reduction": config.reduction,
+            "hidden": config.hidden,
+            "steps": config.steps,
+        },
+    )
 
 
 def fill_ssgrl(tagger: Tagger, prior: Prior) -> None:

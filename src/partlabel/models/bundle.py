@@ -1,4 +1,4 @@
-"""The model bundle: a folder of safetensors and JSON, enough to tag pictures elsewhere. No pickle."""
+"""The model bundle: a folder of safetensors and JSON, enough to tag images elsewhere. No pickle."""
 
 import json
 from pathlib import Path
@@ -8,13 +8,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-import partlabel
 from partlabel.errors import RunError
 from partlabel.files import write_bytes, write_json
-from partlabel.models.backbone import BackboneSpec, rebuild_backbone
+from partlabel.models.encoders.backbone import BackboneSpec, rebuild_backbone
 from partlabel.models.fingerprint import tensors_digest
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
+from partlabel.version import __version__
 
 FORMAT = 1
 
@@ -25,7 +25,7 @@ class BundleInfo(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     format: int = FORMAT
-    partlabel: str = partlabel.__version__
+    partlabel: str = __version__
     backbone: BackboneSpec
     head: HeadSpec
     classes: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Maps that explain a picture whatever the head: gradients of single logits, and the strength of the maps themselves."""
+"""Maps that explain an image whatever the head: gradients of single logits, and the strength of the maps themselves."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,7 +17,8 @@ MapKind = Literal["class", "gradient"]
 def label_maps(
     head: Head, features: Float[Tensor, "batch features h w"], columns: Sequence[int], *, gradient: bool = False
 ) -> dict[MapKind, Maps]:
-    """Maps `[B, n, h, w]` of n classes by kind: the head's own class maps, and gradient maps if asked for or if it has none.
+    """Maps `[B, n, h, w]` of n classes by kind: the head's own class maps, and gradient maps if asked for or if it has
+    none.
 
     Args:
         head: in eval mode.
@@ -36,8 +37,8 @@ def label_maps(
 def gradient_maps(head: Head, features: Float[Tensor, "batch features h w"], columns: Sequence[int]) -> Maps:
     """Gradient maps `[B, n, h, w]` of n classes on the backbone's last maps; they need no gradient of the backbone.
 
-    Source: Grad-CAM (Selvaraju et al., ICCV 2017), equations 1 and 2: ReLU of the sum over channels of the map times the
-    mean over places of the gradient of the logit.
+    Source: Grad-CAM (Selvaraju et al., ICCV 2017), equations 1 and 2: ReLU of the sum over channels of the map times
+    the mean over places of the gradient of the logit.
     """
     with torch.enable_grad():
         places = features.detach().requires_grad_()

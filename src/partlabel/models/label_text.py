@@ -15,7 +15,10 @@ from torch import Tensor, nn
 
 from partlabel.errors import LabelError, MissingDependencyError, PartlabelError, UsageError
 
-_DEFAULT_ENCODERS = ("bert-base-uncased", "google-bert/bert-base-uncased")  # one model, cached under the name it was asked by
+_DEFAULT_ENCODERS = (
+    "bert-base-uncased",
+    "google-bert/bert-base-uncased",
+)  # one model, cached under the name it was asked by
 _WORD_FILES = {".txt", ".vec"}
 _ELSEWHERE = "name another source (a text encoder, a .txt or .vec file of word vectors, learned) with label_vectors"
 _VOC_NAMES = {"diningtable": "dining table", "pottedplant": "potted plant", "tvmonitor": "tv monitor"}
@@ -37,17 +40,19 @@ class LabelVectors(NamedTuple):
 def label_vectors(source: str, names: Sequence[str]) -> LabelVectors:
     """Vectors of class names.
 
-    Underscores and changes from small to capital letters become spaces, and the three joined names of PASCAL VOC are split.
+    Underscores and changes from small to capital letters become spaces, and the three joined names of PASCAL VOC are
+    split.
 
     Args:
         source: "learned": none; they are to be learned.
-            A path ending in .txt or .vec: lines of `word v1 v2 ...` (GloVe, fastText, word2vec text; a first line of two counts
-            is skipped). A class gets the sum over its words, in small letters and cut at whatever is no letter (the sum:
-            public code of co-learning).
+            A path ending in .txt or .vec: lines of `word v1 v2 ...` (GloVe, fastText, word2vec text; a first line of
+            two counts is skipped). A class gets the sum over its words, in small letters and cut at whatever is no
+            letter (the sum: public code of co-learning).
             "auto": bert-base-uncased if it can be used without a download, else as "learned".
-            Anything else: a text encoder by its transformers name or folder. The input is the start token and the name, without
-            end token; the vector is the last hidden state, not normalised, of the only word piece, or of the start token if
-            there are several pieces (public code of co-learning, which differs in that it marks all tokens as segment 1).
+            Anything else: a text encoder by its transformers name or folder. The input is the start token and the name,
+            without end token; the vector is the last hidden state, not normalised, of the only word piece, or of the
+            start token if there are several pieces (public code of co-learning, which differs in that it marks all
+            tokens as segment 1).
         names: class names.
 
     Raises:
@@ -60,7 +65,9 @@ def label_vectors(source: str, names: Sequence[str]) -> LabelVectors:
     if alike is None:
         return found
     first, second = (names[place] for place in alike)
-    return found._replace(origin=f"{found.origin}; {first!r} and {second!r} have the same vector, which tells them not apart")
+    return found._replace(
+        origin=f"{found.origin}; {first!r} and {second!r} have the same vector, which tells them not apart"
+    )
 
 
 def _from_source(source: str, names: Sequence[str]) -> LabelVectors:
@@ -84,7 +91,9 @@ def _alike(vectors: Float[Tensor, "classes text_features"]) -> tuple[int, int] |
 
 
 def hold_label_vectors(module: nn.Module, classes: int, features: int, *, learned: bool) -> None:
-    """Give a module `label_vectors` `[C, d_t]`: a parameter if they are learned, else a buffer of zeros, to be filled."""
+    """Give a module `label_vectors` `[C, d_t]`: a parameter if they are learned, else a buffer of zeros, to be
+    filled.
+    """
     if learned:
         module.label_vectors = nn.Parameter(torch.randn(classes, features))
     else:
@@ -110,7 +119,9 @@ def _default_vectors(names: Sequence[str]) -> LabelVectors:
                 with suppress(UsageError):  # the cache may hold a part of it
                     found = _encoder_vectors(str(Path(config).parent), names, name)
                     return LabelVectors(found.vectors, f"{found.origin}; it was found in the local cache; {_ELSEWHERE}")
-    return LabelVectors(None, f"label vectors are learned with the network, from random ones, because {reason}; {_ELSEWHERE}")
+    return LabelVectors(
+        None, f"label vectors are learned with the network, from random ones, because {reason}; {_ELSEWHERE}"
+    )
 
 
 def _word_vectors(path: Path, names: Sequence[str]) -> LabelVectors:
@@ -120,11 +131,14 @@ def _word_vectors(path: Path, names: Sequence[str]) -> LabelVectors:
     if lost:
         shown = ", ".join(repr(name) for name in lost[:8]) + (f" and {len(lost) - 8} more" if len(lost) > 8 else "")
         raise LabelError(
-            f"{path} has no word of {len(lost)} class(es): {shown}; rename them with spaces between words, or {_ELSEWHERE}"
+            f"{path} has no word of {len(lost)} class(es): {shown}; rename them with spaces between words, or "
+            f"{_ELSEWHERE}"
         )
     sums = np.stack([np.sum([vectors[word] for word in of_class if word in vectors], axis=0) for of_class in words])
     missing = sorted({word for of_class in words for word in of_class} - vectors.keys())
-    origin = f"label vectors are the word vectors of {path}, {sums.shape[1]} numbers each, summed over the words of a class"
+    origin = (
+        f"label vectors are the word vectors of {path}, {sums.shape[1]} numbers each, summed over the words of a class"
+    )
     if missing:
         origin += f"; without words that it does not have: {', '.join(missing)}"
     return LabelVectors(torch.from_numpy(sums.astype(np.float32)), origin)
@@ -191,10 +205,13 @@ def _encoder_vectors(source: str, names: Sequence[str], called: str) -> LabelVec
         raise
     except Exception as error:
         raise UsageError(
-            f"text encoder {source!r} cannot be used here ({type(error).__name__}: is the name or folder right, is there a "
-            f"network, does it read text?); {_ELSEWHERE}"
+            f"text encoder {source!r} cannot be used here ({type(error).__name__}: is the name or folder right, is "
+            f"there a network, does it read text?); {_ELSEWHERE}"
         ) from error
-    origin = f"label vectors are last hidden states of {called}, {vectors.shape[1]} numbers each, kept as they are in training"
+    origin = (
+        f"label vectors are last hidden states of {called}, {vectors.shape[1]} numbers each, kept as they are in "
+        "training"
+    )
     return LabelVectors(vectors, origin)
 
 
@@ -234,7 +251,7 @@ def _encode(model: Any, tokenizer: Any, texts: list[str]) -> Float[Tensor, "clas
         stacked = torch.stack([vectors[place] for place in several])
         if torch.allclose(stacked, stacked[:1], rtol=1e-4, atol=1e-5):
             raise UsageError(
-                f"text encoder {tokenizer.name_or_path!r} gives every name of several word pieces the same vector, because its "
-                f"start token does not see what follows; take one like BERT, or {_ELSEWHERE}"
+                f"text encoder {tokenizer.name_or_path!r} gives every name of several word pieces the same vector, "
+                f"because its start token does not see what follows; take one like BERT, or {_ELSEWHERE}"
             )
     return torch.stack([vectors[place] for place in range(len(texts))]).float()

@@ -14,10 +14,11 @@ Places = Float[Tensor, "batch places features"]
 def sine_positions(
     height: int, width: int, features: int, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> Float[Tensor, "places features"]:
-    """Codes `[h·w, d]` of the places of a map, row by row: the first half of the numbers tells the row, the second the column.
+    """Codes `[h·w, d]` of the places of a map, row by row: the first half of the numbers tells the row, the second the
+    column.
 
-    Row y counts from 1 and is scaled to u = 2π·y/h. With n = d/2, the numbers of a half are sin(u/T_i), cos(u/T_i) in turn,
-    T_i = 10000^(2i/n) for i = 0 ... n/2 - 1. Columns likewise.
+    Row y counts from 1 and is scaled to u = 2π·y/h. With n = d/2, the numbers of a half are sin(u/T_i), cos(u/T_i) in
+    turn, T_i = 10000^(2i/n) for i = 0 ... n/2 - 1. Columns likewise.
 
     Source: DETR (Carion et al., ECCV 2020), normalised; its 1e-6 in the divisor is left out.
 
@@ -40,8 +41,8 @@ def sine_positions(
 class PlaceEncoder(nn.Module):
     """Transformer encoder layer over the places of a map, with sine codes added to queries and keys, not to values.
 
-    Post-norm, ReLU, feed-forward part as wide as the map; what `torch.nn.TransformerEncoderLayer` does but for the codes.
-    Source: DETR's encoder; co-learning (2025) uses one layer of 8 heads.
+    Post-norm, ReLU, feed-forward part as wide as the map; what `torch.nn.TransformerEncoderLayer` does but for the
+    codes. Source: DETR's encoder; co-learning (2025) uses one layer of 8 heads.
 
     Args:
         features: channels d of the places.
@@ -56,8 +57,8 @@ class PlaceEncoder(nn.Module):
         super().__init__()
         if features % heads or features % 4:
             raise UsageError(
-                f"self-attention over {features} channels with {heads} heads: 4 and the heads must divide the channels; "
-                "choose other heads, or bring the maps to such a number with reduction"
+                f"self-attention over {features} channels with {heads} heads: 4 and the heads must divide the "
+                f"channels; choose other heads, or bring the maps to such a number with reduction"
             )
         self.attention = nn.MultiheadAttention(features, heads, dropout=dropout, batch_first=True)
         self.feed_forward = nn.Sequential(

@@ -1,8 +1,10 @@
-"""Bilinear attention between places and labels, w · tanh(f ∘ s), without ever holding places × labels × hidden numbers.
+"""Bilinear attention between places and labels, w · tanh(f ∘ s), without ever holding places × labels × hidden
+numbers.
 
-The semantic heads (co-learning 2024, the SSGRL family 2019) score place p for label c by w·(P tanh(U f_p ∘ V s_c) + b) + b'.
-Nothing non-linear stands between P and w, so v = Pᵀw gives the same values and gradients for a fraction of the work:
-`attention_logits` takes U f, V s and v. The product over places × labels × hidden is made a block at a time, and made again for
+The semantic heads (co-learning 2024, the SSGRL family 2019) score place p for label c by w·(P tanh(U f_p ∘ V s_c) + b)
++ b'. Nothing non-linear stands between P and w, so v = Pᵀw gives the same values and gradients for a fraction of the
+work: `attention_logits` takes U f, V s and v. The product over places × labels × hidden is made a block at a time, and
+    made again for
 the backward pass.
 """
 
@@ -16,7 +18,9 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 CPU_BLOCK_BYTES = 4 * 2**20
-"""Working memory on a CPU: what stays in its caches is quicker than what does not (benchmarks/semantic_attention.py)."""
+"""Working memory on a CPU: what stays in its caches is quicker than what does not
+(benchmarks/semantic_attention.py).
+"""
 
 
 def attention_logits(
@@ -28,13 +32,15 @@ def attention_logits(
 ) -> Float[Tensor, "batch places classes"]:
     """Σ_h weight_h · tanh(image_part_bph · label_part_bch), differentiable once.
 
-    Only the three inputs are kept for the backward pass. Half-precision inputs, autocast or not, are computed in float32.
+    Only the three inputs are kept for the backward pass. Half-precision inputs, autocast or not, are computed in
+    float32.
 
     Args:
         image_part: `[B, P, h]`.
         label_part: `[B, C, h]`, or `[1, C, h]` for labels that are the same for all images.
         weight: `[h]`.
-        budget_bytes: working memory beyond inputs, results and gradients; one place at a time is the least that is used.
+        budget_bytes: working memory beyond inputs, results and gradients; one place at a time is the least that is
+            used.
 
     Returns:
         `[B, P, C]`, in the widest type of the inputs, but at least float32.
@@ -113,7 +119,9 @@ def _widened(image_part: Tensor, label_part: Tensor, weight: Tensor) -> tuple[Te
 
 
 def _tanh_blocks(image: Tensor, label: Tensor, budget_bytes: int) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
-    """tanh(image · label) of some images and places at a time, `[b, p, C, h]`, in memory that the next block overwrites."""
+    """tanh(image · label) of some images and places at a time, `[b, p, C, h]`, in memory that the next block
+    overwrites.
+    """
     (images, places, hidden), classes = image.shape, label.shape[1]
     rows = max(budget_bytes // max(classes * hidden * image.element_size(), 1), 1)
     image_step, place_step = max(rows // max(places, 1), 1), max(min(rows, places), 1)

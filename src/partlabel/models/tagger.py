@@ -3,12 +3,12 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from partlabel.models.backbone import Backbone
+from partlabel.models.encoders.backbone import Backbone
 from partlabel.models.heads import HeadOutput, HeadSpec, Maps, build_head
 
 
 class Tagger(nn.Module):
-    """Pictures to logits.
+    """Images to logits.
 
     Args:
         backbone: source of maps.
@@ -30,13 +30,13 @@ class Tagger(nn.Module):
         return {f"head.{name}": axes for name, axes in self.head.class_axes.items()}
 
     def use_trunk_output(self) -> None:
-        """From now on take what `backbone.trunk` returns, which may be cached, in place of pictures."""
+        """From now on take what `backbone.trunk` returns, which may be cached, in place of images."""
         self.takes_trunk_output = True
         if self.backbone.freeze and not self.backbone.train_last:
             self.backbone.trunk_pool = self.head.pool
 
     def forward(self, view: Tensor) -> HeadOutput:
-        """Logits `[B, C]` of normalised pictures `[B, 3, S, S]`, or of trunk output."""
+        """Logits `[B, C]` of normalised images `[B, 3, S, S]`, or of trunk output."""
         maps = self.features(view)
         return self.head(maps)  # type: ignore[no-any-return]
 

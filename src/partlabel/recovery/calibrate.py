@@ -1,6 +1,7 @@
 """Logits to probabilities: one logistic line shared by all classes, and for each class one that is shrunk towards it.
 
-After Platt, "Probabilistic outputs for support vector machines" (1999), with normal priors in place of his smoothed targets.
+After Platt, "Probabilistic outputs for support vector machines" (1999), with normal priors in place of his smoothed
+targets.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.special import expit
 
 from partlabel.errors import LabelError, NotFiniteError, RunError
-from partlabel.recovery.held_out import BoolArray, FloatArray, HeldOut, check_held_out
+from partlabel.evaluation.scored_cells import BoolArray, FloatArray, HeldOut, check_held_out
 from partlabel.recovery.logistic import fit_lines
 
 # How far a class may leave the shared line, in log-odds and in log slope. Ours, from a search on Corel5k.
@@ -26,10 +27,10 @@ _FOLDS = 5
 class Calibration:
     """Probability that a cell is present, from its logit: `sigmoid(intercept[c] + slope[c] * logit)`.
 
-    It is fitted on known cells and used on unknown ones. That is right only if *being known does not depend on the state,
-    given the logit*. Labels that come from tagging what catches the eye break it: presents become known more often than
-    absents, and the probabilities, with every precision derived from them, come out too high. No number computed from known
-    cells alone can reveal that; looking at a random sample of unknown cells can.
+    It is fitted on known cells and used on unknown ones. That is right only if *being known does not depend on the
+    state, given the logit*. Labels that come from tagging what catches the eye break it: presents become known more
+    often than absents, and the probabilities, with every precision derived from them, come out too high. No number
+    computed from known cells alone can reveal that; looking at a random sample of unknown cells can.
 
     Args:
         classes: class names, C of them.
@@ -46,7 +47,8 @@ class Calibration:
         self.slope.setflags(write=False)
 
     def probability(self, logits: ArrayLike) -> FloatArray:
-        """Probabilities, float64 `[..., C]`, of logits `[..., C]`; within a class never lower where the logit is higher.
+        """Probabilities, float64 `[..., C]`, of logits `[..., C]`; within a class never lower where the logit is
+        higher.
 
         Raises:
             LabelError: the last axis is not the classes.
@@ -88,13 +90,15 @@ class Calibration:
         return cls(classes, lines[0], lines[1])
 
 
-def fit_calibration(logits: ArrayLike, states: ArrayLike, class_index: ArrayLike, classes: Sequence[str]) -> Calibration:
+def fit_calibration(
+    logits: ArrayLike, states: ArrayLike, class_index: ArrayLike, classes: Sequence[str]
+) -> Calibration:
     """Calibration from held-out known cells.
 
-    The shared line has weak priors (standard deviations of 10 for the intercept and 2 for the log slope, on standardised
-    logits). A class's line differs from it by an intercept with prior N(0, 0.5²), measured at the logit where the shared
-    probability is one half, and by a log slope with prior N(0, 0.25²): few cells leave a class on the shared line, many cells
-    speak for themselves. A class without a known absent cell has the shared line.
+    The shared line has weak priors (standard deviations of 10 for the intercept and 2 for the log slope, on
+    standardised logits). A class's line differs from it by an intercept with prior N(0, 0.5²), measured at the logit
+    where the shared probability is one half, and by a log slope with prior N(0, 0.25²): few cells leave a class on the
+    shared line, many cells speak for themselves. A class without a known absent cell has the shared line.
 
     Args:
         logits: floating `[K]`, of a model that never saw these cells.
@@ -114,9 +118,10 @@ def fit_calibration(logits: ArrayLike, states: ArrayLike, class_index: ArrayLike
 def cross_fit(cells: HeldOut) -> FloatArray:
     """Probabilities, float64 `[K]`, of the held-out cells, each from a calibration that was fitted without it.
 
-    A class's own line follows the few presents of the class, so thresholds set on the probabilities that these same cells
-    produced accept too much. The five folds are drawn without regard to state, class or logit: folds that share the presents
-    of each class evenly would let the luck of the draw through again (see `thresholds` for the size of both effects).
+    A class's own line follows the few presents of the class, so thresholds set on the probabilities that these same
+    cells produced accept too much. The five folds are drawn without regard to state, class or logit: folds that share
+    the presents of each class evenly would let the luck of the draw through again (see `thresholds` for the size of
+    both effects).
     """
     fold = np.random.default_rng(0).permutation(cells.logits.size) % _FOLDS
     counts = cells.measurable[cells.class_index]

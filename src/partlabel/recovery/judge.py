@@ -58,7 +58,9 @@ def score_suggestions(suggestions: Suggestions, truth: LabelTable) -> Suggestion
 
 
 def _hidden(suggestions: Suggestions, truth: LabelTable, truth_row: IntArray, truth_column: IntArray) -> int:
-    """Cells that a perfect model would have suggested. Only listed cells can be present, so no dense table is needed."""
+    """Cells that a perfect model would have suggested. Only listed cells can be present, so no dense table is
+    needed.
+    """
     row_of, column_of = np.full(len(truth), -1, np.int64), np.full(len(truth.classes), -1, np.int64)
     row_of[truth_row[truth_row >= 0]] = np.flatnonzero(truth_row >= 0)
     column_of[truth_column[truth_column >= 0]] = np.flatnonzero(truth_column >= 0)

@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.special import expit
 
+from partlabel.evaluation.scored_cells import BoolArray, FloatArray
 from partlabel.labels import IntArray
-from partlabel.recovery.held_out import BoolArray, FloatArray
 
 _MOST_STEPS = 100
 _MOST_HALVINGS = 30
@@ -17,8 +17,8 @@ def fit_lines(
 ) -> FloatArray:
     """Most probable `(a, b)` of `P(present) = sigmoid(a + exp(b) * value)` in each group.
 
-    Fisher scoring with step halving. The exponent keeps the slope above 0; the prior keeps both numbers finite where a group
-    is empty, one-sided or perfectly separated.
+    Fisher scoring with step halving. The exponent keeps the slope above 0; the prior keeps both numbers finite where a
+    group is empty, one-sided or perfectly separated.
 
     Args:
         values: float64 `[K]`.
@@ -47,7 +47,11 @@ def fit_lines(
         probability = expit(lines[group, 0] + risen)
         excess, weight = probability - present, probability * (1 - probability)
         gradient = np.stack([per_group(excess), per_group(excess * risen)], axis=1) + (lines - mean) * precision
-        aa, ab, bb = per_group(weight) + precision[0], per_group(weight * risen), per_group(weight * risen**2) + precision[1]
+        aa, ab, bb = (
+            per_group(weight) + precision[0],
+            per_group(weight * risen),
+            per_group(weight * risen**2) + precision[1],
+        )
         step = np.stack([bb * gradient[:, 0] - ab * gradient[:, 1], aa * gradient[:, 1] - ab * gradient[:, 0]], axis=1)
         step /= (aa * bb - ab**2)[:, None]
         for _ in range(_MOST_HALVINGS):

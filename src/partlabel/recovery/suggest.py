@@ -11,21 +11,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from partlabel.errors import LabelError, UsageError
+from partlabel.evaluation.scored_cells import BoolArray, FloatArray
 from partlabel.files import atomic_path, file_sha256, write_json
 from partlabel.labels import IntArray, LabelTable, Source, State
 from partlabel.recovery.calibrate import Calibration
-from partlabel.recovery.held_out import BoolArray, FloatArray
 from partlabel.recovery.thresholds import CONFIDENCE, PrecisionThresholds
 
 COLUMNS = ("image", "class", "state", "source", "probability", "logit", "rule")
 ASSUMPTION = (
-    "The precision was measured on known cells that training never saw. It holds for unknown cells only if being known does "
-    "not depend on the state of a cell, given the model's score. A lower bound reads the two counts alone; the threshold was "
+    "The precision was measured on known cells that training never saw. It holds for unknown cells only if being "
+    "known does not depend on the state of a cell, given the model's score. A lower bound reads the two counts alone; "
+    "the threshold was "
     "chosen on the same cells, so it promises less than its confidence."
 )
 _SEEN = (
-    "{} of the held-out cells were training cells of the run whose weights this one started from, so that the precision comes "
-    "out too high."
+    "{} of the held-out cells were training cells of the run whose weights this one started from, so that the "
+    "precision comes out too high."
 )
 
 
@@ -75,7 +76,9 @@ class Suggestions:
             yield Suggestion(self.table.images[row], entry.name, float(probability), float(logit), entry.rule)
 
     def to_table(self) -> LabelTable:
-        """The suggestions as labels of source `RECOVERED` over the images and classes of the table, ready to be merged."""
+        """The suggestions as labels of source `RECOVERED` over the images and classes of the table, ready to be
+        merged.
+        """
         states = np.full(len(self), State.PRESENT, np.int8)
         names = self.table.images, self.table.classes
         return LabelTable.from_cells(*names, self.image_index, self.class_index, states, Source.RECOVERED)
@@ -122,7 +125,8 @@ class Suggestions:
         }
 
     def write(self, path: Path | str) -> None:
-        """Write a CSV that reads as a long label file, and its summary beside it as `PATH.json`; each whole or not at all.
+        """Write a CSV that reads as a long label file, and its summary beside it as `PATH.json`; each whole or not at
+        all.
 
         Raises:
             StorageError: a file cannot be written.
@@ -138,7 +142,8 @@ class Suggestions:
 
 
 def refuse_checked(path: Path | str) -> None:
-    """Refuse to write suggestions over a file that is not as `Suggestions.write` left it: it may hold somebody's checks.
+    """Refuse to write suggestions over a file that is not as `Suggestions.write` left it: it may hold somebody's
+    checks.
 
     Raises:
         UsageError: there is such a file.
@@ -151,7 +156,9 @@ def refuse_checked(path: Path | str) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         written = None
     if written != file_sha256(path):
-        raise UsageError(f"{path} exists and is not as recover wrote it: it may hold your checks; give another file to write")
+        raise UsageError(
+            f"{path} exists and is not as recover wrote it: it may hold your checks; give another file to write"
+        )
 
 
 def suggest(
@@ -166,13 +173,14 @@ def suggest(
 
     Args:
         table: the labels to complete; only cells that are unknown in it are suggested.
-        scores: chunks of (rows of the table `[n]`, logits `[n, C]` in the class order of the calibration); no row twice.
+        scores: chunks of (rows of the table `[n]`, logits `[n, C]` in the class order of the calibration); no row
+            twice.
         calibration: of the model that gave the logits.
         thresholds: from the same held-out cells as the calibration.
 
     Raises:
-        LabelError: the classes of table, calibration and thresholds differ, a chunk has another shape, or a row comes twice.
-        NotFiniteError: a logit is NaN.
+        LabelError: the classes of table, calibration and thresholds differ, a chunk has another shape, or a row comes
+        twice. NotFiniteError: a logit is NaN.
     """
     columns = _columns(table, calibration, thresholds)
     limits = thresholds.values
@@ -182,7 +190,9 @@ def suggest(
     for rows, logits in scores:
         index, values = np.asarray(rows, np.int64).ravel(), np.asarray(logits)
         if values.shape != (index.size, len(columns)):
-            raise LabelError(f"logits have shape {values.shape}; {index.size} images and {len(columns)} classes were expected")
+            raise LabelError(
+                f"logits have shape {values.shape}; {index.size} images and {len(columns)} classes were expected"
+            )
         open_cells = table.rows(index)[:, columns] == State.UNKNOWN
         if scored[index].any() or np.unique(index).size < index.size:
             raise LabelError("an image was scored twice; give the logits of each image once")
@@ -202,8 +212,9 @@ def _columns(table: LabelTable, calibration: Calibration, thresholds: PrecisionT
     if set(calibration.classes) != set(table.classes):
         strange = sorted(set(calibration.classes) ^ set(table.classes))
         raise LabelError(
-            f"the model has {len(calibration.classes)} classes and the table {len(table.classes)}, and {len(strange)} of them "
-            f"are in one only, first: {strange[0]!r}; use the table that the model was trained on, or one with the same classes"
+            f"the model has {len(calibration.classes)} classes and the table {len(table.classes)}, and "
+            f"{len(strange)} of them are in one only, first: {strange[0]!r}; use the table that the model was trained "
+            f"on, or one with the same classes"
         )
     return np.array([table.class_positions[name] for name in calibration.classes], np.int64)
 
@@ -223,6 +234,12 @@ def _sorted(
     by_table = np.argsort(columns)
     entries = tuple(thresholds.classes[position] for position in by_table)
     return Suggestions(
-        table, PrecisionThresholds(thresholds.target_precision, thresholds.min_accepted, thresholds.min_present, entries),
-        scored, unknown[by_table], image[order], column[order], probability[order], logit[order],
-    )  # fmt: skip
+        table,
+        PrecisionThresholds(thresholds.target_precision, thresholds.min_accepted, thresholds.min_present, entries),
+        scored,
+        unknown[by_table],
+        image[order],
+        column[order],
+        probability[order],
+        logit[order],
+    )

@@ -1,8 +1,8 @@
 """Thresholds above which suggested labels reach a stated precision, chosen on held-out known cells.
 
-Which rule comes near the target on *unknown* cells was measured on simulated scores with known truth: 74 classes, target 0.95,
-100 draws of 3,000 held-out cells, 4 % of them present (`python benchmarks/precision_rules.py` prints this table). Draws in
-which nothing is suggested count in no precision.
+Which rule comes near the target on *unknown* cells was measured on simulated scores with known truth: 74 classes,
+target 0.95, 100 draws of 3,000 held-out cells, 4 % of them present (`python benchmarks/precision_rules.py` prints this
+table). Draws in which nothing is suggested count in no precision.
 
 | rule | true precision, mean | below 0.95 | below 0.90 | nothing suggested | recall |
 |---|---:|---:|---:|---:|---:|
@@ -12,8 +12,8 @@ which nothing is suggested count in no precision.
 | expected | 0.955 | 0.35 | 0.00 | 0.04 | 0.16 |
 | **counted and expected: the default** | 0.960 | 0.23 | 0.00 | 0.22 | 0.13 |
 
-Counting alone is optimistic, because the threshold is picked where luck was good. The expected precision alone is only as good
-as the calibration's shape, which the counted one checks. Neither is a promise.
+Counting alone is optimistic, because the threshold is picked where luck was good. The expected precision alone is only
+as good as the calibration's shape, which the counted one checks. Neither is a promise.
 """
 
 from collections.abc import Sequence
@@ -25,9 +25,9 @@ from numpy.typing import ArrayLike
 from scipy.special import betaincinv
 
 from partlabel.errors import UsageError
+from partlabel.evaluation.scored_cells import BoolArray, FloatArray, check_held_out
 from partlabel.labels import IntArray
 from partlabel.recovery.calibrate import cross_fit
-from partlabel.recovery.held_out import BoolArray, FloatArray, check_held_out
 
 CONFIDENCE = 0.9
 _LOWEST_THRESHOLD = 0.5
@@ -59,16 +59,17 @@ class ClassThreshold:
 
     Args:
         name: the class.
-        rule: "own": from the held-out cells of this class; "pooled": one for all classes that have too few, with the numbers
-            of the whole pool; "unmeasured": no held-out cell of the class is absent, so it gets no suggestions.
+        rule: "own": from the held-out cells of this class; "pooled": one for all classes that have too few, with the
+            numbers of the whole pool; "unmeasured": no held-out cell of the class is absent, so it gets no
+            suggestions.
         present: held-out cells of this class that are present.
         absent: held-out cells of this class that are absent.
         threshold: smallest calibrated probability to suggest; None for no suggestions.
         accepted: held-out cells (of the class or the pool) at or above the threshold.
         correct: how many of these are present.
         expected: mean calibrated probability of these.
-        lower_bound: one-sided 90 % Clopper-Pearson bound of the precision. It is a plain reading of the two counts: the
-            threshold was chosen on the same cells, so it promises less than 90 %.
+        lower_bound: one-sided 90 % Clopper-Pearson bound of the precision. It is a plain reading of the two counts:
+            the threshold was chosen on the same cells, so it promises less than 90 %.
     """
 
     name: str
@@ -133,8 +134,9 @@ class PrecisionThresholds:
                 f"{min(_LOWEST_THRESHOLD, self.target_precision):g} or more, too few to measure a precision on"
             )
         return (
-            f"the target of {self.target_precision:g} is not reached on the held-out cells {whose}: at best {entry.correct} of "
-            f"{entry.accepted} are present, where the calibration expects a share of {entry.expected:.3f}"
+            f"the target of {self.target_precision:g} is not reached on the held-out cells {whose}: at best "
+            f"{entry.correct} of {entry.accepted} are present, where the calibration expects a share of "
+            f"{entry.expected:.3f}"
         )
 
 
@@ -149,10 +151,11 @@ def fit_thresholds(
 ) -> PrecisionThresholds:
     """Thresholds from the same held-out cells as `calibrate.fit_calibration`, on cross-fitted probabilities.
 
-    A threshold is the smallest probability at which *two* readings of the held-out cells at or above it reach the target:
-    the precision that was counted and the one that the calibration expects (mean probability). Counting alone is optimistic
-    where few cells are accepted, because the threshold is picked where luck was good; expecting alone is wrong where the
-    calibration's shape is. Both together come near the target, without a promise; the numbers
+    A threshold is the smallest probability at which *two* readings of the held-out cells at or above it reach the
+    target: the precision that was counted and the one that the calibration expects (mean probability). Counting alone
+        is optimistic
+    where few cells are accepted, because the threshold is picked where luck was good; expecting alone is wrong where
+    the calibration's shape is. Both together come near the target, without a promise; the numbers
     stand at the head of this module.
 
     Args:
@@ -162,8 +165,9 @@ def fit_thresholds(
         classes: names of the C classes.
         target_precision: above 0 and below 1.
         min_accepted: fewest held-out cells that a threshold may rest on.
-        min_present: a class with at least so many held-out present cells has its own threshold, or none if it cannot reach
-            the target; the others share the one of their pool, whose precision is that of the pool, not of each class.
+        min_present: a class with at least so many held-out present cells has its own threshold, or none if it cannot
+            reach the target; the others share the one of their pool, whose precision is that of the pool, not of each
+            class.
 
     Raises:
         UsageError: a setting is out of range.
@@ -199,8 +203,8 @@ def fit_thresholds(
 def choose_threshold(probability: FloatArray, present: BoolArray, target: float, min_accepted: int) -> Choice:
     """The smallest threshold that reaches the target by count and by expectation; see `fit_thresholds`.
 
-    Cells of equal probability are accepted or refused together. A threshold is never below 0.5 (or a target below that): many
-    sure cells would otherwise pay for improbable ones.
+    Cells of equal probability are accepted or refused together. A threshold is never below 0.5 (or a target below
+    that): many sure cells would otherwise pay for improbable ones.
     """
     order = np.argsort(-probability, kind="stable")
     descending = probability[order]

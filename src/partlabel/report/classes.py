@@ -10,7 +10,7 @@ import pyarrow.parquet
 from partlabel.evaluation import average_precision
 from partlabel.evaluation.cells import BoolArray, FloatArray, mean_over
 from partlabel.labels import Int8Array, IntArray, LabelTable
-from partlabel.training.run_folder import RunFolder
+from partlabel.runs.folder import RunFolder
 
 MOST_ROWS = 400
 _MOST_WORST = 6
@@ -108,7 +108,9 @@ def judge_test(evaluation: Mapping[str, Any], classes: tuple[str, ...]) -> Judge
 
 
 def class_rows(labels: LabelTable, judged: Judged | None, thresholds: tuple[float, ...] | None) -> list[ClassRow]:
-    """Lines of the table of classes: the lowest average precision first, classes without one last, at most `MOST_ROWS`."""
+    """Lines of the table of classes: the lowest average precision first, classes without one last, at most
+    `MOST_ROWS`.
+    """
     counts = labels.counts_by_class()
     if judged is None:
         nothing = np.zeros(len(labels.classes), np.int64)
@@ -116,10 +118,14 @@ def class_rows(labels: LabelTable, judged: Judged | None, thresholds: tuple[floa
     worst = set(judged.worst())
     return [
         ClassRow(
-            labels.classes[column], int(counts.present[column]), int(counts.absent[column]),
-            int(judged.present[column]), int(judged.absent[column]),
+            labels.classes[column],
+            int(counts.present[column]),
+            int(counts.absent[column]),
+            int(judged.present[column]),
+            int(judged.absent[column]),
             float(judged.values[column]) if judged.scored[column] else None,
-            thresholds[column] if thresholds is not None else None, column in worst,
+            thresholds[column] if thresholds is not None else None,
+            column in worst,
         )
         for column in np.argsort(judged.values, kind="stable")[:MOST_ROWS].tolist()
-    ]  # fmt: skip
+    ]

@@ -1,46 +1,42 @@
-"""Maps over pictures: where in a picture the model sees a class, and where the backbone alone answers."""
+"""Maps over images: where in an image the model sees a class, and where the backbone alone answers."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
+from partlabel.drawing.marks import Mark, mark
+from partlabel.drawing.overlays import Map, overlay, range_text
+from partlabel.drawing.thumbnails import fitted, jpeg, read_image
 from partlabel.images.views import build_view
 from partlabel.labels import LabelTable, State
 from partlabel.models.bundle import BundleInfo
 from partlabel.models.explain_maps import MapKind, activation_strength, label_maps
 from partlabel.models.tagger import Tagger
-from partlabel.report.marks import Mark, mark
-from partlabel.report.pictures import fitted, jpeg, read_picture
 from partlabel.training.data import view_settings
 
-PICTURES = 6
+IMAGES = 6
 _CLASSES = 3
 _SIDE = 200
-COLOUR_MAP = "inferno"
-
-Map = NDArray[np.float32]
 
 
 class Overlay(NamedTuple):
-    """A map drawn over its picture; `mark` says what the label is, where a truth was given."""
+    """A map drawn over its image; `mark` says what the label is, where a truth was given."""
 
-    picture: str
+    thumbnail: str
     title: str
     caption: str
     mark: Mark | None = None
 
 
-class MappedPicture(NamedTuple):
-    """A picture, the map of its backbone, then the maps of its highest classes; `picture` is None if it cannot be shown."""
+class MappedImage(NamedTuple):
+    """An image, the map of its backbone, then the maps of its highest classes; `thumbnail` is None if there is none."""
 
     image: str
-    picture: str | None
+    thumbnail: str | None
     overlays: list[Overlay]
     kind: MapKind | None = None
 
@@ -48,12 +44,12 @@ class MappedPicture(NamedTuple):
 def chosen_images(labels: LabelTable) -> list[str]:
     """Evenly spaced images among those with a known present cell, so that no one picks the nice ones."""
     rows = np.flatnonzero(labels.counts_by_image().present)
-    places = np.unique(np.linspace(0, rows.size - 1, min(PICTURES, rows.size)).astype(np.int64))
+    places = np.unique(np.linspace(0, rows.size - 1, min(IMAGES, rows.size)).astype(np.int64))
     return [labels.images[row] for row in rows[places]]
 
 
 @torch.no_grad()
-def mapped_pictures(
+def mapped_images(
     tagger: Tagger,
     info: BundleInfo,
     root: Path,
@@ -61,7 +57,7 @@ def mapped_pictures(
     images: Sequence[str],
     probability: Callable[[float, int], str],
     truth: LabelTable | None = None,
-) -> list[MappedPicture]:
+) -> list[MappedImage]:
     """Maps of each image: the backbone's own, then those of its highest classes.
 
     Args:
@@ -77,15 +73,15 @@ def mapped_pictures(
     view = build_view("plain", settings)
     mapped = []
     for image in images:
-        picture = read_picture(root, image, settings.plain_side)  # as `predict` sees it
-        if picture is None:
-            mapped.append(MappedPicture(image, None, []))
+        decoded = read_image(root, image, settings.plain_side)  # as `predict` sees it
+        if decoded is None:
+            mapped.append(MappedImage(image, None, []))
             continue
-        features = tagger.features(view(picture)[None])
+        features = tagger.features(view(decoded)[None])
         logits = tagger.head(features).logits[0].numpy()
         columns = np.argsort(-logits, kind="stable")[:_CLASSES].tolist()
         ((kind, maps),) = label_maps(tagger.head, features, columns).items()
-        shown = fitted(picture if settings.plain_side >= _SIDE else read_picture(root, image, _SIDE) or picture, _SIDE)
+        shown = fitted(decoded if settings.plain_side >= _SIDE else read_image(root, image, _SIDE) or decoded, _SIDE)
         states = labels.rows([labels.image_positions[image]])[0]
         overlays = [_drawn(shown, activation_strength(features)[0].numpy(), "backbone alone, class-free")]
         for column, class_map in zip(columns, maps[0].numpy(), strict=True):
@@ -96,7 +92,7 @@ def mapped_pictures(
                 true = state_by_name(truth, image, tagger.classes[column])
                 drawn = drawn._replace(mark=mark(states[column], true, bool(logits[column] >= threshold)))
             overlays.append(drawn)
-        mapped.append(MappedPicture(image, jpeg(shown), overlays, kind))
+        mapped.append(MappedImage(image, jpeg(shown), overlays, kind))
     return mapped
 
 
@@ -108,20 +104,3 @@ def state_by_name(table: LabelTable, image: str, class_name: str) -> int:
 
 def _drawn(shown: Image.Image, values: Map, title: str, caption: str = "") -> Overlay:
     return Overlay(jpeg(overlay(shown, values)), title, f"{caption}map {range_text(values)}")
-
-
-def range_text(values: Map) -> str:
-    """Lowest and highest value, with three significant digits: attention is small, logits are not."""
-    low, high = (f"{float(value):.3g}".replace("-", "\N{MINUS SIGN}") for value in (values.min(), values.max()))
-    return f"{low} to {high}"
-
-
-def overlay(picture: Image.Image, class_map: Map) -> Image.Image:
-    """Draw a map `[h, w]`, stretched from its lowest to its highest value, over a grey copy of the whole picture."""
-    low, high = class_map.min(), class_map.max()
-    scaled = (class_map - low) / (high - low) if high > low else np.zeros_like(class_map)
-    heat = np.clip(np.asarray(Image.fromarray(scaled).resize(picture.size, Image.Resampling.BICUBIC)), 0, 1)
-    colours = matplotlib.colormaps[COLOUR_MAP](heat)[..., :3]
-    grey = np.asarray(picture.convert("L"))[..., None] / 255
-    mixed = 0.5 * grey + 0.5 * colours
-    return Image.fromarray(np.rint(255 * mixed).astype(np.uint8))

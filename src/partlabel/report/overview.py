@@ -10,8 +10,8 @@ from partlabel.models.bundle import BundleInfo
 from partlabel.recovery import Suggestions, SuggestionScore
 from partlabel.report.classes import Judged
 from partlabel.report.parts import percent, plural
-from partlabel.training.run_folder import RunFolder
-from partlabel.training.settings import TrainSettings
+from partlabel.runs.folder import RunFolder
+from partlabel.runs.settings import TrainSettings
 
 
 class Card(NamedTuple):
@@ -35,9 +35,11 @@ def cards(labels: LabelTable, held_out: Judged | None, evaluation: Mapping[str, 
     found = []
     if evaluation is not None:
         known, classes = evaluation["known"], evaluation["classes"]
-        stands_on = f"{classes['scored']:,} of {classes['total']:,} classes, {_cells(known['present'], known['absent'])}"
-        seen = evaluation.get("pictures_used_in_training")
-        what = "mAP on test" if not seen else "mAP on pictures that partly served in training"
+        stands_on = (
+            f"{classes['scored']:,} of {classes['total']:,} classes, {_cells(known['present'], known['absent'])}"
+        )
+        seen = evaluation.get("images_used_in_training")
+        what = "mAP on test" if not seen else "mAP on images that partly served in training"
         found.append(Card(what, percent(evaluation["mAP"]["raw"]), f"raw; {stands_on}"))
     if held_out is not None:
         cells = _cells(int(held_out.present.sum()), int(held_out.absent.sum()))
@@ -47,23 +49,23 @@ def cards(labels: LabelTable, held_out: Judged | None, evaluation: Mapping[str, 
     total = present + absent + unknown
     found.append(
         Card(
-            "labels known", percent((present + absent) / total if total else None),
+            "labels known",
+            percent((present + absent) / total if total else None),
             f"{len(labels):,} images × {len(labels.classes):,} classes: {present:,} present, {absent:,} absent, "
             f"{unknown:,} unknown",
         )
-    )  # fmt: skip
+    )
     return found
 
 
 def recovered_card(suggestions: Suggestions, score: SuggestionScore | None) -> Card:
     """How many labels were suggested, and how many rightly, where the truth is known."""
-    note = (
-        f"of {int(suggestions.unknown.sum()):,} unknown cells; aimed at precision {suggestions.thresholds.target_precision:g}"
-    )
+    target = suggestions.thresholds.target_precision
+    note = f"of {int(suggestions.unknown.sum()):,} unknown cells; aimed at precision {target:g}"
     if score is not None and score.suggested:
         note += (
-            f"; by the truth given: precision {percent(score.precision)} ({score.correct:,} right, {score.wrong:,} wrong, "
-            f"{score.unjudged:,} not annotated), recall {percent(score.recall)}"
+            f"; by the truth given: precision {percent(score.precision)} ({score.correct:,} right, {score.wrong:,} "
+            f"wrong, {score.unjudged:,} not annotated), recall {percent(score.recall)}"
         )
     return Card("labels suggested", f"{len(suggestions):,}", note)
 
@@ -78,7 +80,7 @@ def facts(settings: TrainSettings, info: BundleInfo | None) -> list[tuple[str, s
         ("method", f"{settings.method}: {method.title}, {method.venue}"),
         ("unknown labels", f"{method.unknown}"),
         ("backbone", f"{settings.backbone}, {weights}{frozen if settings.freeze else ''}"),
-        *([("pictures", f"{size} × {size} pixels")] if size else []),
+        *([("images", f"{size} × {size} pixels")] if size else []),
         (
             "training",
             f"{plural(settings.epochs, 'epoch')}, batches of {settings.batch_size}, {settings.optimizer}, "
@@ -101,14 +103,19 @@ def notes(run: RunFolder, settings: TrainSettings, has_held_out: bool) -> list[s
         found.append(f"auto took {settings.method} for these labels: {info['auto']['reason']}.")
     if not has_held_out:
         return found
-    found.append("Held-out cells are known labels that the training did not see; their pictures were seen with other labels.")
-    chose = [*(["the learning rate"] if "found_lr" in info else []), *(["the epoch"] if settings.select == "best" else [])]
+    found.append(
+        "Held-out cells are known labels that the training did not see; their images were seen with other labels."
+    )
+    chose = [
+        *(["the learning rate"] if "found_lr" in info else []),
+        *(["the epoch"] if settings.select == "best" else []),
+    ]
     if chose:
         found.append(f"The held-out cells also chose {' and '.join(chose)}, so their numbers are a little too good.")
     if settings.refit:
         found.append(
-            "The model was trained once more on all known cells afterwards (refit). Every number on held-out cells is of the "
-            "model before that; the shipped model has seen these cells."
+            "The model was trained once more on all known cells afterwards (refit). Every number on held-out cells "
+            "is of the model before that; the shipped model has seen these cells."
         )
     return found
 
@@ -129,7 +136,9 @@ def measures(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def all_settings(settings: TrainSettings) -> list[Setting]:
     """The settings as used, those of the method last."""
-    defaults = {name: field.get_default(call_default_factory=True) for name, field in TrainSettings.model_fields.items()}
+    defaults = {
+        name: field.get_default(call_default_factory=True) for name, field in TrainSettings.model_fields.items()
+    }
     own = settings.model_dump(mode="json", exclude={"method_settings"})
     return [
         *(Setting(name, json.dumps(value), getattr(settings, name) != defaults[name]) for name, value in own.items()),

@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-import partlabel
+from partlabel.drawing.thumbnails import Thumbnails
 from partlabel.errors import RunError
 from partlabel.files import write_text
 from partlabel.images.paths import image_root
@@ -17,16 +17,24 @@ from partlabel.models.tagger import Tagger
 from partlabel.recovery import Calibration, Suggestions, score_suggestions
 from partlabel.recovery.suggest import ASSUMPTION
 from partlabel.report import overview
-from partlabel.report.classes import MOST_ROWS, HeldOutCells, Judged, class_rows, judge_held_out, judge_test, read_held_out
-from partlabel.report.maps import chosen_images, mapped_pictures
+from partlabel.report.classes import (
+    MOST_ROWS,
+    HeldOutCells,
+    Judged,
+    class_rows,
+    judge_held_out,
+    judge_test,
+    read_held_out,
+)
+from partlabel.report.maps import chosen_images, mapped_images
 from partlabel.report.parts import LeftOut, number, percent
-from partlabel.report.pictures import Thumbnails
 from partlabel.report.plots import loss_plot, map_plot
 from partlabel.report.probabilities import calibration_section, probability_text
 from partlabel.report.strips import error_strips, recovered_strips
-from partlabel.training.run_folder import RunFolder
+from partlabel.runs.folder import RunFolder
+from partlabel.version import __version__
 
-_NO_PICTURES = LeftOut("no image folder was given")
+_NO_IMAGES = LeftOut("no image folder was given")
 _NO_HELD_OUT = LeftOut("the run has no held-out cells")
 
 
@@ -40,21 +48,21 @@ def write_report(
 ) -> Path:
     """Write `report.html` into a run folder: one file that needs no network and no script, some megabytes at most.
 
-    A section whose data is missing is left out with the reason in its place. Pictures that cannot be read become grey tiles.
-    The same arguments give the same bytes.
+    A section whose data is missing is left out with the reason in its place. Images that cannot be read become grey
+    tiles. The same arguments give the same bytes.
 
     Args:
         run: the run; an unfinished one lacks the sections that need its model.
-        images: the image folder; without it the page has no pictures.
+        images: the image folder; without it the page has no images.
         evaluation: a test of the run, as `Evaluation.to_json` gives it.
-        suggestions: what was recovered; their pictures are under `images` too.
+        suggestions: what was recovered; their images are under `images` too.
         truth: true labels, to mark the suggestions and the mapped labels as right, wrong or not annotated.
 
     Returns:
         The path of the page.
 
     Raises:
-        PictureError: the image folder does not exist.
+        ImageError: the image folder does not exist.
         RunError: the run folder is damaged.
         LabelError: the truth has no image, or no class, of the suggestions.
     """
@@ -71,15 +79,21 @@ class _Page:
     """What the sections are made from."""
 
     def __init__(
-        self, run: RunFolder, root: Path | None, evaluation: Mapping[str, Any] | None, suggestions: Suggestions | None,
+        self,
+        run: RunFolder,
+        root: Path | None,
+        evaluation: Mapping[str, Any] | None,
+        suggestions: Suggestions | None,
         truth: LabelTable | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.run, self.root, self.evaluation, self.suggestions, self.truth = run, root, evaluation, suggestions, truth
         self.settings = run.settings
         self.labels = run.labels()
         self.cells: HeldOutCells | None = read_held_out(run, self.labels.classes)
         self.held_out = None if self.cells is None else judge_held_out(self.cells, len(self.labels.classes))
-        self.judged: Judged | None = self.held_out if evaluation is None else judge_test(evaluation, self.labels.classes)
+        self.judged: Judged | None = (
+            self.held_out if evaluation is None else judge_test(evaluation, self.labels.classes)
+        )
         self.bundle = _bundle(run)
         self.info: BundleInfo | None = None if isinstance(self.bundle, LeftOut) else self.bundle[1]
         fitted = self.info.calibration if self.info is not None else None
@@ -89,7 +103,7 @@ class _Page:
     def content(self) -> dict[str, Any]:
         """The values of the template."""
         return {
-            "version": partlabel.__version__,
+            "version": __version__,
             "cards": overview.cards(self.labels, self.held_out, self.evaluation),
             "facts": overview.facts(self.settings, self.info),
             "notes": overview.notes(self.run, self.settings, self.cells is not None),
@@ -144,34 +158,40 @@ class _Page:
             if (reason := found.thresholds.why_not(column)) is not None
         ]
         return {
-            "card": overview.recovered_card(found, score), "strips": strips, "assumption": ASSUMPTION,
-            "pictures": self.root is not None, "without": without[:MOST_ROWS],
-            "classes": len(set(found.class_index.tolist())), "judged": self.truth is not None,
-        }  # fmt: skip
+            "card": overview.recovered_card(found, score),
+            "strips": strips,
+            "assumption": ASSUMPTION,
+            "images": self.root is not None,
+            "without": without[:MOST_ROWS],
+            "classes": len(set(found.class_index.tolist())),
+            "judged": self.truth is not None,
+        }
 
     def _errors(self) -> dict[str, Any] | LeftOut:
         if self.root is None:
-            return _NO_PICTURES
+            return _NO_IMAGES
         if self.cells is None or self.judged is None:
             return _NO_HELD_OUT
         worst = self.judged.worst()
         if not worst:
             return LeftOut("no class has known cells of both signs to judge it by")
         thresholds = self.info.thresholds if self.info is not None else None
-        strips = error_strips(self.labels.classes, worst, self.cells, thresholds, self.probability, Thumbnails(self.root))
+        strips = error_strips(
+            self.labels.classes, worst, self.cells, thresholds, self.probability, Thumbnails(self.root)
+        )
         return {"where": self.judged.where, "strips": strips, "marked": thresholds is not None}
 
     def _maps(self) -> Any:
         if self.root is None:
-            return _NO_PICTURES
+            return _NO_IMAGES
         if isinstance(self.bundle, LeftOut):
             return self.bundle
         images = chosen_images(self.labels)
         if not images:
-            return LeftOut("no picture has a known present label")
-        mapped = mapped_pictures(*self.bundle, self.root, self.labels, images, self.probability, self.truth)
+            return LeftOut("no image has a known present label")
+        mapped = mapped_images(*self.bundle, self.root, self.labels, images, self.probability, self.truth)
         gradient = any(one.kind == "gradient" for one in mapped)
-        return {"pictures": mapped, "gradient": gradient, "marks": self.truth is not None}
+        return {"images": mapped, "gradient": gradient, "marks": self.truth is not None}
 
 
 def _bundle(run: RunFolder) -> tuple[Tagger, BundleInfo] | LeftOut:

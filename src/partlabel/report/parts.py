@@ -1,6 +1,5 @@
 """What the sections of a report share."""
 
-import base64
 from dataclasses import dataclass
 
 
@@ -9,11 +8,6 @@ class LeftOut:
     """In place of a section: why there is none, as half a sentence."""
 
     reason: str
-
-
-def data_uri(kind: str, content: bytes) -> str:
-    """A file as an address that holds its bytes; `kind` is the media type."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def percent(fraction: float | None) -> str:

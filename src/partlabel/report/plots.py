@@ -1,35 +1,21 @@
-"""The plots of a report, as pictures with a text that says the same."""
+"""The plots of a report, as images with a text that says the same."""
 
-import io
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from partlabel.drawing.figure import svg
 from partlabel.evaluation import Reliability
-from partlabel.report.parts import data_uri
 
 # Colours that colour-blind people can tell apart (Okabe and Ito, 2008).
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _GREY = "#666666"
 _PHASE_STYLES = {"selection": "-", "refit": "--"}
-_STYLE = {
-    "svg.hashsalt": "partlabel",
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e4e4e4",
-    "legend.frameon": False,
-}
-_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 class Plot(NamedTuple):
@@ -57,7 +43,9 @@ class Bins(NamedTuple):
 
 def loss_plot(log: Sequence[dict[str, str]]) -> Plot | None:
     """The loss and its parts by epoch, both phases; None if the log has none."""
-    names = [name for name in dict.fromkeys(key for row in log for key in row) if name == "loss" or name.startswith("loss_")]
+    names = [
+        name for name in dict.fromkeys(key for row in log for key in row) if name == "loss" or name.startswith("loss_")
+    ]
     if len(names) == 2:  # a loss of one part is that part
         names = ["loss"]
     curves = _curves(log, names)
@@ -65,8 +53,13 @@ def loss_plot(log: Sequence[dict[str, str]]) -> Plot | None:
 
 
 def map_plot(log: Sequence[dict[str, str]]) -> Plot | None:
-    """The mAP of the held-out cells by epoch, among unknown ones where no absent cell is known; None if never looked at."""
-    for name, title in (("held_out_mAP", "held-out mAP, %"), ("held_out_mAP_among_unknown", "held-out mAP among unknown, %")):
+    """The mAP of the held-out cells by epoch, among unknown ones where no absent cell is known; None if never looked
+    at.
+    """
+    for name, title in (
+        ("held_out_mAP", "held-out mAP, %"),
+        ("held_out_mAP_among_unknown", "held-out mAP among unknown, %"),
+    ):
         if curves := _curves(log, [name], scale=100):
             return _epoch_plot(curves, title, ("highest", max))
     return None
@@ -82,7 +75,11 @@ def reliability_plot(lines: Sequence[Bins]) -> Plot:
             filled = bins.count > 0
             colour = _COLOURS[number]
             above.plot(
-                bins.mean_probability[filled], bins.fraction_present[filled], color=colour, marker="os"[number], label=name
+                bins.mean_probability[filled],
+                bins.fraction_present[filled],
+                color=colour,
+                marker="os"[number],
+                label=name,
             )
             width = np.diff(bins.edges) * 0.4
             below.bar(bins.edges[:-1] + (0.25 + 0.5 * number) * np.diff(bins.edges), bins.count, width, color=colour)
@@ -93,14 +90,16 @@ def reliability_plot(lines: Sequence[Bins]) -> Plot:
         below.yaxis.set_major_formatter("{x:,.0f}")
 
     words = "; ".join(f"{name}: {_reliability_words(bins)}" for name, bins in lines)
-    return Plot(_svg((4.8, 4.6), draw), f"Calibration on held-out cells. {words}.")
+    return Plot(svg((4.8, 4.6), draw), f"Calibration on held-out cells. {words}.")
 
 
 def _curves(log: Sequence[dict[str, str]], names: Sequence[str], scale: float = 1) -> list[Curve]:
     curves = []
     for phase in dict.fromkeys(row["phase"] for row in log):
         for name in names:
-            points = [(int(row["epoch"]), scale * float(row[name])) for row in log if row["phase"] == phase and row.get(name)]
+            points = [
+                (int(row["epoch"]), scale * float(row[name])) for row in log if row["phase"] == phase and row.get(name)
+            ]
             points = [point for point in points if math.isfinite(point[1])]
             if points:
                 curves.append(Curve(phase, name, [epoch for epoch, _ in points], [value for _, value in points]))
@@ -121,9 +120,13 @@ def _epoch_plot(curves: Sequence[Curve], what: str, best: tuple[str, Callable[[l
         axes: Axes = figure.subplots()
         for curve in curves:
             axes.plot(
-                curve.epochs, curve.values, label=label(curve), marker="." if len(curve.epochs) < 40 else None,
-                color=_COLOURS[names.index(curve.column) % len(_COLOURS)], linestyle=_PHASE_STYLES.get(curve.phase, ":"),
-            )  # fmt: skip
+                curve.epochs,
+                curve.values,
+                label=label(curve),
+                marker="." if len(curve.epochs) < 40 else None,
+                color=_COLOURS[names.index(curve.column) % len(_COLOURS)],
+                linestyle=_PHASE_STYLES.get(curve.phase, ":"),
+            )
         axes.set(xlabel="epoch", ylabel=what)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(curves) > 1:
@@ -136,7 +139,7 @@ def _epoch_plot(curves: Sequence[Curve], what: str, best: tuple[str, Callable[[l
         )
         return f"{label(curve)}: {text}" if label(curve) else text
 
-    return Plot(_svg((4.8, 3.2), draw), f"{what[0].upper()}{what[1:]} by epoch. {'; '.join(map(words, curves))}.")
+    return Plot(svg((4.8, 3.2), draw), f"{what[0].upper()}{what[1:]} by epoch. {'; '.join(map(words, curves))}.")
 
 
 def _reliability_words(bins: Reliability) -> str:
@@ -146,13 +149,3 @@ def _reliability_words(bins: Reliability) -> str:
         f"{bins.mean_probability[place]:.2f}"
         for place in filled
     )
-
-
-def _svg(inches: tuple[float, float], draw: Callable[[Figure], None]) -> str:
-    """Draw under fixed settings, whatever those of the user are, and leave his as they were."""
-    with matplotlib.style.context(["default", _STYLE]):
-        figure = Figure(figsize=inches, layout="constrained")
-        draw(figure)
-        stream = io.BytesIO()
-        figure.savefig(stream, format="svg", metadata=_NO_METADATA)
-    return data_uri("image/svg+xml", stream.getvalue())

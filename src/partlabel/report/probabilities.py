@@ -7,9 +7,9 @@ import numpy as np
 from scipy.special import expit
 
 from partlabel.evaluation import brier_score, reliability
+from partlabel.evaluation.scored_cells import check_held_out
 from partlabel.recovery import Calibration
 from partlabel.recovery.calibrate import cross_fit
-from partlabel.recovery.held_out import check_held_out
 from partlabel.report.classes import HeldOutCells
 from partlabel.report.parts import percent
 from partlabel.report.plots import Bins, Plot, reliability_plot
@@ -34,7 +34,9 @@ class CalibrationSection(NamedTuple):
 
 
 def probability_text(calibration: Calibration | None) -> Callable[[float, int], str]:
-    """From a logit and a class to its probability in percent: calibrated, or the plain sigmoid without a calibration."""
+    """From a logit and a class to its probability in percent: calibrated, or the plain sigmoid without a
+    calibration.
+    """
 
     def text(logit: float, column: int) -> str:
         if calibration is not None:
@@ -47,8 +49,8 @@ def probability_text(calibration: Calibration | None) -> Callable[[float, int], 
 def calibration_section(calibration: Calibration, cells: HeldOutCells) -> CalibrationSection:
     """Before and after calibration.
 
-    The shipped calibration was fitted on these same cells, which flatters it; so there is a third line without that favour,
-    where each cell has its probability from a calibration that was fitted on the other cells.
+    The shipped calibration was fitted on these same cells, which flatters it; so there is a third line without that
+    favour, where each cell has its probability from a calibration that was fitted on the other cells.
     """
     columns = cells.class_index
     before = expit(cells.logits)

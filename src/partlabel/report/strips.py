@@ -1,15 +1,15 @@
-"""Strips of small pictures: what was recovered, and where the model errs."""
+"""Strips of small images: what was recovered, and where the model errs."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 
+from partlabel.drawing.thumbnails import Thumbnails
 from partlabel.labels import LabelTable, State
 from partlabel.recovery import Suggestions
 from partlabel.report.classes import HeldOutCells
 from partlabel.report.parts import percent
-from partlabel.report.pictures import Thumbnails
 
 MOST_CLASSES = 12
 _MOST_CONFIDENT = 6
@@ -25,10 +25,10 @@ _MARKS: dict[int, tuple[Mark, str]] = {
 
 
 class Tile(NamedTuple):
-    """One small picture; `picture` is None where the file cannot be shown, `mark` where there is nothing to judge."""
+    """One small image; `thumbnail` is None where the file cannot be shown, `mark` where there is nothing to judge."""
 
     image: str
-    picture: str | None
+    thumbnail: str | None
     caption: str
     mark: Mark | None = None
     mark_text: str = ""
@@ -61,7 +61,9 @@ def recovered_strips(suggestions: Suggestions, truth: LabelTable | None, thumbna
     for column in chosen:
         places = np.flatnonzero(suggestions.class_index == column)
         rest = places[_MOST_CONFIDENT:]
-        strips = [Strip("most confident" if rest.size else "all, the most confident first", tiles(places[:_MOST_CONFIDENT]))]
+        strips = [
+            Strip("most confident" if rest.size else "all, the most confident first", tiles(places[:_MOST_CONFIDENT]))
+        ]
         if rest.size:
             strips.append(Strip("least confident", tiles(rest[-_LEAST_CONFIDENT:])))
         found.append(ClassStrips(suggestions.table.classes[column], f"{places.size:,} suggested", strips))
@@ -96,8 +98,8 @@ def error_strips(
         columns: the classes to show.
         cells: the held-out cells.
         thresholds: C logits from which on a class counts as found; without them nothing is marked.
-        caption: from a logit and a class to what stands under the picture.
-        thumbnail: gives the pictures.
+        caption: from a logit and a class to what stands under the image.
+        thumbnail: gives the images.
     """
 
     def tile(place: int) -> Tile:

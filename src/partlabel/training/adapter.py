@@ -1,7 +1,7 @@
 """The one adapter between a method and Lightning's loop.
 
-All epochs run as a single Lightning epoch, because its loop resumes exactly only inside one (docs/decisions). The adapter knows
-at each step which epoch it is in.
+All epochs run as a single Lightning epoch, because its loop resumes exactly only inside one (docs/decisions). The
+adapter knows at each step which epoch it is in.
 """
 
 import math
@@ -17,11 +17,11 @@ from partlabel.errors import NotFiniteError, UsageError
 from partlabel.labels import LabelTable
 from partlabel.methods.base import Clock, Method, OptimizerRule, Seen
 from partlabel.models.tagger import Tagger
+from partlabel.runs.settings import TrainSettings
 from partlabel.training.data import Source
 from partlabel.training.ema import MovingAverage
 from partlabel.training.order import TrainingOrder
 from partlabel.training.scoring import seen
-from partlabel.training.settings import TrainSettings
 
 
 class Adapter(lightning.LightningModule):
@@ -31,7 +31,7 @@ class Adapter(lightning.LightningModule):
         method: what to train.
         labels: the training table; row numbers are the dataset's indices.
         training: gives `{"views": {name: tensor}, "index": int}` for an (epoch, index).
-        scoring: gives the plain view of the same pictures.
+        scoring: gives the plain view of the same images.
         settings: how to train.
     """
 
@@ -59,10 +59,13 @@ class Adapter(lightning.LightningModule):
         done = self.trainer.fit_loop.epoch_loop.batch_progress.state_dict()["total"]["processed"]
         workers = self.settings.workers
         return DataLoader(
-            self.training_source.dataset, batch_sampler=self.order(done), num_workers=workers,
-            collate_fn=self.training_source.collate, persistent_workers=False,
+            self.training_source.dataset,
+            batch_sampler=self.order(done),
+            num_workers=workers,
+            collate_fn=self.training_source.collate,
+            persistent_workers=False,
             pin_memory=torch.cuda.is_available() and workers > 0,
-        )  # fmt: skip
+        )
 
     def clock(self, step: int) -> Clock:
         """Epoch and step of a batch number."""
@@ -70,7 +73,9 @@ class Adapter(lightning.LightningModule):
         return Clock(step // order.steps_per_epoch, step, self.settings.epochs, len(order))
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Refresh what the method keeps; make the draws of a step (dropout, mixing) depend on (seed, step, process) alone."""
+        """Refresh what the method keeps; make the draws of a step (dropout, mixing) depend on (seed, step, process)
+        alone.
+        """
         clock = self.clock(batch_idx)
         if self.method.refresh_due(clock):
             self.method.refresh(clock, self._seen)
@@ -91,8 +96,8 @@ class Adapter(lightning.LightningModule):
             if "more than 1 value per channel" not in str(error):
                 raise
             raise UsageError(
-                "a batch of one image whose map is one place leaves a batch norm nothing to average; take a batch_size above "
-                "1, a larger size, or frozen_norm"
+                "a batch of one image whose map is one place leaves a batch norm nothing to average; take a "
+                "batch_size above 1, a larger size, or frozen_norm"
             ) from error
         losses = self.method.objective(outputs, labels, index, self.clock(batch_idx))
         total = losses["total"]
@@ -125,7 +130,9 @@ class Adapter(lightning.LightningModule):
         networks: dict[str, list[torch.nn.Parameter]] = {}
         for name, parameter in self.method.named_parameters():
             one = (
-                next((part for part in name.split(".") if part in {"first", "second"}), "") if self.method.networks == 2 else ""
+                next((part for part in name.split(".") if part in {"first", "second"}), "")
+                if self.method.networks == 2
+                else ""
             )
             networks.setdefault(one, []).append(parameter)
         for parameters in networks.values():
@@ -154,7 +161,9 @@ class Adapter(lightning.LightningModule):
                 optimizer,
                 [group["lr"] for group in groups],
                 total_steps=max(steps, 2),
-                pct_start=max(settings.warmup, 1.5 / max(steps, 2)),  # a rise of exactly one step divides by zero in torch
+                pct_start=max(
+                    settings.warmup, 1.5 / max(steps, 2)
+                ),  # a rise of exactly one step divides by zero in torch
                 cycle_momentum=False,
             )
         elif settings.schedule == "cosine":
@@ -164,7 +173,9 @@ class Adapter(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
-        """Two groups a rule, those without a rule first (their learning rate is logged); decay spares biases and norms."""
+        """Two groups a rule, those without a rule first (their learning rate is logged); decay spares biases and
+        norms.
+        """
         settings, groups = self.settings, []
         rules = {"": OptimizerRule(), **self.method.optimizer_rules}
         named = [(name, parameter) for name, parameter in self.method.named_parameters() if parameter.requires_grad]
@@ -198,7 +209,7 @@ class Adapter(lightning.LightningModule):
         names = [self.labels.images[i] for i in index.tolist()]
         shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
         return (
-            f"{what} is not finite at step {step}, before the weights were touched; pictures: {shown}; "
+            f"{what} is not finite at step {step}, before the weights were touched; images: {shown}; "
             "lower the learning rate, clip gradients (clip_norm) or train without amp"
         )
 

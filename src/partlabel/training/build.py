@@ -10,16 +10,16 @@ from partlabel.errors import UsageError
 from partlabel.methods.base import Method
 from partlabel.methods.build import build_method, method_class
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import Backbone, TwinBackbone, create_backbone
-from partlabel.models.lora import add_lora
+from partlabel.models.encoders.backbone import Backbone, TwinBackbone, create_backbone
+from partlabel.models.encoders.lora import add_lora
 from partlabel.progress import Reporter
-from partlabel.training.data import Source, map_source, picture_source, view_settings
+from partlabel.runs.settings import TrainSettings
+from partlabel.training.data import Source, image_source, map_source, view_settings
 from partlabel.training.map_cache import default_cache
-from partlabel.training.settings import TrainSettings
 
 
 def compute_device(settings: TrainSettings) -> torch.device:
-    """Where maps are computed and pictures scored."""
+    """Where maps are computed and images scored."""
     if settings.accelerator in {"auto", "gpu", "cuda"} and torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("cpu")
@@ -52,10 +52,16 @@ def build(settings: TrainSettings, prior: Prior) -> Method[Any]:
 
 def _backbone(settings: TrainSettings) -> Backbone:
     backbone = create_backbone(
-        settings.backbone, pretrained=settings.pretrained, size=settings.size, freeze=settings.freeze,
-        train_last=settings.train_last, model_args=settings.backbone_args, local_global=settings.local_global,
-        frozen_norm=settings.frozen_norm, train_parts=settings.train_parts,
-    )  # fmt: skip
+        settings.backbone,
+        pretrained=settings.pretrained,
+        size=settings.size,
+        freeze=settings.freeze,
+        train_last=settings.train_last,
+        model_args=settings.backbone_args,
+        local_global=settings.local_global,
+        frozen_norm=settings.frozen_norm,
+        train_parts=settings.train_parts,
+    )
     if settings.lora_rank:
         add_lora(backbone.network, settings.lora_rank, settings.lora_alpha)
     return backbone
@@ -64,26 +70,42 @@ def _backbone(settings: TrainSettings) -> Backbone:
 def _check_lora(settings: TrainSettings) -> None:
     """Low-rank changes are all that is trained of a backbone."""
     others = {
-        "freeze": settings.freeze, "local_global": settings.local_global, "train_parts": settings.train_parts != "all",
-    }  # fmt: skip
+        "freeze": settings.freeze,
+        "local_global": settings.local_global,
+        "train_parts": settings.train_parts != "all",
+    }
     for name, given in others.items():
         if given:
             raise UsageError(f"lora_rank and {name} both say what of the backbone is trained; leave one of them out")
 
 
 def sources(
-    settings: TrainSettings, backbone: Backbone, views: tuple[str, ...], names: Sequence[str], root: Path, reporter: Reporter
+    settings: TrainSettings,
+    backbone: Backbone,
+    views: tuple[str, ...],
+    names: Sequence[str],
+    root: Path,
+    reporter: Reporter,
 ) -> tuple[Source, Source]:
     """Where training gets its views and scoring its plain view."""
     looks = view_settings(backbone.spec, flip=settings.flip, crop_scale=settings.crop_scale)
     if not settings.freeze:
         return (
-            picture_source(root, names, views, looks, settings.seed),
-            picture_source(root, names, ("plain",), looks, settings.seed),
+            image_source(root, names, views, looks, settings.seed),
+            image_source(root, names, ("plain",), looks, settings.seed),
         )
     wanted = dict.fromkeys(("plain", *views))
     source = map_source(
-        backbone, root, names, tuple(wanted), looks, seed=settings.seed, draws=settings.draws, cache=default_cache(),
-        workers=settings.workers, device=compute_device(settings), reporter=reporter,
-    )  # fmt: skip
+        backbone,
+        root,
+        names,
+        tuple(wanted),
+        looks,
+        seed=settings.seed,
+        draws=settings.draws,
+        cache=default_cache(),
+        workers=settings.workers,
+        device=compute_device(settings),
+        reporter=reporter,
+    )
     return source.only(views), source.only(("plain",))

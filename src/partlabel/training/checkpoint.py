@@ -26,10 +26,14 @@ class AtomicCheckpointIO(CheckpointIO):
     """Lightning's reading and writing of checkpoints, replaced: temporary file, fsync, rename; weights-only loading."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write a checkpoint so that the old one stays whole until the new one is. Takes its size in memory once more."""
+        """Write a checkpoint so that the old one stays whole until the new one is. Takes its size in memory once
+        more.
+        """
         save_state(checkpoint, Path(path))
 
-    def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = True) -> dict[str, Any]:
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = True
+    ) -> dict[str, Any]:
         """Read a checkpoint.
 
         Raises:
@@ -40,7 +44,9 @@ class AtomicCheckpointIO(CheckpointIO):
         try:
             return torch.load(path, map_location=map_location, weights_only=True)  # type: ignore[no-any-return]
         except Exception as error:
-            raise RunError(f"checkpoint {path} cannot be read ({type(error).__name__}); start the training anew") from error
+            raise RunError(
+                f"checkpoint {path} cannot be read ({type(error).__name__}); start the training anew"
+            ) from error
 
     def remove_checkpoint(self, path: Any) -> None:
         """Delete a checkpoint."""

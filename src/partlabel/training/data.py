@@ -1,4 +1,4 @@
-"""The dataset that a training or a scoring reads: pictures decoded on the fly, or maps computed once."""
+"""The dataset that a training or a scoring reads: images decoded on the fly, or maps computed once."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.data import Dataset
 
-from partlabel.images.dataset import PictureDataset
+from partlabel.images.dataset import ImageDataset
 from partlabel.images.paths import image_root
 from partlabel.images.views import ViewSettings
-from partlabel.models.backbone import Backbone, BackboneSpec
+from partlabel.models.encoders.backbone import Backbone, BackboneSpec
 from partlabel.progress import Reporter
 from partlabel.training.map_cache import (
     MapDataset,
@@ -36,16 +36,20 @@ class Source(NamedTuple):
 
 
 def view_settings(spec: BackboneSpec, *, flip: bool = True, crop_scale: float = 0.6) -> ViewSettings:
-    """Views as a backbone wants its pictures."""
+    """Views as a backbone wants its images."""
     return ViewSettings(
-        size=spec.size, mean=spec.mean, std=spec.std, flip=flip, crop_scale=crop_scale,
+        size=spec.size,
+        mean=spec.mean,
+        std=spec.std,
+        flip=flip,
+        crop_scale=crop_scale,
         interpolation="bilinear" if spec.interpolation == "bilinear" else "bicubic",
-    )  # fmt: skip
+    )
 
 
-def picture_source(root: Path, names: Sequence[str], views: Sequence[str], settings: ViewSettings, seed: int) -> Source:
-    """Pictures, decoded and viewed when asked for."""
-    return Source(PictureDataset(root, names, views, settings, seed), None)
+def image_source(root: Path, names: Sequence[str], views: Sequence[str], settings: ViewSettings, seed: int) -> Source:
+    """Images, decoded and viewed when asked for."""
+    return Source(ImageDataset(root, names, views, settings, seed), None)
 
 
 def map_source(
@@ -69,21 +73,21 @@ def map_source(
     root = image_root(root)
     wanted = {view: _draws(view, draws) for view in views}
     distinct = sorted({draw for parts in wanted.values() for draw in parts})
-    with reporter.track("reading pictures") as tick:
+    with reporter.track("reading images") as tick:
         hashes = content_hashes(root, names, tick)
-    pictures = {view: PictureDataset(root, names, (view,), settings, seed) for view in wanted}
-    missing = sum(missing_maps(backbone, pictures[kind], hashes, kind, draw, cache) for kind, draw in distinct)
+    images = {view: ImageDataset(root, names, (view,), settings, seed) for view in wanted}
+    missing = sum(missing_maps(backbone, images[kind], hashes, kind, draw, cache) for kind, draw in distinct)
     needed = estimate_bytes(backbone, missing)
     check_room(cache, needed)
     reporter.say(
-        f"maps of {len(names)} pictures × {len(distinct)} view(s): "
+        f"maps of {len(names)} images × {len(distinct)} view(s): "
         + (f"{missing} to compute, {needed / 1e6:,.0f} MB in {cache}" if missing else f"all of them are in {cache}")
     )
     stores = {}
     for view, draw in distinct:
         with reporter.track(f"maps of the {view} view, draw {draw}") as tick:
             stores[view, draw] = cached_maps(
-                backbone, pictures[view], hashes, view, draw, cache, device=device, workers=workers, tick=tick
+                backbone, images[view], hashes, view, draw, cache, device=device, workers=workers, tick=tick
             )
     return Source(MapDataset({view: [stores[draw] for draw in parts] for view, parts in wanted.items()}), collated)
 

@@ -9,8 +9,8 @@ from torch import nn
 class MovingAverage(nn.Module):
     """A copy of a network whose floating-point parameters and buffers follow it slowly; counters are copied.
 
-    average ← d·average + (1 - d)·value with d = min(decay, (1 + n) / (10 + n)) after n updates, so that a short training is not
-    dominated by its first weights. Frozen parameters are shared, not copied.
+    average ← d·average + (1 - d)·value with d = min(decay, (1 + n) / (10 + n)) after n updates, so that a short
+    training is not dominated by its first weights. Frozen parameters are shared, not copied.
 
     Args:
         network: what to follow.

@@ -25,12 +25,12 @@ from partlabel.labels import Cells, LabelTable, State
 from partlabel.methods.base import Method
 from partlabel.models.tagger import Tagger
 from partlabel.progress import Reporter, Tick
+from partlabel.runs.folder import RunFolder
+from partlabel.runs.settings import TrainSettings
 from partlabel.training.adapter import Adapter
 from partlabel.training.checkpoint import AtomicCheckpointIO, save_state
 from partlabel.training.data import Source
-from partlabel.training.run_folder import RunFolder
 from partlabel.training.scoring import score_blocks
-from partlabel.training.settings import TrainSettings
 
 _PRECISION: dict[str, Any] = {"none": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -85,8 +85,12 @@ def fit(run: RunFolder, phase: Phase, method: Method[Any], settings: TrainSettin
         adapter.after_step = watch.after_step
         try:
             trainer.fit(adapter, ckpt_path=last if last.is_file() else None, weights_only=True)
-        except SIGTERMException as error:  # the signal came after the last look at the flag; the exception means exit code 0
-            raise Interrupted(f"stopped; `partlabel train --resume {run.path}` goes on from the last checkpoint") from error
+        except (
+            SIGTERMException
+        ) as error:  # the signal came after the last look at the flag; the exception means exit code 0
+            raise Interrupted(
+                f"stopped; `partlabel train --resume {run.path}` goes on from the last checkpoint"
+            ) from error
     tagger = adapter.tagger.cpu()
     best = run.checkpoint(phase.name, "best")
     if settings.select == "best" and phase.held_out.states.size and best.is_file():
@@ -106,7 +110,8 @@ def cell_logits(tagger: Tagger, phase: Phase, cells: Cells, **scoring: Any) -> N
 def map_of_cells(logits: NDArray[np.float32], cells: Cells, classes: int) -> tuple[float, int]:
     """MAP (raw) over the classes that have both sides among these cells, and how many they are; NaN if none has.
 
-    Present cells are ranked among absent ones; where no absent cell is given, among the unknown ones (see `with_contrast`).
+    Present cells are ranked among absent ones; where no absent cell is given, among the unknown ones (see
+    `with_contrast`).
     """
     other = State.ABSENT if (cells.states == State.ABSENT).any() else State.UNKNOWN
     sides = np.where(cells.states == State.PRESENT, 1, np.where(cells.states == other, -1, 0)).astype(np.int8)
@@ -121,13 +126,23 @@ def _trainer(run: RunFolder, settings: TrainSettings) -> lightning.Trainer:
     loggers = _loggers(run, settings)
     try:
         return lightning.Trainer(
-            accelerator=settings.accelerator, devices=settings.devices, strategy=settings.strategy,
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            strategy=settings.strategy,
             precision=_PRECISION[settings.amp],
-            max_epochs=1, gradient_clip_val=settings.clip_norm or None, accumulate_grad_batches=settings.accumulate,
-            plugins=[AtomicCheckpointIO()], logger=loggers, default_root_dir=run.path,
-            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-            use_distributed_sampler=False, limit_val_batches=0, num_sanity_val_steps=0,
-        )  # fmt: skip
+            max_epochs=1,
+            gradient_clip_val=settings.clip_norm or None,
+            accumulate_grad_batches=settings.accumulate,
+            plugins=[AtomicCheckpointIO()],
+            logger=loggers,
+            default_root_dir=run.path,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            limit_val_batches=0,
+            num_sanity_val_steps=0,
+        )
     except (MisconfigurationException, ModuleNotFoundError, ValueError) as error:
         raise UsageError(
             f"cannot train with accelerator {settings.accelerator!r}, devices {settings.devices!r}, strategy "
@@ -139,9 +154,16 @@ class _Watch:
     """What happens between steps: log, validation, checkpoints, interruption."""
 
     def __init__(
-        self, run: RunFolder, phase: Phase, settings: TrainSettings, adapter: Adapter, trainer: lightning.Trainer,
-        reporter: Reporter, tick: Tick, interrupted: Callable[[], bool],
-    ) -> None:  # fmt: skip
+        self,
+        run: RunFolder,
+        phase: Phase,
+        settings: TrainSettings,
+        adapter: Adapter,
+        trainer: lightning.Trainer,
+        reporter: Reporter,
+        tick: Tick,
+        interrupted: Callable[[], bool],
+    ) -> None:
         self.run, self.phase, self.settings, self.adapter, self.trainer = run, phase, settings, adapter, trainer
         self.reporter, self.tick, self.interrupted = reporter, tick, interrupted
         self.started = time.monotonic()
@@ -159,7 +181,9 @@ class _Watch:
         self.owed = self.owed or (done % every == 0 if every else at_epoch_end)
         if done % self.settings.accumulate and done < len(order):
             return  # a checkpoint holds no half-summed gradient
-        stop = self.trainer.strategy.reduce_boolean_decision(self.interrupted(), all=False)  # a checkpoint takes all processes
+        stop = self.trainer.strategy.reduce_boolean_decision(
+            self.interrupted(), all=False
+        )  # a checkpoint takes all processes
         if stop or self.owed:
             self.trainer.save_checkpoint(self.run.checkpoint(self.phase.name), weights_only=False)
             self.owed = False
@@ -185,7 +209,8 @@ class _Watch:
             row[self.measure], row["held_out_classes"] = value, classes
             if classes:
                 among = " among unknown cells" if self.phase.ranked is not self.phase.held_out else ""
-                text += f", held-out mAP{among} {100 * value:.2f} ({classes} classes, {self.phase.held_out.states.size} cells)"
+                cells = self.phase.held_out.states.size
+                text += f", held-out mAP{among} {100 * value:.2f} ({classes} classes, {cells} cells)"
         if self.trainer.is_global_zero:
             self.run.append_log(row)
             self.reporter.say(text)
@@ -225,7 +250,9 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
         return
 
     def handle(number: int, frame: Any) -> None:
-        if os.getpid() != process:  # a worker: it outlives Ctrl-C until the step is done, but not its loader's terminate()
+        if (
+            os.getpid() != process
+        ):  # a worker: it outlives Ctrl-C until the step is done, but not its loader's terminate()
             if number == signal.SIGTERM:
                 os._exit(128 + number)
             return
@@ -260,9 +287,14 @@ def _quiet_lightning() -> None:
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     for message in (
-        r".*does not have many workers.*", r".*resuming from a checkpoint that ended before the epoch ended.*",
-        r".*is smaller than the logging interval.*", r".*Found .* module\(s\) in eval mode.*",
+        r".*does not have many workers.*",
+        r".*resuming from a checkpoint that ended before the epoch ended.*",
+        r".*is smaller than the logging interval.*",
+        r".*Found .* module\(s\) in eval mode.*",
         r".*GPU available but not used.*",
-        r".*LeafSpec.*", r".*isinstance\(treespec.*", r".*lr_scheduler\.step.*", r".*srun.*",
-    ):  # fmt: skip
+        r".*LeafSpec.*",
+        r".*isinstance\(treespec.*",
+        r".*lr_scheduler\.step.*",
+        r".*srun.*",
+    ):
         warnings.filterwarnings("ignore", message=message)

@@ -1,8 +1,9 @@
-"""Maps computed once: what a frozen backbone says of each picture, float16 on disk, keyed by content.
+"""Maps computed once: what a frozen backbone says of each image, float16 on disk, keyed by content.
 
-One folder a (backbone, view), named by a hash of the weights and of everything that shapes the view. In it `maps.f16`, the raw
-values one picture after the other, and `pictures.txt`, one line a picture in the same order. A picture is only listed after its
-values are on disk, so an interrupted computation goes on where it stopped and other trainings share what is there.
+One folder a (backbone, view), named by a hash of the weights and of everything that shapes the view. In it `maps.f16`,
+the raw values one image after the other, and `images.txt`, one line an image in the same order. An image is only listed
+after its values are on disk, so an interrupted computation goes on where it stopped and other trainings share what is
+there.
 """
 
 import fcntl
@@ -22,33 +23,33 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-import partlabel
 from partlabel.errors import StorageError
 from partlabel.files import write_json
-from partlabel.images.dataset import PictureDataset
+from partlabel.images.dataset import ImageDataset
 from partlabel.images.fingerprint import content_hash
 from partlabel.images.paths import resolve
-from partlabel.models.backbone import Backbone
+from partlabel.models.encoders.backbone import Backbone
 from partlabel.models.fingerprint import tensors_digest
 from partlabel.progress import Tick
+from partlabel.version import __version__
 
 _LINE = 65  # 64 hexadecimal digits and a line end
 
 
 @dataclass(frozen=True)
 class MapStore:
-    """Cached maps of some pictures.
+    """Cached maps of some images.
 
     Args:
         maps: float16 `[stored, ...]`, memory-mapped.
-        rows: int64 `[N]`, where each picture's maps are.
+        rows: int64 `[N]`, where each image's maps are.
     """
 
     maps: NDArray[np.float16]
     rows: NDArray[np.int64]
 
     def __getitem__(self, index: NDArray[np.int64]) -> Tensor:
-        """Maps of pictures, float32 `[len(index), ...]`."""
+        """Maps of images, float32 `[len(index), ...]`."""
         return torch.from_numpy(self.maps[self.rows[index]].astype(np.float32))
 
 
@@ -58,9 +59,9 @@ def default_cache() -> Path:
     return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "partlabel"
 
 
-def estimate_bytes(backbone: Backbone, pictures: int) -> int:
-    """Bytes on disk that the maps of one view of so many pictures take."""
-    return 2 * _trunk_values(backbone) * pictures
+def estimate_bytes(backbone: Backbone, images: int) -> int:
+    """Bytes on disk that the maps of one view of so many images take."""
+    return 2 * _trunk_values(backbone) * images
 
 
 def check_room(cache: Path, needed: int) -> None:
@@ -73,13 +74,13 @@ def check_room(cache: Path, needed: int) -> None:
     free = shutil.disk_usage(cache).free
     if needed > free:
         raise StorageError(
-            f"the maps need {needed / 1e9:.1f} GB but {cache} has {free / 1e9:.1f} GB free; point PARTLABEL_CACHE to a larger "
-            "disk, choose a smaller size, or train without --freeze"
+            f"the maps need {needed / 1e9:.1f} GB but {cache} has {free / 1e9:.1f} GB free; point PARTLABEL_CACHE to "
+            f"a larger disk, choose a smaller size, or train without --freeze"
         )
 
 
 def content_hashes(root: Path, names: Sequence[str], tick: Tick) -> list[str]:
-    """Content hash of every picture."""
+    """Content hash of every image."""
     hashes = []
     for done, name in enumerate(names, 1):
         hashes.append(content_hash(resolve(root, name)))
@@ -89,7 +90,7 @@ def content_hashes(root: Path, names: Sequence[str], tick: Tick) -> list[str]:
 
 def cached_maps(
     backbone: Backbone,
-    pictures: PictureDataset,
+    images: ImageDataset,
     hashes: Sequence[str],
     view: str,
     draw: int,
@@ -100,26 +101,26 @@ def cached_maps(
     workers: int = 0,
     tick: Tick = lambda done, total: None,
 ) -> MapStore:
-    """Maps of one view of every picture, computed where the cache lacks them.
+    """Maps of one view of every image, computed where the cache lacks them.
 
     Args:
         backbone: the frozen backbone.
-        pictures: dataset of the pictures with this one view.
-        hashes: content hash of each picture.
+        images: dataset of the images with this one view.
+        hashes: content hash of each image.
         view: the kind of view.
         draw: which fixed draw of a random view.
         cache: folder of the cache.
         device: where to compute.
-        batch_size: pictures at a time.
+        batch_size: images at a time.
         workers: processes that decode.
         tick: progress.
 
     Raises:
         StorageError: a value does not fit float16, or the disk is full.
     """
-    description, folder = _place(backbone, pictures, view, draw, cache)
+    description, folder = _place(backbone, images, view, draw, cache)
     folder.mkdir(parents=True, exist_ok=True)
-    keys = _keys(pictures, hashes, view)
+    keys = _keys(images, hashes, view)
     with _locked(folder):
         stored = _listed(folder)
         missing = list(dict.fromkeys(key for key in keys if key not in stored))
@@ -127,18 +128,31 @@ def cached_maps(
             shape = _trunk_shape(backbone)
             write_json(folder / "description.json", {**description, "shape": shape})
             first = {key: position for position, key in reversed(list(enumerate(keys)))}
-            _compute(backbone, pictures, [(draw, first[key]) for key in missing], missing, folder, len(stored), shape,
-                     device, batch_size, workers, tick)  # fmt: skip
+            _compute(
+                backbone,
+                images,
+                [(draw, first[key]) for key in missing],
+                missing,
+                folder,
+                len(stored),
+                shape,
+                device,
+                batch_size,
+                workers,
+                tick,
+            )
             stored = _listed(folder)
     shape = tuple(json.loads((folder / "description.json").read_text())["shape"])
     maps = np.memmap(folder / "maps.f16", np.float16, "r", shape=(len(stored), *shape))
     return MapStore(maps, np.asarray([stored[key] for key in keys], np.int64))
 
 
-def missing_maps(backbone: Backbone, pictures: PictureDataset, hashes: Sequence[str], view: str, draw: int, cache: Path) -> int:
-    """How many pictures the cache lacks; arguments as in `cached_maps`."""
-    stored = _listed(_place(backbone, pictures, view, draw, cache)[1])
-    return len({key for key in _keys(pictures, hashes, view) if key not in stored})
+def missing_maps(
+    backbone: Backbone, images: ImageDataset, hashes: Sequence[str], view: str, draw: int, cache: Path
+) -> int:
+    """How many images the cache lacks; arguments as in `cached_maps`."""
+    stored = _listed(_place(backbone, images, view, draw, cache)[1])
+    return len({key for key in _keys(images, hashes, view) if key not in stored})
 
 
 class MapDataset(Dataset[Any]):
@@ -176,31 +190,38 @@ def collated(batch: Any) -> Any:
     return batch
 
 
-def _place(backbone: Backbone, pictures: PictureDataset, view: str, draw: int, cache: Path) -> tuple[dict[str, Any], Path]:
-    """What the maps of a view depend on besides the picture, and the folder named after it."""
-    description = _description(backbone, pictures, view, draw)
+def _place(backbone: Backbone, images: ImageDataset, view: str, draw: int, cache: Path) -> tuple[dict[str, Any], Path]:
+    """What the maps of a view depend on besides the image, and the folder named after it."""
+    description = _description(backbone, images, view, draw)
     return description, cache / hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _keys(pictures: PictureDataset, hashes: Sequence[str], view: str) -> list[str]:
-    """A key a picture: its content, and its name where the draw of the view follows from the name."""
+def _keys(images: ImageDataset, hashes: Sequence[str], view: str) -> list[str]:
+    """A key an image: its content, and its name where the draw of the view follows from the name."""
     random = view != "plain"
     return [
         hashlib.sha256(f"{digest} {name if random else ''}".encode()).hexdigest()
-        for digest, name in zip(hashes, pictures.names, strict=True)
+        for digest, name in zip(hashes, images.names, strict=True)
     ]
 
 
-def _description(backbone: Backbone, pictures: PictureDataset, view: str, draw: int) -> dict[str, Any]:
+def _description(backbone: Backbone, images: ImageDataset, view: str, draw: int) -> dict[str, Any]:
     random = view != "plain"
-    settings = pictures.settings.model_dump(mode="json")
+    settings = images.settings.model_dump(mode="json")
     if not random:
         settings = {name: value for name, value in settings.items() if name not in {"crop_scale", "flip"}}
     return {
-        "cache": 2, "backbone": _spec(backbone), "weights": tensors_digest(backbone.trunk_state()),
-        "train_last": backbone.train_last, "pool": backbone.trunk_pool, "view": view, "draw": draw if random else 0,
-        "seed": pictures.seed if random else 0, "settings": settings, "views_of": partlabel.__version__ if random else "",
-    }  # fmt: skip
+        "cache": 2,
+        "backbone": _spec(backbone),
+        "weights": tensors_digest(backbone.trunk_state()),
+        "train_last": backbone.train_last,
+        "pool": backbone.trunk_pool,
+        "view": view,
+        "draw": draw if random else 0,
+        "seed": images.seed if random else 0,
+        "settings": settings,
+        "views_of": __version__ if random else "",
+    }
 
 
 def _spec(backbone: Backbone) -> dict[str, Any]:
@@ -209,15 +230,24 @@ def _spec(backbone: Backbone) -> dict[str, Any]:
 
 
 def _compute(
-    backbone: Backbone, pictures: PictureDataset, items: list[tuple[int, int]], keys: list[str], folder: Path, stored: int,
-    shape: tuple[int, ...], device: torch.device | str, batch_size: int, workers: int, tick: Tick,
-) -> None:  # fmt: skip
+    backbone: Backbone,
+    images: ImageDataset,
+    items: list[tuple[int, int]],
+    keys: list[str],
+    folder: Path,
+    stored: int,
+    shape: tuple[int, ...],
+    device: torch.device | str,
+    batch_size: int,
+    workers: int,
+    tick: Tick,
+) -> None:
     batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
-    loader: DataLoader[Any] = DataLoader(pictures, batch_sampler=batches, num_workers=workers)
-    view = next(iter(pictures.views))
+    loader: DataLoader[Any] = DataLoader(images, batch_sampler=batches, num_workers=workers)
+    view = next(iter(images.views))
     backbone = backbone.to(device).eval()
     done = 0
-    with open(folder / "maps.f16", "ab") as values, open(folder / "pictures.txt", "ab") as lines, torch.no_grad():
+    with open(folder / "maps.f16", "ab") as values, open(folder / "images.txt", "ab") as lines, torch.no_grad():
         values.truncate(stored * 2 * int(np.prod(shape)))
         values.seek(0, os.SEEK_END)
         lines.truncate(stored * _LINE)
@@ -238,12 +268,14 @@ def _append(stream: Any, content: bytes) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     except OSError as error:
-        raise StorageError(f"no room for maps in {stream.name} ({error.strerror}); free some space and run again") from error
+        raise StorageError(
+            f"no room for maps in {stream.name} ({error.strerror}); free some space and run again"
+        ) from error
 
 
 def _listed(folder: Path) -> dict[str, int]:
-    """Row of each picture whose maps are complete on disk."""
-    path = folder / "pictures.txt"
+    """Row of each image whose maps are complete on disk."""
+    path = folder / "images.txt"
     if not path.is_file():
         return {}
     whole = path.read_bytes()

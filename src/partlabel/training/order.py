@@ -1,4 +1,4 @@
-"""Which pictures at which step: a pure function of (seed, epoch, step), so that training can go on from any step."""
+"""Which images at which step: a pure function of (seed, epoch, step), so that training can go on from any step."""
 
 from collections.abc import Iterator
 
@@ -11,12 +11,13 @@ Item = tuple[int, int]
 class TrainingOrder(Sampler[list[Item]]):
     """All batches of all epochs as one sequence of (epoch, index) lists, from `start` on.
 
-    A batch is shared out over processes: process r takes every world-th picture from place r on. A last batch of a single
-    picture joins the one before it (batch statistics need two); with several processes an incomplete last batch is left out.
+    A batch is shared out over processes: process r takes every world-th image from place r on. A last batch of a
+    single image joins the one before it (batch statistics need two); with several processes an incomplete last batch is
+    left out.
 
     Args:
-        images: number of pictures.
-        batch_size: pictures a process and step.
+        images: number of images.
+        batch_size: images a process and step.
         epochs: number of epochs.
         seed: seed of the run.
         rank: number of this process.

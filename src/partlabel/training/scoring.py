@@ -1,4 +1,4 @@
-"""Logits of many pictures."""
+"""Logits of many images."""
 
 from collections.abc import Iterator
 
@@ -13,22 +13,22 @@ from partlabel.progress import Tick
 from partlabel.training.data import Source
 
 Block = tuple[NDArray[np.int64], NDArray[np.float32]]
-"""Numbers of some pictures, ascending, and their logits `[n, C]`."""
+"""Numbers of some images, ascending, and their logits `[n, C]`."""
 
 
 @torch.no_grad()
 def score_blocks(
     tagger: Tagger,
     source: Source,
-    pictures: int,
+    images: int,
     *,
     device: torch.device | str = "cpu",
     batch_size: int = 64,
     workers: int = 0,
     tick: Tick = lambda done, total: None,
 ) -> Iterator[Block]:
-    """Logits of the plain view of each picture, in order, a batch at a time. The tagger's mode is restored in the end."""
-    batches = _in_order(pictures, batch_size)
+    """Logits of the plain view of each image, in order, a batch at a time. The tagger's mode is restored in the end."""
+    batches = _in_order(images, batch_size)
     loader = DataLoader(source.dataset, batch_sampler=batches, num_workers=workers, collate_fn=source.collate)
     was_training, done = tagger.training, 0
     tagger.eval()
@@ -37,18 +37,18 @@ def score_blocks(
             part = tagger(batch["views"]["plain"].to(device)).logits.float().cpu().numpy()
             yield np.arange(done, done + len(part)), part
             done += len(part)
-            tick(done, pictures)
+            tick(done, images)
     finally:
         tagger.train(was_training)
 
 
 @torch.no_grad()
 def seen(
-    tagger: Tagger, source: Source, pictures: int, *, device: torch.device | str, batch_size: int = 64, workers: int = 0
+    tagger: Tagger, source: Source, images: int, *, device: torch.device | str, batch_size: int = 64, workers: int = 0
 ) -> Iterator[Seen]:
-    """What a network makes of the plain view of each picture, in order; the tensors are on its device."""
+    """What a network makes of the plain view of each image, in order; the tensors are on its device."""
     loader = DataLoader(
-        source.dataset, batch_sampler=_in_order(pictures, batch_size), num_workers=workers, collate_fn=source.collate
+        source.dataset, batch_sampler=_in_order(images, batch_size), num_workers=workers, collate_fn=source.collate
     )
     was_training = tagger.training
     tagger.eval()
@@ -61,14 +61,14 @@ def seen(
         tagger.train(was_training)
 
 
-def score(tagger: Tagger, source: Source, pictures: int, **how: object) -> NDArray[np.float32]:
-    """Logits, float32 `[pictures, C]`, of the plain view of each picture, in order; arguments as in `score_blocks`."""
-    logits = np.empty((pictures, len(tagger.classes)), np.float32)
-    for rows, block in score_blocks(tagger, source, pictures, **how):  # type: ignore[arg-type]
+def score(tagger: Tagger, source: Source, images: int, **how: object) -> NDArray[np.float32]:
+    """Logits, float32 `[images, C]`, of the plain view of each image, in order; arguments as in `score_blocks`."""
+    logits = np.empty((images, len(tagger.classes)), np.float32)
+    for rows, block in score_blocks(tagger, source, images, **how):  # type: ignore[arg-type]
         logits[rows] = block
     return logits
 
 
-def _in_order(pictures: int, batch_size: int) -> list[list[tuple[int, int]]]:
+def _in_order(images: int, batch_size: int) -> list[list[tuple[int, int]]]:
     """Batches of (epoch, index)."""
-    return [[(0, i) for i in range(start, min(start + batch_size, pictures))] for start in range(0, pictures, batch_size)]
+    return [[(0, i) for i in range(start, min(start + batch_size, images))] for start in range(0, images, batch_size)]

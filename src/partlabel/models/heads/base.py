@@ -1,4 +1,4 @@
-"""What a head is: feature maps to logits, and to class maps where a picture is to be explained."""
+"""What a head is: feature maps to logits, and to class maps where an image is to be explained."""
 
 from typing import Any, NamedTuple
 
@@ -6,7 +6,7 @@ from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from partlabel.models.backbone import Pool
+from partlabel.models.encoders.backbone import Pool
 
 Maps = Float[Tensor, "batch classes h w"]
 Logits = Float[Tensor, "batch classes"]
@@ -22,17 +22,18 @@ class HeadSpec(BaseModel):
 
 
 class HeadOutput(NamedTuple):
-    """Logits `[B, C]`, by which the picture is tagged, and named further tensors that an objective may want."""
+    """Logits `[B, C]`, by which the image is tagged, and named further tensors that an objective may want."""
 
     logits: Logits
     extra: dict[str, Tensor]
 
 
 class Head(nn.Module):
-    """Base of all heads: built as `Kind(features, classes, **settings)`, from the channels d of the maps and the number C.
+    """Base of all heads: built as `Kind(features, classes, **settings)`, from the channels d of the maps and the number
+    C.
 
-    What a head must know beside its settings (label vectors, a label graph) are buffers of the right shape, filled by the
-    method before training; so they travel in the bundle.
+    What a head must know beside its settings (label vectors, a label graph) are buffers of the right shape, filled by
+    the method before training; so they travel in the bundle.
 
     Attributes:
         pool: the pooling that `forward` begins with and can find done already; None where it needs the places.

@@ -1,4 +1,6 @@
-"""Head of co-learning: places see each other, are told which labels they resemble, and score the labels region by region."""
+"""Head of co-learning: places see each other, are told which labels they resemble, and score the labels region by
+region.
+"""
 
 from typing import NamedTuple
 
@@ -20,7 +22,7 @@ LabelFeatures = Float[Tensor, "labelled classes label_features"]
 
 
 class SemanticRelatedFeatures(nn.Module):
-    """Label features that know the picture (SRFL, eq. 1 and 2): S_c = W2 GELU(BN(W1 [E_c ; g] + b1)) + b2.
+    """Label features that know the image (SRFL, eq. 1 and 2): S_c = W2 GELU(BN(W1 [E_c ; g] + b1)) + b2.
 
     E_c is the label's vector, g the mean of the places; the batch norm is over images and labels.
 
@@ -48,7 +50,8 @@ class SemanticRelatedFeatures(nn.Module):
 class SemanticGuidance(nn.Module):
     """Which labels each place resembles (SGFE, eq. 3 to 5).
 
-    a_pc = w · (P tanh(U F_p ∘ V S_c) + b) + b', softmax over the labels at each place; P and w are applied as one vector.
+    a_pc = w · (P tanh(U F_p ∘ V S_c) + b) + b', softmax over the labels at each place; P and w are applied as one
+    vector.
 
     Args:
         features: channels d of the places.
@@ -82,9 +85,9 @@ class CoLearningHead(Head):
     """Head of co-learning (He et al., arXiv:2510.10055), part by part.
 
     With F the places of the maps, encoded if `self_attention`: region scores r_p = W F_p + b or, with `sgfe`,
-    r_p = MLP([Σ_c α_pc S_c ; F_p]) for the attention α of `SemanticGuidance` and S the label vectors or, with `srfl`, what
-    `SemanticRelatedFeatures` makes of them. Logit: z_c = Σ_p softmax_p(r_pc)·r_pc with `region`, else max_p r_pc. Coarse logit:
-    max_p (W0 F_p + b0)_c.
+    r_p = MLP([Σ_c α_pc S_c ; F_p]) for the attention α of `SemanticGuidance` and S the label vectors or, with `srfl`,
+    what `SemanticRelatedFeatures` makes of them. Logit: z_c = Σ_p softmax_p(r_pc)·r_pc with `region`, else max_p r_pc.
+    Coarse logit: max_p (W0 F_p + b0)_c.
 
     Args:
         features: channels of the maps.
@@ -92,7 +95,7 @@ class CoLearningHead(Head):
         region: aggregate region scores by their softmax over the places; else take the largest.
         self_attention: encode the places by a transformer layer.
         sgfe: tell each place which labels it resembles (semantic-guided feature enhancement).
-        srfl: let the label features see the picture (semantic-related feature learning); part of sgfe.
+        srfl: let the label features see the image (semantic-related feature learning); part of sgfe.
         coarse: hand out coarse logits as well, under `coarse`.
         label_features: length d_t of a label vector.
         learned_labels: label vectors are a parameter; else a buffer that the method fills.
@@ -109,11 +112,23 @@ class CoLearningHead(Head):
     label_vectors: Tensor
 
     def __init__(
-        self, features: int, classes: int, *, region: bool = True, self_attention: bool = True, sgfe: bool = True,
-        srfl: bool = True, coarse: bool = True, label_features: int = 300, learned_labels: bool = True,
-        reduction: int | None = None, hidden: int = 1024, heads: int = 8, dropout: int | float = 0.1,
+        self,
+        features: int,
+        classes: int,
+        *,
+        region: bool = True,
+        self_attention: bool = True,
+        sgfe: bool = True,
+        srfl: bool = True,
+        coarse: bool = True,
+        label_features: int = 300,
+        learned_labels: bool = True,
+        reduction: int | None = None,
+        hidden: int = 1024,
+        heads: int = 8,
+        dropout: int | float = 0.1,
         mlp_dropout: int | float = 0.5,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         if srfl and not sgfe:
             raise UsageError("srfl makes the label features that sgfe uses; switch srfl off too, or sgfe on")
@@ -128,7 +143,9 @@ class CoLearningHead(Head):
             self.semantics = SemanticRelatedFeatures(label_features, width) if srfl else None
             told = width if srfl else label_features
             self.guidance = SemanticGuidance(width, told, hidden)
-            self.mlp: nn.Module = nn.Sequential(nn.Linear(told + width, told + width), nn.GELU(), nn.Dropout(mlp_dropout))
+            self.mlp: nn.Module = nn.Sequential(
+                nn.Linear(told + width, told + width), nn.GELU(), nn.Dropout(mlp_dropout)
+            )
             self.classifier = nn.Linear(told + width, classes)
         else:
             self.mlp = nn.Identity()

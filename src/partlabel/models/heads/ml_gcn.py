@@ -5,13 +5,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from partlabel.models.backbone import Pool
+from partlabel.models.encoders.backbone import Pool
 from partlabel.models.heads.base import Head, HeadOutput, Maps
 from partlabel.models.label_text import hold_label_vectors
 
 
 class MLGCNHead(Head):
-    """Head of ML-GCN (Chen et al., CVPR 2019): class weights W = A · LeakyReLU(A E W1) · W2; logits = pooled features · Wᵀ.
+    """Head of ML-GCN (Chen et al., CVPR 2019): class weights W = A · LeakyReLU(A E W1) · W2; logits = pooled features ·
+    Wᵀ.
 
     Neither the graph layers nor the logits have constants (official code).
 
@@ -28,9 +29,15 @@ class MLGCNHead(Head):
     adjacency: Tensor
 
     def __init__(
-        self, features: int, classes: int, *, label_features: int = 300, learned_labels: bool = True, hidden: int = 1024,
+        self,
+        features: int,
+        classes: int,
+        *,
+        label_features: int = 300,
+        learned_labels: bool = True,
+        hidden: int = 1024,
         pool: Pool = "max",
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.pool = pool
         hold_label_vectors(self, classes, label_features, learned=learned_labels)

@@ -14,8 +14,8 @@ Nodes = Float[Tensor, "batch classes features"]
 class GatedGraph(nn.Module):
     """Gated graph network: labels exchange messages along a weighted graph.
 
-    With A the graph and H the nodes: M = [A H ; Aᵀ H]; z = σ(W_z M + U_z H); r = σ(W_r M + U_r H); c = tanh(W M + U (r ∘ H));
-    H becomes (1 - z) ∘ H + z ∘ c.
+    With A the graph and H the nodes: M = [A H ; Aᵀ H]; z = σ(W_z M + U_z H); r = σ(W_r M + U_r H); c = tanh(W M + U (r
+    ∘ H)); H becomes (1 - z) ∘ H + z ∘ c.
 
     Args:
         features: width of a node.
@@ -43,11 +43,12 @@ class GatedGraph(nn.Module):
 
 
 class SSGRLHead(Head):
-    """Head of SSGRL (Chen et al., ICCV 2019): one feature a label by attention over places, then a gated graph of labels.
+    """Head of SSGRL (Chen et al., ICCV 2019): one feature a label by attention over places, then a gated graph of
+    labels.
 
-    With f a place of the maps and s a label vector: attention a = w · P tanh(U f ∘ V s), softmax over places, F_c = Σ a_c f;
-    H = gated graph of F; logit_c = u_c · tanh(W [H_c ; F_c] + b) + e_c. P and w are applied as one vector Pᵀw: same values
-    and gradients. The constants of P and w cancel in the softmax and are left out.
+    With f a place of the maps and s a label vector: attention a = w · P tanh(U f ∘ V s), softmax over places, F_c = Σ
+    a_c f; H = gated graph of F; logit_c = u_c · tanh(W [H_c ; F_c] + b) + e_c. P and w are applied as one vector Pᵀw:
+    same values and gradients. The constants of P and w cancel in the softmax and are left out.
 
     Args:
         features: channels d of the maps.
@@ -63,13 +64,22 @@ class SSGRLHead(Head):
     graph: Tensor
 
     def __init__(
-        self, features: int, classes: int, *, label_features: int = 300, learned_labels: bool = True,
-        reduction: int | None = None, hidden: int = 512, steps: int = 3,
-    ) -> None:  # fmt: skip
+        self,
+        features: int,
+        classes: int,
+        *,
+        label_features: int = 300,
+        learned_labels: bool = True,
+        reduction: int | None = None,
+        hidden: int = 512,
+        steps: int = 3,
+    ) -> None:
         super().__init__()
         width = reduction or features
         self.reduction = (
-            nn.Sequential(nn.Conv2d(features, width, 1, bias=False), nn.BatchNorm2d(width)) if reduction else nn.Identity()
+            nn.Sequential(nn.Conv2d(features, width, 1, bias=False), nn.BatchNorm2d(width))
+            if reduction
+            else nn.Identity()
         )
         hold_label_vectors(self, classes, label_features, learned=learned_labels)
         self.register_buffer("graph", torch.zeros(classes, classes))
@@ -96,7 +106,9 @@ class SSGRLHead(Head):
         return HeadOutput((features * self.class_weight).sum(2) + self.class_bias, {})
 
     def class_maps(self, maps: Float[Tensor, "batch features h w"]) -> Maps:
-        """Where each label looks, not how sure it is: its attention, which sums to 1 over the places (the paper's figures)."""
+        """Where each label looks, not how sure it is: its attention, which sums to 1 over the places (the paper's
+        figures).
+        """
         places = self.reduction(maps).flatten(2).transpose(1, 2)
         return self._attention(places).transpose(1, 2).reshape(maps.shape[0], -1, *maps.shape[2:])
 

@@ -10,14 +10,14 @@ from partlabel.errors import UsageError
 from partlabel.models.heads.base import Head, HeadOutput, HeadSpec, Maps
 
 Report = Literal["first", "second", "mean"]
-"""Which network tags a picture: one of the two, or the mean of their logits."""
+"""Which network tags an image: one of the two, or the mean of their logits."""
 
 
 class TwinHead(Head):
     """Two heads of one kind with different first weights.
 
-    Maps of a backbone that both share have d channels, those of a `TwinBackbone` 2 d: the first network's, then the second's.
-    Logits are those of the network that `report` names; `extra` holds both, under `first` and `second`.
+    Maps of a backbone that both share have d channels, those of a `TwinBackbone` 2 d: the first network's, then the
+    second's. Logits are those of the network that `report` names; `extra` holds both, under `first` and `second`.
 
     Args:
         features: channels d of one network's maps.
@@ -41,7 +41,9 @@ class TwinHead(Head):
     @property
     def class_axes(self) -> dict[str, tuple[int, ...]]:
         """Those of both heads."""
-        return {f"{which}.{name}": axes for which in ("first", "second") for name, axes in self.first.class_axes.items()}
+        return {
+            f"{which}.{name}": axes for which in ("first", "second") for name, axes in self.first.class_axes.items()
+        }
 
     def forward(self, maps: Float[Tensor, "batch features h w"]) -> HeadOutput:
         """Logits of both."""

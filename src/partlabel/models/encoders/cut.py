@@ -32,12 +32,12 @@ class _Reached(Exception):
 
 @dataclass(frozen=True)
 class Cut:
-    """A network seen as `after(before(pictures))`; `modules` are the ones after the cut, in order."""
+    """A network seen as `after(before(images))`; `modules` are the ones after the cut, in order."""
 
     network: nn.Module
     modules: Sequence[nn.Module]
 
-    def before(self, pictures: Tensor) -> Tensor:
+    def before(self, images: Tensor) -> Tensor:
         """Run the network up to the cut and return what the first module after it would receive."""
 
         def stop(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
@@ -45,7 +45,7 @@ class Cut:
 
         hook = self.modules[0].register_forward_pre_hook(stop)
         try:
-            self.network.forward_features(pictures)  # type: ignore[operator]
+            self.network.forward_features(images)  # type: ignore[operator]
         except _Reached as reached:
             return reached.value
         finally:
@@ -63,7 +63,7 @@ def cut_before_last_stages(network: nn.Module, stages: int, size: int) -> Cut:
     """Cut a network so that its last `stages` stages, and what follows them, lie after the cut.
 
     The cut is found by structure (the last stage containers, then the modules up to the pooling) and proved on a random
-    picture: the two halves must give what the whole gives.
+    image: the two halves must give what the whole gives.
 
     Raises:
         UsageError: this network cannot be cut that way.
@@ -83,11 +83,11 @@ def cut_before_last_stages(network: nn.Module, stages: int, size: int) -> Cut:
     cut = Cut(network, flat[starts[-stages] :])
     was_training = network.training
     network.eval()
-    picture = torch.linspace(-1, 1, 3 * size * size).reshape(1, 3, size, size).sin()
+    image = torch.linspace(-1, 1, 3 * size * size).reshape(1, 3, size, size).sin()
     with torch.no_grad():
         try:
-            whole = network.forward_features(picture)  # type: ignore[operator]
-            agrees = torch.allclose(cut.after(cut.before(picture)), whole, rtol=1e-4, atol=1e-5)
+            whole = network.forward_features(image)  # type: ignore[operator]
+            agrees = torch.allclose(cut.after(cut.before(image)), whole, rtol=1e-4, atol=1e-5)
         except (RuntimeError, TypeError, AttributeError, AssertionError, IndexError) as error:
             raise refusal from error
     network.train(was_training)
@@ -105,7 +105,9 @@ def children_before_pooling(network: nn.Module) -> dict[str, nn.Module]:
 
 
 def _stage_modules(network: nn.Module) -> set[nn.Module]:
-    """The modules that timm itself names as stages, without those that hold next to nothing (an activation, a last norm)."""
+    """The modules that timm itself names as stages, without those that hold next to nothing (an activation, a last
+    norm).
+    """
     info = getattr(network, "feature_info", None)
     entries = info if isinstance(info, list) else getattr(info, "info", [])
     modules = dict(network.named_modules())

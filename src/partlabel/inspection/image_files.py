@@ -1,4 +1,4 @@
-"""How the pictures of a table, and of a second one that should share none with it, lie in the image folder."""
+"""How the images of a table, and of a second one that should share none with it, lie in the image folder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,26 +10,26 @@ import numpy as np
 from partlabel.images.check import Problem
 from partlabel.images.paths import image_root
 from partlabel.inspection.contents import Contents, identical_files, read_contents
-from partlabel.inspection.folder import Suggestion, picture_files, suggestions, unlisted_files
+from partlabel.inspection.folder import Suggestion, image_files, suggestions, unlisted_files
 from partlabel.inspection.near import nearest
 from partlabel.progress import Tick
 
 
 class IdenticalFiles(NamedTuple):
-    """Pictures whose files are the same byte for byte, by the table that lists them."""
+    """ImageFiles whose files are the same byte for byte, by the table that lists them."""
 
     in_table: tuple[str, ...]
     in_against: tuple[str, ...]
 
 
-class NearPicture(NamedTuple):
-    """A picture of the second table that looks like one of the first.
+class NearImage(NamedTuple):
+    """An image of the second table that looks like one of the first.
 
     Args:
         image: its name.
-        closest: name of the most alike picture of the first table.
+        closest: name of the most alike image of the first table.
         distance: bits (of 64) in which their perceptual hashes differ.
-        alike: how many pictures of the first table are as near as was asked for.
+        alike: how many images of the first table are as near as was asked for.
     """
 
     image: str
@@ -39,20 +39,20 @@ class NearPicture(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictures:
-    """The pictures of a table, and of `against` where one is given.
+class ImageFiles:
+    """The images of a table, and of `against` where one is given.
 
     Args:
         folder: the image folder.
-        checked: how many pictures were looked for.
+        checked: how many images were looked for.
         problems: those that cannot be used, and why.
         suggestions: how missing names differ from files of the folder.
-        files: how many picture files the folder holds.
+        files: how many image files the folder holds.
         first_file: the first of them, if any.
         unlisted: those that no table lists.
         identical: groups of files with the same bytes.
-        near: pictures of `against` that look like one of the table, identical files and shared names aside.
-        flat: usable pictures without any structure to compare by look; None where looks were not compared.
+        near: images of `against` that look like one of the table, identical files and shared names aside.
+        flat: usable images without any structure to compare by look; None where looks were not compared.
     """
 
     folder: str
@@ -63,7 +63,7 @@ class Pictures:
     first_file: str | None
     unlisted: tuple[str, ...] = field(repr=False)
     identical: tuple[IdenticalFiles, ...] = field(repr=False)
-    near: tuple[NearPicture, ...] = field(repr=False)
+    near: tuple[NearImage, ...] = field(repr=False)
     flat: int | None
 
     @property
@@ -87,29 +87,29 @@ class Pictures:
         return tuple(group for group in self.identical if all(group))
 
 
-def inspect_pictures(
+def inspect_images(
     root: Path | str, names: Sequence[str], against: Sequence[str] | None, *, max_distance: int, progress: Tick
-) -> Pictures:
-    """Look at every picture of one or two tables, once each.
+) -> ImageFiles:
+    """Look at every image of one or two tables, once each.
 
     Args:
         root: the image folder.
         names: image names of the table.
         against: image names of a second table; None if there is none.
         max_distance: most differing bits of near-duplicates.
-        progress: called with (done, total) after each picture.
+        progress: called with (done, total) after each image.
 
     Raises:
-        PictureError: the image folder does not exist.
+        ImageError: the image folder does not exist.
     """
     folder = image_root(root)
     listed = set(names)
     others = [name for name in against or () if name not in listed]
     every = [*names, *others]
     contents = read_contents(folder, every, with_looks=against is not None, progress=progress)
-    files = picture_files(folder)
+    files = image_files(folder)
     lost = [problem.image for problem in contents.problems if problem.kind in {"missing", "outside"}]
-    return Pictures(
+    return ImageFiles(
         folder=str(folder),
         checked=len(every),
         problems=contents.problems,
@@ -123,7 +123,9 @@ def inspect_pictures(
     )
 
 
-def _identical(contents: Contents, names: Sequence[str], in_table: int, against: set[str]) -> tuple[IdenticalFiles, ...]:
+def _identical(
+    contents: Contents, names: Sequence[str], in_table: int, against: set[str]
+) -> tuple[IdenticalFiles, ...]:
     return tuple(
         IdenticalFiles(
             tuple(names[position] for position in group if position < in_table),
@@ -133,9 +135,11 @@ def _identical(contents: Contents, names: Sequence[str], in_table: int, against:
     )
 
 
-def _near(contents: Contents, names: Sequence[str], in_table: int, max_distance: int) -> tuple[NearPicture, ...]:
-    """Of the pictures behind the first `in_table`, those that look like one of them."""
+def _near(contents: Contents, names: Sequence[str], in_table: int, max_distance: int) -> tuple[NearImage, ...]:
+    """Of the images behind the first `in_table`, those that look like one of them."""
     copied = np.isin(contents.digests[in_table:], contents.digests[:in_table])
     looks = np.where(copied, np.uint64(0), contents.looks[in_table:])
     found = nearest(contents.looks[:in_table], looks, max_distance)
-    return tuple(NearPicture(names[in_table + near.second], names[near.first], near.distance, near.alike) for near in found)
+    return tuple(
+        NearImage(names[in_table + near.second], names[near.first], near.distance, near.alike) for near in found
+    )

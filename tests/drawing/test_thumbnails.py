@@ -1,4 +1,4 @@
-"""Small pictures: size, and files that are no pictures."""
+"""Small images: size, and files that are no images."""
 
 import base64
 import io
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from partlabel.report.pictures import Thumbnails, fitted, jpeg, read_picture
+from partlabel.drawing.thumbnails import Thumbnails, fitted, jpeg, read_image
 
 
 def decoded(uri: str | None) -> Image.Image:
@@ -22,9 +22,9 @@ def test_thumbnails_keep_the_shape_and_are_never_enlarged(
     tmp_path: Path, size: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     Image.new("RGB", size, "teal").save(tmp_path / "x.png")
-    picture = decoded(Thumbnails(tmp_path)("x.png"))
-    assert picture.size == expected
-    assert all(abs(a - b) < 6 for a, b in zip(picture.getpixel((0, 0)), (0, 128, 128), strict=True))  # type: ignore[arg-type]
+    image = decoded(Thumbnails(tmp_path)("x.png"))
+    assert image.size == expected
+    assert all(abs(a - b) < 6 for a, b in zip(image.getpixel((0, 0)), (0, 128, 128), strict=True))  # type: ignore[arg-type]
 
 
 def test_a_noisy_thumbnail_stays_small(tmp_path: Path) -> None:
@@ -33,14 +33,14 @@ def test_a_noisy_thumbnail_stays_small(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing.png", "text.jpg", "../outside.png", "nul\0.png", "empty.png"])
-def test_what_is_no_picture_is_none(tmp_path: Path, name: str) -> None:
+def test_what_is_no_image_is_none(tmp_path: Path, name: str) -> None:
     root = tmp_path / "images"
     root.mkdir()
-    (root / "text.jpg").write_text("not a picture")
+    (root / "text.jpg").write_text("not an image")
     (root / "empty.png").touch()
     Image.new("RGB", (4, 4)).save(tmp_path / "outside.png")
     assert Thumbnails(root)(name) is None
-    assert read_picture(root, name, 8) is None
+    assert read_image(root, name, 8) is None
 
 
 def test_fitted_enlarges_too() -> None:

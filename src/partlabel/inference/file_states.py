@@ -1,4 +1,4 @@
-"""States of picture files in label tables, whose names are relative to a folder."""
+"""States of image files in label tables, whose names are relative to a folder."""
 
 import os
 import posixpath
@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from partlabel.api.tables import ReadArguments, Table, open_table
 from partlabel.errors import LabelError, UsageError
+from partlabel.formats.opening import ReadArguments, Table, open_table
 from partlabel.images.paths import image_root
 from partlabel.labels import Int8Array, LabelTable, State
 from partlabel.progress import Reporter
-from partlabel.training.run_folder import RunFolder
+from partlabel.runs.folder import RunFolder
 
 
 class FileStates:
-    """States of picture files in a label table; files are found by their place under a folder.
+    """States of image files in a label table; files are found by their place under a folder.
 
     Args:
         table: the labels.
@@ -39,7 +39,7 @@ class FileStates:
         return None
 
     def __call__(self, file: Path) -> Int8Array | None:
-        """States, int8 `[C]`, unknown where the table lacks the class; None if it lacks the picture."""
+        """States, int8 `[C]`, unknown where the table lacks the class; None if it lacks the image."""
         row = self.row(file)
         if row is None:
             return None
@@ -49,9 +49,15 @@ class FileStates:
 
 
 def given_labels(
-    run: Path | str | RunFolder, table: Table | None, truth: Table | None, images: Path | str | None,
-    classes: tuple[str, ...], files: Sequence[Path], reporter: Reporter, read: ReadArguments,
-) -> tuple[FileStates | None, FileStates | None]:  # fmt: skip
+    run: Path | str | RunFolder,
+    table: Table | None,
+    truth: Table | None,
+    images: Path | str | None,
+    classes: tuple[str, ...],
+    files: Sequence[Path],
+    reporter: Reporter,
+    read: ReadArguments,
+) -> tuple[FileStates | None, FileStates | None]:
     """What training knew and what is true, as far as they are given; the run's own labels if there is no other table.
 
     Raises:
@@ -69,13 +75,13 @@ def given_labels(
             continue
         if root is None:
             raise UsageError(
-                "a model folder does not tell where its pictures were; give the folder of the label names with --images"
+                "a model folder does not tell where its images were; give the folder of the label names with --images"
             )
         found = FileStates(open_table(given, reporter, read)[0], root, classes)
         _check_covered(found, what, files, reporter)
         states.append(found)
     if table is None and folder is not None and trained_on is not None and folder.labels_path.is_file():
-        moved_to = None if trained_on.is_dir() else root  # then --images tells where the training pictures are now
+        moved_to = None if trained_on.is_dir() else root  # then --images tells where the training images are now
         states[0] = FileStates(folder.labels(), moved_to or trained_on, classes)
     return states[0], states[1]
 
@@ -86,11 +92,11 @@ def _check_covered(states: FileStates, what: str, files: Sequence[Path], reporte
     missing = [file for file in files if states.row(file) is None]
     if len(missing) == len(files):
         raise LabelError(
-            f"{what} has none of the {len(files)} pictures, first: {readable_name(missing[0])}; its names are taken as "
+            f"{what} has none of the {len(files)} images, first: {readable_name(missing[0])}; its names are taken as "
             f"relative to {states.root}, give another folder with --images"
         )
     if missing:
-        reporter.say(f"{len(missing)} of {len(files)} pictures are not in {what}, first: {readable_name(missing[0])}")
+        reporter.say(f"{len(missing)} of {len(files)} images are not in {what}, first: {readable_name(missing[0])}")
 
 
 def readable_name(file: Path | str) -> str:

@@ -1,4 +1,4 @@
-"""Figures that explain a picture: what a label is, and the heat where the map is high."""
+"""Figures that explain an image: what a label is, and the heat where the map is high."""
 
 import itertools
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partlabel.report.explanation import SIDE, TEXT_WIDTH, Row, draw_explanation
-from partlabel.report.marks import COLOURS, SIGNS, mark, possible_marks
+from partlabel.drawing.explanation import SIDE, TEXT_WIDTH, Row, draw_explanation
+from partlabel.drawing.marks import COLOURS, SIGNS, mark, possible_marks
 
 PRESENT, UNKNOWN, ABSENT = 1, 0, -1
 
@@ -46,16 +46,22 @@ def test_marks(state: int | None, truth: int | None, predicted: bool, words: str
 
 def test_kinds_differ_in_sign_and_colour_and_legends_hold_no_mark_twice() -> None:
     assert len(set(SIGNS.values())) == len(set(COLOURS.values())) == len(SIGNS)
-    legends = {case: [one.words for one in possible_marks(*case)] for case in itertools.product((True, False), repeat=2)}
+    legends = {
+        case: [one.words for one in possible_marks(*case)] for case in itertools.product((True, False), repeat=2)
+    }
     assert legends == {
         (True, True): [
-            "observed", "observed as absent", "recovered and right", "recovered and wrong", "recovered and not annotated",
+            "observed",
+            "observed as absent",
+            "recovered and right",
+            "recovered and wrong",
+            "recovered and not annotated",
             "missed",
         ],
         (True, False): ["observed", "observed as absent", "recovered"],
         (False, True): ["predicted and right", "predicted and wrong", "predicted and not annotated", "missed"],
         (False, False): [],
-    }  # fmt: skip
+    }
 
 
 def rows(count: int = 2) -> list[Row]:
@@ -69,7 +75,12 @@ def test_the_heat_is_where_the_map_is_high() -> None:
     grey = Image.new("RGB", (400, 200), (90, 90, 90))
     figure = draw_explanation(grey, "a.png", ["class map", "backbone"], rows(1), [])
     pixels = np.asarray(figure).astype(int)
-    heat = (pixels[..., 0] > 170) & (pixels[..., 1] > 140) & (pixels[..., 2] < 190) & (pixels[..., 0] > pixels[..., 2] + 30)
+    heat = (
+        (pixels[..., 0] > 170)
+        & (pixels[..., 1] > 140)
+        & (pixels[..., 2] < 190)
+        & (pixels[..., 0] > pixels[..., 2] + 30)
+    )
     found_y, found_x = np.nonzero(heat[:-60])  # below is the scale
     left = 24 + TEXT_WIDTH + SIDE + 12
     assert found_x.size > 50
@@ -82,11 +93,11 @@ def test_the_heat_is_where_the_map_is_high() -> None:
 
 
 def test_frames_have_the_colour_of_the_mark() -> None:
-    picture = Image.new("RGB", (50, 50), "white")
+    image = Image.new("RGB", (50, 50), "white")
     for state, truth, predicted in itertools.product((1, 0), (1, 0, -1), (True, False)):
         found = mark(state, truth, predicted)
         row = rows(1)[0]._replace(mark=found)
-        pixels = np.asarray(draw_explanation(picture, "a", ["x", "y"], [row], []))
+        pixels = np.asarray(draw_explanation(image, "a", ["x", "y"], [row], []))
         column = pixels[:, 24 + TEXT_WIDTH - 4]
         colour = "#c9ced5" if found is None else COLOURS[found.kind]
         wanted = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
@@ -94,7 +105,7 @@ def test_frames_have_the_colour_of_the_mark() -> None:
 
 
 def test_awkward_names_and_shapes_are_drawn() -> None:
-    """Long, empty, many-line and foreign names, a picture one pixel wide, a flat map."""
+    """Long, empty, many-line and foreign names, an image one pixel wide, a flat map."""
     names = ["x" * 5000, "", "a\nb\tc", "$\\frac{1$ <b>", "猫 кот", "many words " * 60]
     shown = [row._replace(name=name, lines=(name,)) for row, name in zip(rows(len(names)), names, strict=True)]
     legend = possible_marks(True, True)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from partlabel.errors import LabelError, NotFiniteError
-from partlabel.recovery.held_out import check_held_out
+from partlabel.evaluation.scored_cells import check_held_out
 
 CLASSES = ("sky", "sea")
 
@@ -14,7 +14,8 @@ CLASSES = ("sky", "sea")
         (
             [1, 1],
             [0, 1],
-            "hold no known absent cell \\(2 held-out cells, all present\\).*mark some cells absent; `predict` gives scores",
+            "hold no known absent cell \\(2 held-out cells, all present\\).*mark some cells absent; `predict` gives "
+            "scores",
         ),
         ([-1, -1], [0, 1], "hold no known present cell .*mark some cells present; `predict` gives scores"),
         ([1, -1], [0, 1], "each of the 1 known present held-out cells is of a class without a known absent one"),

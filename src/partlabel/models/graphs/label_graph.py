@@ -12,12 +12,13 @@ Graph = Float[Tensor, "classes classes"]
 
 
 def co_occurrence(table: LabelTable) -> Graph:
-    """P(j present | i present) as float32 `[C, C]`, row i, column j; 1 on the diagonal of classes with a known present cell.
+    """P(j present | i present) as float32 `[C, C]`, row i, column j; 1 on the diagonal of classes with a known present
+    cell.
 
-    Of the images where i is known present and j is known, the share where j is present; 0 where there is no such image. So
-    unknown cells say nothing. The public code of SSGRL's heirs (SST, SARB, PU-MLC) divides by all images where i is present,
-    which counts unknown as absent and scales every share off the diagonal by about the known ratio; for a class without present
-    cell it divides by zero and keeps the NaN.
+    Of the images where i is known present and j is known, the share where j is present; 0 where there is no such image.
+    So unknown cells say nothing. The public code of SSGRL's heirs (SST, SARB, PU-MLC) divides by all images where i is
+    present, which counts unknown as absent and scales every share off the diagonal by about the known ratio; for a
+    class without present cell it divides by zero and keeps the NaN.
 
     Memory grows with listed cells and C², whatever the number of images.
     """
@@ -36,9 +37,9 @@ def co_occurrence(table: LabelTable) -> Graph:
 def ml_gcn_adjacency(conditional: Graph, threshold: float = 0.4, reweight: float = 0.2) -> Graph:
     """Adjacency of ML-GCN (Chen et al., CVPR 2019) from P(j | i).
 
-    A_ij = 1 where P(j | i) >= threshold and i ≠ j; then a node keeps 1 - p of itself and takes p from its neighbours, in equal
-    parts; then D^-1/2 A D^-1/2 with D the row sums. The public code shares p out along the columns, and transposes at the end:
-    there label j takes from those labels i whose presence makes j likely.
+    A_ij = 1 where P(j | i) >= threshold and i ≠ j; then a node keeps 1 - p of itself and takes p from its neighbours,
+    in equal parts; then D^-1/2 A D^-1/2 with D the row sums. The public code shares p out along the columns, and
+    transposes at the end: there label j takes from those labels i whose presence makes j likely.
 
     Args:
         conditional: `[C, C]`, row i, column j.

@@ -20,13 +20,13 @@ import pyarrow
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-import partlabel
+from partlabel.version import __version__
 from partlabel.errors import RunError
 from partlabel.files import atomic_path, storage_errors, write_json, write_text
 from partlabel.formats import read_table, write_table
 from partlabel.labels import Cells, LabelTable
-from partlabel.training.processes import process_rank, wait_for
-from partlabel.training.settings import TrainSettings
+from partlabel.runs.processes import process_rank, wait_for
+from partlabel.runs.settings import TrainSettings
 
 _PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy", "pillow", "safetensors")
 
@@ -45,7 +45,7 @@ class RunFolder:
     def create(
         cls, path: Path | str, settings: TrainSettings, inputs: Mapping[str, Any], table: LabelTable,
         vectors: NDArray[np.float32] | None = None, /, **facts: Any,
-    ) -> "RunFolder":  # fmt: skip
+    ) -> "RunFolder":
         """Start a run in a new or empty folder; the other processes of a training open the one that the first started.
 
         Raises:
@@ -191,7 +191,7 @@ class RunFolder:
 def versions() -> dict[str, str]:
     """Versions of what computes."""
     return {
-        "partlabel": partlabel.__version__,
+        "partlabel": __version__,
         "python": platform.python_version(),
         **{package: importlib.metadata.version(package) for package in _PACKAGES},
     }

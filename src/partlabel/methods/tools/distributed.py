@@ -7,8 +7,8 @@ from torch import Tensor, distributed
 def per_process_total(count: Tensor) -> Tensor:
     """Total of a count over all processes, divided by their number; the count itself in a single process.
 
-    Gradients are averaged over processes, so a loss that divides its local sum by this equals the loss of the whole batch
-    divided by the whole count.
+    Gradients are averaged over processes, so a loss that divides its local sum by this equals the loss of the whole
+    batch divided by the whole count.
     """
     if _processes() == 1:
         return count
@@ -20,9 +20,9 @@ def per_process_total(count: Tensor) -> Tensor:
 def gather_batch(tensor: Tensor) -> Tensor:
     """The tensors of all processes, one after the other along the first axis; the tensor itself in a single process.
 
-    For losses of statistics that no process can take alone. Every process must call it, with equal shapes but for the first
-    axis, and compute the same loss of what it returns; then the average of the processes' parameter gradients is that of one
-    process with the whole batch.
+    For losses of statistics that no process can take alone. Every process must call it, with equal shapes but for the
+    first axis, and compute the same loss of what it returns; then the average of the processes' parameter gradients is
+    that of one process with the whole batch.
     """
     world = _processes()
     if world == 1:
@@ -35,7 +35,9 @@ def gather_batch(tensor: Tensor) -> Tensor:
 
 
 def _all_parts(tensor: Tensor, world: int) -> list[Tensor]:
-    """The tensor of each process. A set smaller than one batch of all processes is shared out unevenly, hence the padding."""
+    """The tensor of each process. A set smaller than one batch of all processes is shared out unevenly, hence the
+    padding.
+    """
     length = torch.tensor([len(tensor)], device=tensor.device)
     lengths = [torch.empty_like(length) for _ in range(world)]
     distributed.all_gather(lengths, length)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from partlabel.methods.base import Method, MethodConfig, Outputs
 from partlabel.methods.prior import Prior
-from partlabel.models.backbone import Pool
+from partlabel.models.encoders.backbone import Pool
 from partlabel.models.heads import HeadSpec
 from partlabel.models.heads.twin import Report
 
@@ -16,7 +16,7 @@ class TwoNetworksConfig(MethodConfig):
     """Settings of every method with two networks."""
 
     reported: Report = "mean"
-    """Which network tags pictures; `evaluate` judges all three. Papers: either, both, or not said."""
+    """Which network tags images; `evaluate` judges all three. Papers: either, both, or not said."""
     pool: Pool = "avg"
     """Pooling of the heads."""
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from partlabel.errors import RunError
 from partlabel.labels import Cells, LabelTable, State
 from partlabel.methods.base import Method
-from partlabel.models.backbone import name_in_single, plain_name
 from partlabel.models.bundle import load_bundle
+from partlabel.models.encoders.backbone import name_in_single, plain_name
 from partlabel.progress import Reporter
-from partlabel.training.holdout import hold_out
-from partlabel.training.run_folder import RunFolder
+from partlabel.runs.folder import RunFolder
+from partlabel.runs.holdout import hold_out
 
 
 def take_weights(method: Method[Any], run: Path, reporter: Reporter) -> None:
@@ -43,7 +43,8 @@ def take_weights(method: Method[Any], run: Path, reporter: Reporter) -> None:
 
 
 def seen_before(init: Path, held_out: Cells, labels: LabelTable) -> int:
-    """How many held-out cells the run given as `init` knew while it trained: by these the new run looks better than it is.
+    """How many held-out cells the run given as `init` knew while it trained: by these the new run looks better than it
+    is.
 
     So did the runs that it started from itself, as far as their folders are still there.
     """
@@ -68,7 +69,9 @@ def _known_to(run: RunFolder, cells: Cells, labels: LabelTable) -> NDArray[np.bo
 
 
 def _counterparts(names: Iterable[str], saved: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What an earlier run saved for each name; the backbone of its first network for one, that of its only one for two."""
+    """What an earlier run saved for each name; the backbone of its first network for one, that of its only one for
+    two.
+    """
     plain = {plain_name(name): value for name, value in saved.items()}
     single: dict[str, torch.Tensor] = {}
     for name, value in plain.items():

@@ -15,7 +15,7 @@ from torch import Tensor
 from partlabel.errors import LabelError, UsageError
 from partlabel.formats.text import examine
 from partlabel.labels import LabelTable
-from partlabel.models.label_graph import co_occurrence
+from partlabel.models.graphs.label_graph import co_occurrence
 
 Graph = Float[Tensor, "classes classes"]
 
@@ -55,7 +55,8 @@ def read_edges(path: Path, classes: Sequence[str]) -> Graph:
     Edges of classes that are not in the table are left out, since graphs of general knowledge know more.
 
     Raises:
-        LabelError: the file cannot be read, lacks a column, repeats an edge, holds a weight that is no positive number, or
+        LabelError: the file cannot be read, lacks a column, repeats an edge, holds a weight that is no positive number,
+        or
             has no edge between two classes of the table.
     """
     place = {name: number for number, name in enumerate(classes)}
@@ -64,17 +65,23 @@ def read_edges(path: Path, classes: Sequence[str]) -> Graph:
         reader = csv.DictReader(stream)
         missing = {"from", "to", "weight"} - set(reader.fieldnames or ())
         if missing:
-            raise LabelError(f"{path} lacks the column {sorted(missing)[0]!r}; a label graph has the columns from, to, weight")
+            raise LabelError(
+                f"{path} lacks the column {sorted(missing)[0]!r}; a label graph has the columns from, to, weight"
+            )
         for row in reader:
             weight = _positive(row["weight"], path, reader.line_num)
             start, end = place.get(row["from"]), place.get(row["to"])
             if start is None or end is None:
                 continue
             if weights[start, end]:
-                raise LabelError(f"{path}, line {reader.line_num}: the edge {row['from']} to {row['to']} is listed twice")
+                raise LabelError(
+                    f"{path}, line {reader.line_num}: the edge {row['from']} to {row['to']} is listed twice"
+                )
             weights[start, end] = weight
     if not weights.any():
-        raise LabelError(f"{path} holds no edge between two classes of the table; names must agree, {classes[0]!r} is one")
+        raise LabelError(
+            f"{path} holds no edge between two classes of the table; names must agree, {classes[0]!r} is one"
+        )
     return weights
 
 

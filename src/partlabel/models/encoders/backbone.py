@@ -15,15 +15,15 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from partlabel.errors import UsageError
-from partlabel.models.cut import Cut, children_before_pooling, cut_before_last_stages
-from partlabel.models.local_global import add_local_global, branch_parameters
+from partlabel.models.encoders.cut import Cut, children_before_pooling, cut_before_last_stages
+from partlabel.models.encoders.local_global import add_local_global, branch_parameters
 
 Pool = Literal["avg", "max"]
 TrainParts = Literal["all", "last_stage"]
 
 
 class BackboneSpec(BaseModel):
-    """All that is needed to build the same architecture again without its pretrained weights, and to feed it pictures."""
+    """All that is needed to build the same architecture again without its pretrained weights, and to feed it images."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,34 +40,45 @@ class BackboneSpec(BaseModel):
 
 
 class Backbone(nn.Module):
-    """Pictures to feature maps `[B, d, h, w]`, split into a frozen `trunk` and a trainable `tail`.
+    """Images to feature maps `[B, d, h, w]`, split into a frozen `trunk` and a trainable `tail`.
 
-    `forward` is `tail(trunk(pictures))`. With nothing frozen the trunk is empty; with everything frozen the tail is. The trunk
-    is kept in eval mode without gradients, so that its output may be computed once and cached. Where all is frozen and the head
-    pools the maps anyway, `trunk_pool` lets the trunk do it, which leaves one place of 49 to cache and to read.
+    `forward` is `tail(trunk(images))`. With nothing frozen the trunk is empty; with everything frozen the tail is. The
+    trunk is kept in eval mode without gradients, so that its output may be computed once and cached. Where all is
+    frozen and the head pools the maps anyway, `trunk_pool` lets the trunk do it, which leaves one place of 49 to cache
+    and to read.
 
     Args:
         spec: what to build.
         network: the timm network, without classifier.
         freeze: freeze the network (all of it but the last `train_last` stages).
         train_last: how many of the last stages stay trainable when frozen.
-        frozen_norm: keep every batch norm at its running statistics in training too; its scale and shift are still trained.
-        train_parts: "last_stage" trains only the last stage and the global branches of all stages. What lies before is frozen
-            but, unlike with `freeze`, never cached, because the branches change its maps.
+        frozen_norm: keep every batch norm at its running statistics in training too; its scale and shift are still
+            trained.
+        train_parts: "last_stage" trains only the last stage and the global branches of all stages. What lies before is
+            frozen but, unlike with `freeze`, never cached, because the branches change its maps.
 
     Raises:
-        UsageError: the network gives no maps, or cannot be cut before its last stages, or the arguments exclude each other.
+        UsageError: the network gives no maps, or cannot be cut before its last stages, or the arguments exclude each
+        other.
     """
 
     def __init__(
-        self, spec: BackboneSpec, network: nn.Module, *, freeze: bool = False, train_last: int = 0, frozen_norm: bool = False,
+        self,
+        spec: BackboneSpec,
+        network: nn.Module,
+        *,
+        freeze: bool = False,
+        train_last: int = 0,
+        frozen_norm: bool = False,
         train_parts: TrainParts = "all",
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         if train_last and not freeze:
             raise UsageError("train_last says how much of a frozen network to train; it needs freeze")
         if freeze and spec.local_global:
-            raise UsageError("local_global adds branches that have to be trained, in every stage; train it without freeze")
+            raise UsageError(
+                "local_global adds branches that have to be trained, in every stage; train it without freeze"
+            )
         if freeze and train_parts != "all":
             raise UsageError(
                 f"train_parts={train_parts} and freeze exclude each other; with freeze, train_last says what to train"
@@ -88,18 +99,20 @@ class Backbone(nn.Module):
             for parameter in self._trained_parameters():
                 parameter.requires_grad_(True)
 
-    def forward(self, pictures: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch features h w"]:
-        """Feature maps of normalised pictures."""
-        return self.tail(self.trunk(pictures))
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch features h w"]:
+        """Feature maps of normalised images."""
+        return self.tail(self.trunk(images))
 
-    def trunk(self, pictures: Float[Tensor, "batch 3 height width"]) -> Tensor:
-        """The frozen part: feature maps, the input of the trainable stages, or the pictures themselves if nothing is frozen."""
+    def trunk(self, images: Float[Tensor, "batch 3 height width"]) -> Tensor:
+        """The frozen part: feature maps, the input of the trainable stages, or the images themselves if nothing is
+        frozen.
+        """
         if not self.freeze:
-            return pictures
+            return images
         with torch.no_grad():
             if self._cut is not None:
-                return self._cut.before(pictures)
-            maps = self._as_maps(self.network.forward_features(pictures))  # type: ignore[operator]
+                return self._cut.before(images)
+            maps = self._as_maps(self.network.forward_features(images))  # type: ignore[operator]
         if self.trunk_pool is None:
             return maps
         return maps.mean((2, 3), keepdim=True) if self.trunk_pool == "avg" else maps.amax((2, 3), keepdim=True)
@@ -115,7 +128,9 @@ class Backbone(nn.Module):
     def trunk_state(self) -> dict[str, Tensor]:
         """Weights and statistics of the frozen part; all of them if nothing is left trainable."""
         tail = {
-            id(t) for module in (self._cut.modules if self._cut else ()) for t in module.state_dict(keep_vars=True).values()
+            id(t)
+            for module in (self._cut.modules if self._cut else ())
+            for t in module.state_dict(keep_vars=True).values()
         }
         return {name: t for name, t in self.state_dict(keep_vars=True).items() if id(t) not in tail}
 
@@ -148,8 +163,8 @@ class Backbone(nn.Module):
             if side * side == tokens.shape[1]:
                 return tokens.transpose(1, 2).reshape(tokens.shape[0], d, side, side)
         raise UsageError(
-            f"backbone {self.spec.architecture} gives features of shape {tuple(features.shape)}, which are no square maps of "
-            f"{d} channels; choose another backbone or a square picture size"
+            f"backbone {self.spec.architecture} gives features of shape {tuple(features.shape)}, which are no square "
+            f"maps of {d} channels; choose another backbone or a square image size"
         )
 
 
@@ -171,9 +186,9 @@ class TwinBackbone(Backbone):
         self.freeze, self.train_last, self.frozen_norm = first.freeze, first.train_last, first.frozen_norm
         self.trunk_pool = None
 
-    def trunk(self, pictures: Float[Tensor, "batch 3 height width"]) -> Tensor:
+    def trunk(self, images: Float[Tensor, "batch 3 height width"]) -> Tensor:
         """The frozen part of both."""
-        return self.first.trunk(pictures)
+        return self.first.trunk(images)
 
     def tail(self, trunk_output: Tensor) -> Float[Tensor, "batch features h w"]:
         """The trainable part of each."""
@@ -208,7 +223,7 @@ def create_backbone(
     Args:
         name: anything `timm.create_model` takes.
         pretrained: load the pretrained weights; False starts from random ones.
-        size: side of the square input picture in pixels; the network's own by default.
+        size: side of the square input image in pixels; the network's own by default.
         freeze: see `Backbone`.
         train_last: see `Backbone`.
         model_args: further arguments of the architecture, such as output_stride.
@@ -230,13 +245,19 @@ def create_backbone(
         raise UsageError(_why_not(name, pretrained, error)) from error
     config: dict[str, Any] = vars(network)["pretrained_cfg"]
     spec = BackboneSpec(
-        architecture=architecture, model_args=model_args, size=size or int(config["input_size"][-1]),
-        mean=tuple(config["mean"]), std=tuple(config["std"]),
-        interpolation=config.get("interpolation") or "bicubic", local_global=local_global,
-    )  # fmt: skip
+        architecture=architecture,
+        model_args=model_args,
+        size=size or int(config["input_size"][-1]),
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        interpolation=config.get("interpolation") or "bicubic",
+        local_global=local_global,
+    )
     if local_global:
         add_local_global(network)
-    return Backbone(spec, network, freeze=freeze, train_last=train_last, frozen_norm=frozen_norm, train_parts=train_parts)
+    return Backbone(
+        spec, network, freeze=freeze, train_last=train_last, frozen_norm=frozen_norm, train_parts=train_parts
+    )
 
 
 def rebuild_backbone(spec: BackboneSpec, *, freeze: bool = False, train_last: int = 0) -> Backbone:
@@ -266,7 +287,9 @@ def _is_frozen(norm: nn.Module) -> bool:
 
 
 def _needs_its_size(network: nn.Module) -> bool:
-    """Whether the maps, not only an attention pooling that is not used, depend on the size that a network is built for."""
+    """Whether the maps, not only an attention pooling that is not used, depend on the size that a network is built
+    for.
+    """
     pooling = getattr(network, "head", None)
     return bool(vars(network)["pretrained_cfg"].get("fixed_input_size")) and not isinstance(
         pooling, (AttentionPool2d, RotAttentionPool2d)

@@ -9,8 +9,12 @@ MarkKind = Literal["observed", "right", "wrong", "open", "missed"]
 
 SIGNS: dict[MarkKind, str] = {"observed": "●", "right": "✓", "wrong": "✗", "open": "?", "missed": "○"}
 COLOURS: dict[MarkKind, str] = {
-    "observed": "#0b5cad", "right": "#00704f", "wrong": "#b3400a", "open": "#6b3fa0", "missed": "#1c2430",
-}  # fmt: skip
+    "observed": "#0b5cad",
+    "right": "#00704f",
+    "wrong": "#b3400a",
+    "open": "#6b3fa0",
+    "missed": "#1c2430",
+}
 
 _JUDGED: dict[int, tuple[MarkKind, str]] = {
     State.PRESENT: ("right", "right"),
@@ -32,12 +36,12 @@ class Mark(NamedTuple):
 
 
 def mark(state: int | None, truth: int | None, predicted: bool) -> Mark | None:
-    """What a label of a picture is; None where there is nothing to say.
+    """What a label of an image is; None where there is nothing to say.
 
-    A predicted label is "recovered" if the label table has the picture and leaves the label unknown.
+    A predicted label is "recovered" if the label table has the image and leaves the label unknown.
 
     Args:
-        state: in the label table; None if the picture is in none.
+        state: in the label table; None if the image is in none.
         truth: unknown where the truth does not tell; None if no truth was given.
         predicted: whether the label reaches the threshold of its class.
     """
@@ -55,10 +59,10 @@ def mark(state: int | None, truth: int | None, predicted: bool) -> Mark | None:
 
 
 def possible_marks(in_table: bool, judged: bool) -> list[Mark]:
-    """All marks that a picture can have, for a legend, in the order of the signs.
+    """All marks that an image can have, for a legend, in the order of the signs.
 
     Args:
-        in_table: whether the label table has the picture.
+        in_table: whether the label table has the image.
         judged: whether a truth was given.
     """
     known: list[int | None] = [State.PRESENT, State.ABSENT, State.UNKNOWN]

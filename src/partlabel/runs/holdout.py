@@ -22,9 +22,9 @@ class Split(NamedTuple):
 def hold_out(table: LabelTable, fraction: float, seed: int) -> Split:
     """Hold out a share of the known cells, for each class and sign apart, chosen by a keyed hash of the names.
 
-    Of n cells of one class and sign, fraction·n are held out, rounded up or down at random in proportion, and never the only
-    one. Cells, not images: every image still trains. Recovered cells are never held out: a model chose them for its own high
-    scores, so that by them it would look better than it is.
+    Of n cells of one class and sign, fraction·n are held out, rounded up or down at random in proportion, and never the
+    only one. Cells, not images: every image still trains. Recovered cells are never held out: a model chose them for
+    its own high scores, so that by them it would look better than it is.
     """
     cells = _known_cells(table)
     if fraction == 0 or not cells.states.size:
@@ -44,15 +44,17 @@ def hold_out(table: LabelTable, fraction: float, seed: int) -> Split:
 
 
 def with_contrast(held_out: Cells, table: LabelTable, seed: int) -> Cells:
-    """Held-out present cells and unknown ones to rank them among, where no absent cell is known: those of 2,000 random images.
+    """Held-out present cells and unknown ones to rank them among, where no absent cell is known: those of 2,000 random
+    images.
 
     Args:
         held_out: present cells.
         table: the whole table, in which they are known.
         seed: seed of the run.
 
-    Unknown cells stay unknown. Missed present ones among them lower every model's average precision alike, if labels are
-    missing by chance: it serves to compare models and says nothing of their quality. Takes about 2,000 · C · 40 bytes.
+    Unknown cells stay unknown. Missed present ones among them lower every model's average precision alike, if labels
+    are missing by chance: it serves to compare models and says nothing of their quality. Takes about 2,000 · C · 40
+    bytes.
     """
     hashes = CellHash.of(table.images, table.classes, seed=seed, purpose="contrast")
     rows = np.sort(np.argsort(hashes.image_words, kind="stable")[:_CONTRAST_IMAGES])
@@ -100,4 +102,4 @@ def _without(table: LabelTable, cells: Cells, hidden: NDArray[np.bool_]) -> Labe
         np.concatenate([listed.image_index[stays], rows]), np.concatenate([listed.class_index[stays], columns]),
         np.concatenate([listed.states[stays], np.zeros(rows.size, np.int8)]),
         np.concatenate([listed.sources[stays], np.zeros(rows.size, np.int8)]), table.background,
-    )  # fmt: skip
+    )

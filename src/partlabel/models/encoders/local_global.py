@@ -1,26 +1,26 @@
-"""Local-global convolution (PU-MLC, ICME 2024): every 3 × 3 convolution gains a branch that sees the whole picture.
+"""Local-global convolution (PU-MLC, ICME 2024): every 3 × 3 convolution gains a branch that sees the whole image.
 
-With x [C, h, w] the input of the convolution, r = ReLU(1×1(x)) its reduction to C/4 channels and r̄ the spatial mean of r, each
-of 8 heads has
+With x [C, h, w] the input of the convolution, r = ReLU(1×1(x)) its reduction to C/4 channels and r̄ the spatial mean of
+r, each of 8 heads has
 
     a = softmax over places of 1×1(r)                 from where it gathers
     v = Σ_p a(p) · (its channels of 1×1(x))(p)        what it gathered
     s = sigmoid of 1×1([r, r̄])                        to where it spreads that
     y = local(x) + BN(1×1(x + v · s))
 
-The last 1 × 1 convolution has the stride of the local one. The scale of BN starts from N(0, 1e-4) and its shift from 0, so that
-a pretrained network goes on saying what it said.
+The last 1 × 1 convolution has the stride of the local one. The scale of BN starts from N(0, 1e-4) and its shift from 0,
+so that a pretrained network goes on saying what it said.
 
-Same function, less work than in the paper: the value projection commutes with the weighted sum, as the weights sum to 1, so the
-sum is taken first and one vector a head is projected in place of every place. The paper takes a from [r, r̄] too; there r̄ adds
-the same to every place and cancels.
+Same function, less work than in the paper: the value projection commutes with the weighted sum, as the weights sum to
+1, so the sum is taken first and one vector a head is projected in place of every place. The paper takes a from [r, r̄]
+too; there r̄ adds the same to every place and cancels.
 
-Where the paper and its code (ResNet-101) are silent, ours: a convolution with fewer than 32 input channels (the one that sees
-the picture, and the thin ones after it, on the largest maps) stays as it is. Beside a grouped convolution, depthwise included,
-the two wide projections are grouped as it is (beside a depthwise one the last, a weight a channel, is left to the scale of BN)
-and r has C/16 channels: otherwise the branch would outweigh the block it is in several times. There the scale starts from
-N(0, 1e-6), because with 1e-4 the logits of a pretrained MobileNetV2 move by 0.02. The number of heads is the greatest common
-divisor of C and 8.
+Where the paper and its code (ResNet-101) are silent, ours: a convolution with fewer than 32 input channels (the one
+that sees the image, and the thin ones after it, on the largest maps) stays as it is. Beside a grouped convolution,
+depthwise included, the two wide projections are grouped as it is (beside a depthwise one the last, a weight a channel,
+is left to the scale of BN) and r has C/16 channels: otherwise the branch would outweigh the block it is in several
+times. There the scale starts from N(0, 1e-6), because with 1e-4 the logits of a pretrained MobileNetV2 move by 0.02.
+The number of heads is the greatest common divisor of C and 8.
 """
 
 import math
@@ -121,12 +121,14 @@ def add_local_global(network: nn.Module) -> int:
     found = {
         name: module
         for name, module in network.named_modules()
-        if isinstance(module, nn.Conv2d) and tuple(module.kernel_size) == (3, 3) and module.in_channels >= LEAST_CHANNELS
+        if isinstance(module, nn.Conv2d)
+        and tuple(module.kernel_size) == (3, 3)
+        and module.in_channels >= LEAST_CHANNELS
     }
     if not found:
         raise UsageError(
-            f"{type(network).__name__} has no 3 × 3 convolution of at least {LEAST_CHANNELS} input channels to add a global "
-            "branch to; train it without local_global or choose a backbone that has some, such as resnet50"
+            f"{type(network).__name__} has no 3 × 3 convolution of at least {LEAST_CHANNELS} input channels to add a "
+            f"global branch to; train it without local_global or choose a backbone that has some, such as resnet50"
         )
     for name, module in found.items():
         network.set_submodule(name, LocalGlobalConv(module))
@@ -150,15 +152,16 @@ def _by_place(maps: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch
 
 
 def _at_window_centres(maps: Tensor, size: Sequence[int], stride: Sequence[int]) -> Tensor:
-    """Maps at `size` (rows, columns) places a stride apart, in the middle of the picture.
+    """Maps at `size` (rows, columns) places a stride apart, in the middle of the image.
 
-    These are where the windows of a convolution with such an output are centred, whatever its padding and dilation, to within
-    the one place that an uneven padding leaves open; for the usual paddings they are those of a strided 1 × 1 convolution.
+    These are where the windows of a convolution with such an output are centred, whatever its padding and dilation, to
+    within the one place that an uneven padding leaves open; for the usual paddings they are those of a strided 1 × 1
+    convolution.
     """
     spans = [(count - 1) * step + 1 for count, step in zip(size, stride, strict=True)]
     starts = [(length - span) // 2 for length, span in zip(maps.shape[2:], spans, strict=True)]
     margin = max(0, -min(starts))
-    if margin:  # windows centred outside the picture: a padding wider than the reach of the window
+    if margin:  # windows centred outside the image: a padding wider than the reach of the window
         maps = functional.pad(maps, [margin] * 4, mode="replicate")
     top, left = (start + margin for start in starts)
     return maps[:, :, top : top + spans[0] : stride[0], left : left + spans[1] : stride[1]]

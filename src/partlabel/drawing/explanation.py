@@ -1,4 +1,4 @@
-"""One figure a picture: a row a label, with the picture, the maps over it, and what the label is."""
+"""One figure an image: a row a label, with the image, the maps over it, and what the label is."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -9,9 +9,9 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from partlabel.report.maps import COLOUR_MAP, Map, overlay, range_text
-from partlabel.report.marks import COLOURS, Mark
-from partlabel.report.pictures import fitted
+from partlabel.drawing.marks import COLOURS, Mark
+from partlabel.drawing.overlays import COLOUR_MAP, Map, overlay, range_text
+from partlabel.drawing.thumbnails import fitted
 
 SIDE = 224
 TEXT_WIDTH = 250
@@ -23,7 +23,9 @@ _NOTE = "Each map is stretched from its own lowest to its highest value; both st
 
 
 class Row(NamedTuple):
-    """A label of the picture: its name, some lines about it, its mark if it has one, and a map `[h, w]` for each column."""
+    """A label of the image: its name, some lines about it, its mark if it has one, and a map `[h, w]` for each
+    column.
+    """
 
     name: str
     lines: tuple[str, ...]
@@ -32,20 +34,20 @@ class Row(NamedTuple):
 
 
 def draw_explanation(
-    picture: Image.Image, title: str, columns: Sequence[str], rows: Sequence[Row], legend: Sequence[Mark]
+    image: Image.Image, title: str, columns: Sequence[str], rows: Sequence[Row], legend: Sequence[Mark]
 ) -> Image.Image:
-    """Draw a figure: the text of each label, the picture framed in the colour of its mark, then the maps over the picture.
+    """Draw a figure: the text of each label, the image framed in the colour of its mark, then the maps over the image.
 
     Args:
-        picture: of any size; it is shown with its longer side at `SIDE` pixels.
+        image: of any size; it is shown with its longer side at `SIDE` pixels.
         title: what the figure is of.
         columns: what the maps are, in the order of each row's maps.
         rows: the labels, from top to bottom.
         legend: the marks to explain.
     """
-    shown = fitted(picture, SIDE)
+    shown = fitted(image, SIDE)
     width = _left(len(columns) + 1)
-    header = [_wrapped(text, SIDE, 13, most=4) for text in ("picture", *columns)]
+    header = [_wrapped(text, SIDE, 13, most=4) for text in ("image", *columns)]
     top = 2 * _GAP + 2 * _LINE + _LINE * max(map(len, header))
     blocks = [_text_lines(row) for row in rows]
     heights = [max(shown.height + _LINE, _LINE * (len(block) + 1)) + _GAP for block in blocks]
@@ -65,7 +67,12 @@ def draw_explanation(
 
 
 def _draw_row(
-    canvas: Image.Image, draw: ImageDraw.ImageDraw, top: int, row: Row, block: list[tuple[str, bool]], shown: Image.Image
+    canvas: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    top: int,
+    row: Row,
+    block: list[tuple[str, bool]],
+    shown: Image.Image,
 ) -> None:
     for line, (text, bold) in enumerate(block):
         _write(draw, (_GAP, top + line * _LINE), text, 14, bold=bold)
@@ -81,7 +88,9 @@ def _draw_row(
             draw.rectangle((left - 4, top - 4, left + tile.width + 3, top + tile.height + 3), outline=frame, width=4)
 
 
-def _draw_legend(canvas: Image.Image, draw: ImageDraw.ImageDraw, top: int, lines: Sequence[Sequence[tuple[int, Mark]]]) -> None:
+def _draw_legend(
+    canvas: Image.Image, draw: ImageDraw.ImageDraw, top: int, lines: Sequence[Sequence[tuple[int, Mark]]]
+) -> None:
     for line, marks in enumerate(lines):
         for left, one in marks:
             _badge(draw, (left, top + line * _LINE), one)
@@ -93,7 +102,7 @@ def _draw_legend(canvas: Image.Image, draw: ImageDraw.ImageDraw, top: int, lines
 
 
 def _left(place: int) -> int:
-    """Left edge of the n-th tile of a row; the first is the picture."""
+    """Left edge of the n-th tile of a row; the first is the image."""
     return 2 * _GAP + TEXT_WIDTH + place * (SIDE + _GAP)
 
 
@@ -128,7 +137,9 @@ def _flow(marks: Sequence[Mark], width: int) -> list[list[tuple[int, Mark]]]:
 
 
 def _wrapped(text: str, width: int, size: int, *, bold: bool = False, most: int) -> list[str]:
-    """The words on lines of at most `width` pixels; what does not fit on `most` lines, or in one, ends in an ellipsis."""
+    """The words on lines of at most `width` pixels; what does not fit on `most` lines, or in one, ends in an
+    ellipsis.
+    """
     lines: list[str] = []
     words = text.split() or [""]
     for place, word in enumerate(words):

@@ -20,8 +20,8 @@ class HeldOut(NamedTuple):
         logits: float64 `[K]`.
         present: bool `[K]`; False is known absent.
         class_index: int64 `[K]`.
-        measurable: bool `[C]`; True where at least one cell of the class is known absent. The cells of the other classes
-            cannot show an error, so they count nowhere.
+        measurable: bool `[C]`; True where at least one cell of the class is known absent. The cells of the other
+            classes cannot show an error, so they count nowhere.
     """
 
     logits: FloatArray
@@ -53,7 +53,8 @@ def check_held_out(logits: ArrayLike, states: ArrayLike, class_index: ArrayLike,
         raise LabelError("a held-out cell is neither present (+1) nor absent (-1); give known cells only")
     if columns.size and (columns.min() < 0 or columns.max() >= len(classes)):
         raise LabelError(
-            f"class numbers of held-out cells run from {columns.min()} to {columns.max()}, outside 0..{len(classes) - 1}"
+            f"class numbers of held-out cells run from {columns.min()} to {columns.max()}, outside "
+            f"0..{len(classes) - 1}"
         )
     wrong = ~np.isfinite(scores)
     if wrong.any():
@@ -70,21 +71,22 @@ def check_held_out(logits: ArrayLike, states: ArrayLike, class_index: ArrayLike,
 def _check_both_states(present: BoolArray, counts: BoolArray) -> None:
     if not present.size:
         raise LabelError(
-            "no known cell was held out of training, so precision cannot be measured; hold some out; `predict` gives scores "
-            "without a promise"
+            "no known cell was held out of training, so precision cannot be measured; hold some out; `predict` gives "
+            "scores without a promise"
         )
     if present.all():
         raise LabelError(
-            f"these labels hold no known absent cell ({present.size} held-out cells, all present), so precision cannot be "
-            "measured; mark some cells absent; `predict` gives scores without a promise"
+            f"these labels hold no known absent cell ({present.size} held-out cells, all present), so precision "
+            f"cannot be measured; mark some cells absent; `predict` gives scores without a promise"
         )
     if not present.any():
         raise LabelError(
-            f"these labels hold no known present cell ({present.size} held-out cells, all absent), so precision cannot be "
-            "measured; mark some cells present; `predict` gives scores without a promise"
+            f"these labels hold no known present cell ({present.size} held-out cells, all absent), so precision "
+            f"cannot be measured; mark some cells present; `predict` gives scores without a promise"
         )
     if not (present & counts).any():
         raise LabelError(
-            f"each of the {present.sum()} known present held-out cells is of a class without a known absent one, so precision "
-            "cannot be measured; mark some cells of these classes absent; `predict` gives scores without a promise"
+            f"each of the {present.sum()} known present held-out cells is of a class without a known absent one, so "
+            f"precision cannot be measured; mark some cells of these classes absent; `predict` gives scores without a "
+            f"promise"
         )

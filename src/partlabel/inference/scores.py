@@ -1,4 +1,4 @@
-"""Scores of pictures by a run, for all verbs that ask a trained model."""
+"""Scores of images by a run, for all verbs that ask a trained model."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from partlabel.models.bundle import BundleInfo, load_bundle
 from partlabel.models.heads.twin import Report, TwinHead
 from partlabel.progress import Reporter
+from partlabel.runs.folder import RunFolder
 from partlabel.training.build import compute_device, sources
-from partlabel.training.data import picture_source, view_settings
-from partlabel.training.run_folder import RunFolder
+from partlabel.training.data import image_source, view_settings
 from partlabel.training.scoring import Block, score_blocks
 
 
 def run_blocks(
     run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter, network: Report | None = None
 ) -> tuple[Iterator[Block], BundleInfo]:
-    """Logits of pictures by a finished run, in blocks of pictures; a frozen run reads and fills the cache of maps.
+    """Logits of images by a finished run, in blocks of images; a frozen run reads and fills the cache of maps.
 
     Of a run with two networks, `network` says which one tags; by default the one that the run reports.
     """
@@ -31,13 +31,13 @@ def run_blocks(
         tagger.use_trunk_output()
         _, source = sources(settings, tagger.backbone, (), names, root, reporter)
     else:
-        source = picture_source(root, names, ("plain",), view_settings(info.backbone), settings.seed)
+        source = image_source(root, names, ("plain",), view_settings(info.backbone), settings.seed)
 
     def blocks() -> Iterator[Block]:
-        with reporter.track("scoring pictures") as tick:
+        with reporter.track("scoring images") as tick:
             yield from score_blocks(
                 tagger.to(device), source, len(names), device=device, workers=settings.workers, tick=tick
-            )  # fmt: skip
+            )
 
     return blocks(), info
 
@@ -45,7 +45,7 @@ def run_blocks(
 def run_logits(
     run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter, network: Report | None = None
 ) -> tuple[NDArray[np.float32], BundleInfo]:
-    """Logits, float32 `[N, C]`, of pictures by a finished run; arguments as in `run_blocks`."""
+    """Logits, float32 `[N, C]`, of images by a finished run; arguments as in `run_blocks`."""
     blocks, info = run_blocks(run, names, root, reporter, network)
     logits = np.empty((len(names), len(info.classes)), np.float32)
     for rows, block in blocks:

@@ -1,16 +1,21 @@
-"""What the figures of a grid share: panels, colours, and pictures whose bytes depend on nothing but the results."""
+"""What all figures share: style, panels, colours, and bytes that depend on nothing but what is drawn."""
 
 import io
 import math
 from collections.abc import Callable
+from typing import Any
 
 import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Colours that colour-blind people can tell apart (Okabe and Ito, 2008), with a grey for their yellow, which is faint on white.
+from partlabel.drawing.thumbnails import data_uri
+
+# Colours that colour-blind people can tell apart (Okabe and Ito, 2008), with a grey for their yellow, which is faint on
+# white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#888888")
 _STYLE = {
+    "svg.hashsalt": "partlabel",
     "font.family": "DejaVu Sans",
     "font.size": 8,
     "axes.titlesize": 8,
@@ -25,12 +30,23 @@ _STYLE = {
 
 
 def png(inches: tuple[float, float], draw: Callable[[Figure], None]) -> bytes:
-    """Draw under fixed settings, whatever those of the user are, and leave his as they were."""
+    """Draw a PNG at 120 dots per inch."""
+    return _drawn(inches, draw, format="png", dpi=120, metadata={"Software": None})
+
+
+def svg(inches: tuple[float, float], draw: Callable[[Figure], None]) -> str:
+    """Draw an SVG, as a data URI."""
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    return data_uri("image/svg+xml", _drawn(inches, draw, format="svg", metadata=nothing))
+
+
+def _drawn(inches: tuple[float, float], draw: Callable[[Figure], None], **options: Any) -> bytes:
+    """Draw under fixed settings, whatever the user's are, and leave theirs as they were."""
     with matplotlib.style.context(["default", _STYLE]):
         figure = Figure(figsize=inches, layout="constrained")
         draw(figure)
         stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=120, metadata={"Software": None})
+        figure.savefig(stream, **options)
     return stream.getvalue()
 
 

@@ -33,17 +33,23 @@ class TrainSettings(BaseModel):
     train_last: int = Field(default=0, ge=0)
     """How many of the last stages of a frozen backbone to train all the same."""
     train_parts: Literal["all", "last_stage"] = "all"
-    """What to train of a backbone without `freeze`: all, or the last stage and the global branches (PU-MLC's official code)."""
+    """What to train of a backbone without `freeze`: all, or the last stage and the global branches (PU-MLC's official
+    code).
+    """
     frozen_norm: bool = False
     """Batch norms of the backbone keep their running statistics in training (PU-MLC's official code)."""
     local_global: bool = False
     """Give every 3 × 3 convolution of the backbone a global branch (PU-MLC); not on a frozen one."""
     lora_rank: int = Field(default=0, ge=0)
-    """Train changes of this rank to the backbone's weights, which are frozen themselves (LoRA); 0: none. CSL with CLIP: 8."""
+    """Train changes of this rank to the backbone's weights, which are frozen themselves (LoRA); 0: none. CSL with CLIP:
+    8.
+    """
     lora_alpha: float = Field(default=32.0, gt=0)
     """Low-rank changes are scaled by alpha / rank. CSL with CLIP: 32."""
     draws: int = Field(default=1, ge=1)
-    """Fixed draws of each random view that are cached when frozen. The first draw of the weak view is the plain view."""
+    """Fixed draws of each random view that are cached when frozen. The first draw of the weak view is the plain
+    view.
+    """
 
     epochs: int = Field(default=15, ge=1)
     batch_size: int = Field(default=64, ge=1)
@@ -65,21 +71,25 @@ class TrainSettings(BaseModel):
     amp: Literal["none", "bf16", "fp16"] = "none"
 
     holdout: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the known cells (cells, not images) that training never sees: for model choice, thresholds, calibration."""
+    """Share of the known cells (cells, not images) that training never sees: for model choice, thresholds,
+    calibration.
+    """
     select: Literal["last", "best"] = "last"
     """Which epoch's model to keep: the last, or the best on the held-out cells."""
     refit: bool = False
-    """Afterwards train once more on all known cells, to the last epoch; thresholds and calibration stay as they were."""
+    """Afterwards train once more on all known cells, to the last epoch; thresholds and calibration stay as they
+    were.
+    """
     validate_every: int = Field(default=1, ge=1)
     """Epochs between looks at the held-out cells; the last epoch always looks."""
 
     flip: bool = True
-    """Random views may mirror the picture."""
+    """Random views may mirror the image."""
     crop_scale: float = Field(default=0.6, gt=0, le=1)
-    """Smallest share of the picture that a random view keeps; 1: no cropping."""
+    """Smallest share of the image that a random view keeps; 1: no cropping."""
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
     workers: int = Field(default=0, ge=0)
-    """Processes that decode pictures."""
+    """Processes that decode images."""
     accelerator: str = "auto"
     devices: int | str = "auto"
     strategy: str = "auto"

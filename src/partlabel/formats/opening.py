@@ -66,5 +66,7 @@ def open_table(table: Table, reporter: Reporter, read: ReadArguments) -> tuple[L
     if report.ignored_columns and report.format == "tag_lists":  # elsewhere a column is either needed or harmless
         reporter.say(f"{table}: nothing is read from {', '.join(map(repr, report.ignored_columns))}")
     for alike in names_alike(reading.table.classes):
-        reporter.say(f"{table}: {' and '.join(map(repr, alike))} are different classes; rename one if they are the same")
+        reporter.say(
+            f"{table}: {' and '.join(map(repr, alike))} are different classes; rename one if they are the same"
+        )
     return reading.table, reading

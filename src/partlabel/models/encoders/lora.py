@@ -1,13 +1,14 @@
 """LoRA (Hu et al., Low-Rank Adaptation of Large Language Models, 2022): trained changes of low rank to frozen weights.
 
-A weight W, flattened to a matrix [rows, columns] (of a convolution: outputs × all else), is used as W + alpha/rank · up · down,
-with up [rows, rank] from zero, so that training starts from the pretrained function. The weight itself is re-parametrized: any
-layer works that reads its weight, and as no activation lies between the factors there is no dropout on it.
+A weight W, flattened to a matrix [rows, columns] (of a convolution: outputs × all else), is used as W + alpha/rank · up
+· down, with up [rows, rank] from zero, so that training starts from the pretrained function. The weight itself is
+re-parametrized: any layer works that reads its weight, and as no activation lies between the factors there is no
+dropout on it.
 
-CSL's CLIP recipe: rank 8, alpha 32, on the convolutions of stages 2 to 4 and the projections of the attention pooling. Here:
-every linear layer and convolution that leads to the maps, but for the one that sees the picture and for those whose matrix has
-a side of less than twice the rank (depthwise 3 × 3 ones at rank 8), where a change would hardly be of low rank.
-The attention pooling is not used, and so not changed.
+CSL's CLIP recipe: rank 8, alpha 32, on the convolutions of stages 2 to 4 and the projections of the attention pooling.
+Here: every linear layer and convolution that leads to the maps, but for the one that sees the image and for those whose
+matrix has a side of less than twice the rank (depthwise 3 × 3 ones at rank 8), where a change would hardly be of low
+rank. The attention pooling is not used, and so not changed.
 """
 
 import math
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from partlabel.errors import UsageError
-from partlabel.models.cut import children_before_pooling
+from partlabel.models.encoders.cut import children_before_pooling
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -63,12 +64,12 @@ def add_lora(network: nn.Module, rank: int, alpha: float) -> int:
         module
         for child in children_before_pooling(network).values()
         for module in child.modules()
-        if isinstance(module, (nn.Linear, nn.Conv2d)) and not _sees_the_picture(module) and _is_low(rank, module.weight)
+        if isinstance(module, (nn.Linear, nn.Conv2d)) and not _sees_the_image(module) and _is_low(rank, module.weight)
     ]
     if not layers:
         raise UsageError(
-            f"{type(network).__name__} has no weight of twice the rank {rank}, so that a change would not be of low rank; "
-            "choose a smaller lora_rank or another backbone"
+            f"{type(network).__name__} has no weight of twice the rank {rank}, so that a change would not be of low "
+            f"rank; choose a smaller lora_rank or another backbone"
         )
     network.requires_grad_(False)
     for layer in layers:
@@ -102,5 +103,5 @@ def _is_low(rank: int, weight: Tensor) -> bool:
     return 2 * rank <= min(_matrix_shape(weight))
 
 
-def _sees_the_picture(module: nn.Module) -> bool:
+def _sees_the_image(module: nn.Module) -> bool:
     return isinstance(module, nn.Conv2d) and module.in_channels == 3

@@ -1,0 +1,1 @@
+"""What reports, grids, explanations and reviews are drawn with."""

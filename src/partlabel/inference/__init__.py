@@ -1,0 +1,1 @@
+"""A finished tagger, asked: its scores, its decisions, and what tables say of files."""

@@ -1,0 +1,1 @@
+"""What turns images into feature maps."""
