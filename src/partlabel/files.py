@@ -4,39 +4,54 @@ import errno
 import hashlib
 import json
 import os
+import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from partlabel.errors import StorageError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_OFFERED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EPERM, errno.EACCES}
 
 
 @contextmanager
 def atomic_path(target: Path | str) -> Iterator[Path]:
     """A temporary path beside `target` that replaces it when the block ends well, and is removed when it does not.
 
-    The bytes are on disk (fsync of file and folder) before the name changes.
+    The bytes are on disk (fsync of file and folder) before the name changes, where the file system offers that. A file
+    that is replaced keeps its permissions. A device or pipe is written to, never replaced.
 
     Raises:
         StorageError: the folder cannot be written or the disk is full.
     """
     target = Path(target)
     with storage_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=f".part{target.suffix}")
+        mode = _mode(target)
+        special = mode is not None and not stat.S_ISREG(mode)
+        folder = Path(tempfile.gettempdir()) if special else target.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder, prefix=f".{target.name[:40]}.", suffix=f".part{target.suffix[:10]}")
         os.close(handle)
     temporary = Path(name)
     try:
         with storage_errors(target):
             yield temporary
+            if special:
+                _copy_into(temporary, target)
+                return
             _sync(temporary)
-            temporary.chmod(0o666 & ~_umask())
+            with _where_offered():
+                temporary.chmod(0o666 & ~_umask() if mode is None else stat.S_IMODE(mode) & 0o777)
             os.replace(temporary, target)
-            _sync(target.parent)
+            with _where_offered():  # the file is there and whole: only its name might be lost with the power
+                _sync(target.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(target: Path | str, text: str) -> None:
@@ -70,29 +85,47 @@ def file_sha256(path: Path) -> str:
 
 @contextmanager
 def storage_errors(target: Path) -> Iterator[None]:
-    """Turn what the system says about a full disk or an impossible place into a `StorageError` that names the
-    target.
-    """
+    """Turn what the system reports of a full disk or an impossible place into a `StorageError` that names it."""
     try:
         yield
     except OSError as error:
         if isinstance(error, StorageError):
             raise
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        if error.errno in _FULL:
             raise StorageError(
                 f"no space left on the disk while writing {target}; free some space and run again"
             ) from error
-        if error.errno in {
-            errno.EACCES,
-            errno.EPERM,
-            errno.EROFS,
-            errno.ENOTDIR,
-            errno.EISDIR,
-            errno.EEXIST,
-            errno.ENOENT,
-        }:
-            raise StorageError(f"cannot write {target}: {error.strerror}") from error
-        raise
+        if error.errno == errno.ENXIO:
+            raise StorageError(f"cannot write {target}: nobody reads from this pipe") from error
+        raise StorageError(f"cannot write {target}: {error.strerror or error}") from error
+
+
+def _mode(target: Path) -> int | None:
+    """Type and permissions of what stands under a name, behind links; None if nothing does."""
+    try:
+        mode = os.stat(target).st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    return mode
+
+
+def _copy_into(temporary: Path, special: Path) -> None:
+    descriptor = os.open(special, os.O_WRONLY | os.O_NONBLOCK)  # a pipe without a reader must not hang
+    os.set_blocking(descriptor, True)
+    with open(descriptor, "wb") as stream, temporary.open("rb") as content:
+        shutil.copyfileobj(content, stream)
+
+
+@contextmanager
+def _where_offered() -> Iterator[None]:
+    """Durability and permissions are wishes once the content is in place: shares and mounts may not offer them."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NOT_OFFERED:
+            raise
 
 
 def _sync(path: Path) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from partlabel.wording import printable
+
 Tick = Callable[[int, int], None]
 """Called with (done, total)."""
 
@@ -45,7 +47,7 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """Print the line."""
-        self.console.print(text, highlight=False, markup=False)
+        self.console.print(printable(text), highlight=False, markup=False)
 
     @contextmanager
     def track(self, what: str) -> Iterator[Tick]:

@@ -13,6 +13,7 @@ from partlabel.images.paths import image_root
 from partlabel.labels import Int8Array, LabelTable, State
 from partlabel.progress import Reporter
 from partlabel.runs.folder import RunFolder
+from partlabel.wording import readable_name
 
 
 class FileStates:
@@ -97,11 +98,6 @@ def _check_covered(states: FileStates, what: str, files: Sequence[Path], reporte
         )
     if missing:
         reporter.say(f"{len(missing)} of {len(files)} images are not in {what}, first: {readable_name(missing[0])}")
-
-
-def readable_name(file: Path | str) -> str:
-    """A path as text that can be written, whatever bytes it holds."""
-    return os.fsencode(file).decode("utf-8", "replace")
 
 
 def _plain(name: str) -> str:

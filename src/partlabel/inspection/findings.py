@@ -8,6 +8,7 @@ from partlabel.images.paths import two_spellings
 from partlabel.inspection.folder import Suggestion
 from partlabel.inspection.image_files import IdenticalFiles, ImageFiles
 from partlabel.labels import names_alike
+from partlabel.wording import amount
 
 if TYPE_CHECKING:
     from partlabel.inspection.look import Against, Look
@@ -24,11 +25,6 @@ def findings(look: "Look") -> tuple[str, ...]:
         *(_images(look.image_files) if look.image_files else []),
         *(_split(look.against, look.image_files) if look.against else []),
     )
-
-
-def amount(count: int, what: str, plural: str | None = None) -> str:
-    """`1 class`, `2 classes`."""
-    return f"{count:,} {what if count == 1 else plural or what + 's'}"
 
 
 def some(names: Sequence[str], shown: int = _NAMED) -> str:

@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from partlabel.formats import ReadingReport
-from partlabel.inspection.findings import amount, explain, same, some
+from partlabel.inspection.findings import explain, same, some
 from partlabel.inspection.image_files import ImageFiles
 from partlabel.inspection.states import KnownStates
+from partlabel.wording import amount
 
 if TYPE_CHECKING:
     from partlabel.inspection.look import Look

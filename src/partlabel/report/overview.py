@@ -9,9 +9,9 @@ from partlabel.methods.catalogue import entry
 from partlabel.models.bundle import BundleInfo
 from partlabel.recovery import Suggestions, SuggestionScore
 from partlabel.report.classes import Judged
-from partlabel.report.parts import percent, plural
 from partlabel.runs.folder import RunFolder
 from partlabel.runs.settings import TrainSettings
+from partlabel.wording import amount, percent
 
 
 class Card(NamedTuple):
@@ -83,7 +83,7 @@ def facts(settings: TrainSettings, info: BundleInfo | None) -> list[tuple[str, s
         *([("images", f"{size} × {size} pixels")] if size else []),
         (
             "training",
-            f"{plural(settings.epochs, 'epoch')}, batches of {settings.batch_size}, {settings.optimizer}, "
+            f"{amount(settings.epochs, 'epoch')}, batches of {settings.batch_size}, {settings.optimizer}, "
             f"learning rate {settings.learning_rate:g} ({settings.schedule}), seed {settings.seed}",
         ),
     ]
@@ -147,4 +147,4 @@ def all_settings(settings: TrainSettings) -> list[Setting]:
 
 
 def _cells(present: int, absent: int) -> str:
-    return f"{plural(present + absent, 'known cell')} ({present:,} present, {absent:,} absent)"
+    return f"{amount(present + absent, 'known cell')} ({present:,} present, {absent:,} absent)"

@@ -27,12 +27,13 @@ from partlabel.report.classes import (
     read_held_out,
 )
 from partlabel.report.maps import chosen_images, mapped_images
-from partlabel.report.parts import LeftOut, number, percent
+from partlabel.report.parts import LeftOut
 from partlabel.report.plots import loss_plot, map_plot
 from partlabel.report.probabilities import calibration_section, probability_text
 from partlabel.report.strips import error_strips, recovered_strips
 from partlabel.runs.folder import RunFolder
 from partlabel.version import __version__
+from partlabel.wording import number, percent
 
 _NO_IMAGES = LeftOut("no image folder was given")
 _NO_HELD_OUT = LeftOut("the run has no held-out cells")

@@ -11,8 +11,8 @@ from partlabel.evaluation.scored_cells import check_held_out
 from partlabel.recovery import Calibration
 from partlabel.recovery.calibrate import cross_fit
 from partlabel.report.classes import HeldOutCells
-from partlabel.report.parts import percent
 from partlabel.report.plots import Bins, Plot, reliability_plot
+from partlabel.wording import percent
 
 _BINS = 10
 

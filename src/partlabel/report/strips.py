@@ -9,7 +9,7 @@ from partlabel.drawing.thumbnails import Thumbnails
 from partlabel.labels import LabelTable, State
 from partlabel.recovery import Suggestions
 from partlabel.report.classes import HeldOutCells
-from partlabel.report.parts import percent
+from partlabel.wording import percent
 
 MOST_CLASSES = 12
 _MOST_CONFIDENT = 6

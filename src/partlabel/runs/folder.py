@@ -20,13 +20,13 @@ import pyarrow
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from partlabel.version import __version__
 from partlabel.errors import RunError
 from partlabel.files import atomic_path, storage_errors, write_json, write_text
 from partlabel.formats import read_table, write_table
 from partlabel.labels import Cells, LabelTable
 from partlabel.runs.processes import process_rank, wait_for
 from partlabel.runs.settings import TrainSettings
+from partlabel.version import __version__
 
 _PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy", "pillow", "safetensors")
 
@@ -43,8 +43,14 @@ class RunFolder:
 
     @classmethod
     def create(
-        cls, path: Path | str, settings: TrainSettings, inputs: Mapping[str, Any], table: LabelTable,
-        vectors: NDArray[np.float32] | None = None, /, **facts: Any,
+        cls,
+        path: Path | str,
+        settings: TrainSettings,
+        inputs: Mapping[str, Any],
+        table: LabelTable,
+        vectors: NDArray[np.float32] | None = None,
+        /,
+        **facts: Any,
     ) -> "RunFolder":
         """Start a run in a new or empty folder; the other processes of a training open the one that the first started.
 

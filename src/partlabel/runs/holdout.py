@@ -81,7 +81,11 @@ def _known_cells(table: LabelTable) -> Cells:
         parts.append((rows[row], column.astype(np.int64), dense[row, column]))
     image_index, class_index, states = (np.concatenate(part) for part in zip(*parts, strict=True))
     position, listed = table.find(image_index, class_index)
-    sources = np.where(listed, table.sources[position], np.int8(Source.IMPORT)) if table.sources.size else np.zeros_like(states)
+    sources = (
+        np.where(listed, table.sources[position], np.int8(Source.IMPORT))
+        if table.sources.size
+        else np.zeros_like(states)
+    )
     return Cells(image_index, class_index, states, sources)
 
 
@@ -98,8 +102,11 @@ def _without(table: LabelTable, cells: Cells, hidden: NDArray[np.bool_]) -> Labe
     spelled_out = table.background[cells.class_index[hidden]] != State.UNKNOWN
     rows, columns = cells.image_index[hidden][spelled_out], cells.class_index[hidden][spelled_out]
     return LabelTable.from_cells(
-        table.images, table.classes,
-        np.concatenate([listed.image_index[stays], rows]), np.concatenate([listed.class_index[stays], columns]),
+        table.images,
+        table.classes,
+        np.concatenate([listed.image_index[stays], rows]),
+        np.concatenate([listed.class_index[stays], columns]),
         np.concatenate([listed.states[stays], np.zeros(rows.size, np.int8)]),
-        np.concatenate([listed.sources[stays], np.zeros(rows.size, np.int8)]), table.background,
+        np.concatenate([listed.sources[stays], np.zeros(rows.size, np.int8)]),
+        table.background,
     )
