@@ -13,10 +13,9 @@ import torch
 from partlabel.api.train import train
 from partlabel.errors import AssumptionError, UsageError
 from partlabel.labels import LabelTable
-from partlabel.methods.base import Clock, Method, Seen
+from partlabel.methods.base import Clock, Context, Method, Seen
 from partlabel.methods.build import build_method, method_class
 from partlabel.methods.catalogue import CATALOGUE, Needs, check_fit, misfit
-from partlabel.methods.prior import Prior
 from partlabel.models.encoders.backbone import create_backbone
 from partlabel.runs.settings import TrainSettings
 
@@ -117,12 +116,12 @@ CLASSES = ("a", "b", "c", "d")
 EARLY, LATE = Clock(0, 0, 10, 10), Clock(9, 9, 10, 10)
 
 
-def _prior(classes: tuple[str, ...] = CLASSES) -> Prior:
+def _context(classes: tuple[str, ...] = CLASSES) -> Context:
     """A training table of 40 images whose cells depend on the class names alone, so that permuting classes permutes
     it.
     """
     columns = [np.random.default_rng(sum(map(ord, name))).integers(-1, 2, 40) for name in classes]
-    return Prior(
+    return Context(
         LabelTable.from_dense([f"{row:02d}.png" for row in range(40)], classes, np.stack(columns, 1).astype(np.int8))
     )
 
@@ -130,7 +129,7 @@ def _prior(classes: tuple[str, ...] = CLASSES) -> Prior:
 def _build(variant: str, classes: tuple[str, ...] = CLASSES, seed: int = 0) -> Method[Any]:
     name, settings = VARIANTS[variant]
     torch.manual_seed(seed)
-    return build_method(name, settings, create_backbone("test_resnet", pretrained=False, size=32), _prior(classes))
+    return build_method(name, settings, create_backbone("test_resnet", pretrained=False, size=32), _context(classes))
 
 
 @pytest.fixture(params=VARIANTS)
@@ -289,7 +288,7 @@ def test_state_round_trips(case: Case, tmp_path: Path) -> None:
 def test_overfits_32_images(make: Callable[..., Method[Any]]) -> None:
     method = make()
     torch.manual_seed(3)
-    images, labels = torch.randn(32, 3, 32, 32), torch.from_numpy(_prior().labels.rows(np.arange(32)))
+    images, labels = torch.randn(32, 3, 32, 32), torch.from_numpy(_context().labels.rows(np.arange(32)))
     views = dict.fromkeys(method.views, images)
     optimizer = torch.optim.AdamW(method.parameters(), lr=3e-3)
     for _ in range(60):
@@ -356,6 +355,6 @@ def test_every_setting_can_be_given_by_its_name(name: str) -> None:
 def test_unknown_method_and_setting_are_refused() -> None:
     backbone = create_backbone("test_resnet", pretrained=False, size=32)
     with pytest.raises(UsageError, match=r"no method 'sr'; .*methods are assume_negative"):
-        build_method("sr", {}, backbone, _prior())
+        build_method("sr", {}, backbone, _context())
     with pytest.raises(UsageError, match=r"alpha2.*its settings are"):
-        build_method("saliency", {"alpha2": 1}, backbone, _prior())
+        build_method("saliency", {"alpha2": 1}, backbone, _context())

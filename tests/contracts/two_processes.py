@@ -9,10 +9,9 @@ import torch
 from torch import distributed
 
 from partlabel.labels import LabelTable
-from partlabel.methods.base import Clock
+from partlabel.methods.base import Clock, Context
 from partlabel.methods.build import build_method
 from partlabel.methods.catalogue import CATALOGUE
-from partlabel.methods.prior import Prior
 from partlabel.models.encoders.backbone import create_backbone
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -30,12 +29,12 @@ FIRST, LATER = Clock(0, 0, 1, 1), Clock(2, 5, 4, 8)
 def gradients(rank: int, world: int) -> dict[str, dict[str, torch.Tensor]]:
     found: dict[str, dict[str, torch.Tensor]] = {}
     states = np.random.default_rng(0).integers(-1, 2, (40, 3)).astype(np.int8)
-    prior = Prior(LabelTable.from_dense([f"{row}.png" for row in range(40)], ("a", "b", "c"), states))
+    context = Context(LabelTable.from_dense([f"{row}.png" for row in range(40)], ("a", "b", "c"), states))
     for case, clock in product(CASES, (FIRST, LATER)):
         name, settings = CASES[case]
         torch.manual_seed(0)
         method: Any = build_method(
-            name, settings, create_backbone("test_resnet", pretrained=False, size=32), prior
+            name, settings, create_backbone("test_resnet", pretrained=False, size=32), context
         ).double()
         method.eval()  # batch norms frozen, as the promise says
         views = {view: torch.randn(8, 3, 32, 32, dtype=torch.float64) for view in method.views}

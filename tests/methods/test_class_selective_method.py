@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from partlabel.errors import AssumptionError
 from partlabel.labels import LabelTable
-from partlabel.methods.base import Clock, Seen
+from partlabel.methods.base import Clock, Context, Seen
 from partlabel.methods.build import build_method
 from partlabel.methods.catalogue import check_fit
-from partlabel.methods.prior import Prior
 from partlabel.models.encoders.backbone import create_backbone
 
 X = torch.tensor([[1.5, -0.5, 0.25], [-2.0, 0.75, -1.25]], dtype=torch.float64)
@@ -24,7 +23,7 @@ LATER = Clock(5, 10, 6, 12)
 def _method(classes: int = 3, **settings: Any) -> Any:
     table = LabelTable.from_dense(["a", "b"], tuple(map(str, range(classes))), np.ones((2, classes)))
     backbone = create_backbone("test_resnet", pretrained=False, size=32)
-    return build_method("class_selective", settings, backbone, Prior(table))
+    return build_method("class_selective", settings, backbone, Context(table))
 
 
 def _total(method: Any, logits: torch.Tensor, labels: torch.Tensor, clock: Clock = LATER) -> torch.Tensor:

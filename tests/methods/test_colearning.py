@@ -12,10 +12,9 @@ from torch import Tensor
 from partlabel.errors import UsageError
 from partlabel.labels import LabelTable
 from partlabel.losses.label_recovery import recovered_targets
-from partlabel.methods.base import Clock
+from partlabel.methods.base import Clock, Context
 from partlabel.methods.build import build_method
 from partlabel.methods.colearning import CoLearning, CoLearningConfig
-from partlabel.methods.prior import Prior
 from partlabel.models.encoders.backbone import create_backbone
 
 REFINED = torch.tensor([[1.5, -0.5, 0.25], [-2.0, 0.75, -1.25]])
@@ -24,15 +23,16 @@ LABELS = torch.tensor([[1, -1, 0], [0, 1, 0]], dtype=torch.int8)
 LIGHT = {"hidden": 8, "label_features": 5}
 
 
-def _prior(label_vectors: Tensor | None = None) -> Prior:
+def _context(label_vectors: Tensor | None = None) -> Context:
+    assets = {} if label_vectors is None else {"label_vectors": label_vectors}
     states = np.random.default_rng(0).integers(-1, 2, (10, 3)).astype(np.int8)
-    return Prior(LabelTable.from_dense([f"{row}.png" for row in range(10)], ("a", "b", "c"), states), label_vectors)
+    return Context(LabelTable.from_dense([f"{row}.png" for row in range(10)], ("a", "b", "c"), states), assets)
 
 
-def _method(prior: Prior | None = None, **settings: Any) -> CoLearning:
+def _method(context: Context | None = None, **settings: Any) -> CoLearning:
     torch.manual_seed(0)
     backbone = create_backbone("test_resnet", pretrained=False, size=32)
-    method = build_method("colearning", {**LIGHT, **settings}, backbone, prior or _prior())
+    method = build_method("colearning", {**LIGHT, **settings}, backbone, context or _context())
     assert isinstance(method, CoLearning)
     return method
 
@@ -111,7 +111,7 @@ def test_outputs_and_views() -> None:
 
 def test_given_label_vectors_travel_with_the_tagger() -> None:
     vectors = torch.randn(3, 7)
-    method = _method(_prior(vectors))
+    method = _method(_context(vectors))
     state = method.tagger.state_dict()
     torch.testing.assert_close(state["head.label_vectors"], vectors, rtol=0, atol=0)
     assert "head.label_vectors" not in dict(method.tagger.named_parameters())
@@ -125,7 +125,7 @@ def test_given_label_vectors_travel_with_the_tagger() -> None:
 def test_no_label_vectors_are_asked_for_where_none_are_used() -> None:
     assert CoLearning.label_vectors(CoLearningConfig(label_vectors="learned")) == "learned"
     assert CoLearning.label_vectors(CoLearningConfig(sgfe=False, srfl=False)) is None
-    assert "label_vectors" not in _method(_prior(torch.randn(3, 7)), sgfe=False, srfl=False).tagger.head.state_dict()
+    assert "label_vectors" not in _method(_context(torch.randn(3, 7)), sgfe=False, srfl=False).tagger.head.state_dict()
 
 
 def test_settings_that_do_not_go_together_are_refused() -> None:

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from partlabel.labels import LabelTable
 from partlabel.losses.bce import bce_cells
 from partlabel.losses.normalization import normalize
-from partlabel.methods.base import Clock, Seen
+from partlabel.methods.base import Clock, Context, Seen
 from partlabel.methods.build import build_method
-from partlabel.methods.prior import Prior
 from partlabel.models.encoders.backbone import create_backbone
 
 CLOCK = Clock(3, 3, 10, 10)
@@ -24,7 +23,7 @@ BACKBONE = create_backbone("test_resnet", pretrained=False, size=32)
 def _method(states: np.ndarray[Any, Any], **settings: Any) -> Any:
     images, classes = states.shape
     table = LabelTable.from_dense(list(map(str, range(images))), tuple(map(str, range(classes))), states)
-    return build_method("curriculum", settings, BACKBONE, Prior(table))
+    return build_method("curriculum", settings, BACKBONE, Context(table))
 
 
 def _refresh(method: Any, logits: torch.Tensor) -> None:

@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from partlabel.labels import LabelTable
-from partlabel.methods.base import Clock, Seen
+from partlabel.methods.base import Clock, Context, Seen
 from partlabel.methods.build import build_method
 from partlabel.methods.entropy_maximization import EntropyMaximization
-from partlabel.methods.prior import Prior
 from partlabel.models.encoders.backbone import create_backbone
 
 IMAGES, CLASSES = 40, 3
@@ -23,7 +22,7 @@ def _method(**settings: Any) -> EntropyMaximization:
     torch.manual_seed(0)
     table = LabelTable.from_dense([f"{row}.png" for row in range(IMAGES)], [f"c{c}" for c in range(CLASSES)], STATES)
     backbone = create_backbone("test_resnet", pretrained=False, size=32)
-    method = build_method("entropy_maximization", settings, backbone, Prior(table))
+    method = build_method("entropy_maximization", settings, backbone, Context(table))
     assert isinstance(method, EntropyMaximization)
     return method
 

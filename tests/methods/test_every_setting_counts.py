@@ -17,10 +17,9 @@ import torch
 from torch import Tensor
 
 from partlabel.labels import LabelTable
-from partlabel.methods.base import Clock, Method, MethodConfig, Seen
+from partlabel.methods.base import Clock, Context, Method, MethodConfig, Seen
 from partlabel.methods.build import build_method, method_class
 from partlabel.methods.catalogue import CATALOGUE
-from partlabel.methods.prior import Prior
 from partlabel.models.encoders.backbone import Backbone, create_backbone
 
 
@@ -169,8 +168,8 @@ def _backbone() -> Backbone:
 
 def _build(name: str, config: MethodConfig) -> Method[Any]:
     torch.manual_seed(0)
-    prior = Prior(LabelTable.from_dense([f"{row:02d}.png" for row in range(IMAGES)], CLASSES, STATES))
-    method = build_method(name, config.model_dump(), _backbone(), prior)
+    context = Context(LabelTable.from_dense([f"{row:02d}.png" for row in range(IMAGES)], CLASSES, STATES))
+    method = build_method(name, config.model_dump(), _backbone(), context)
     method.tagger.use_trunk_output()
     # by name, so that a part which does nothing does not count by moving the generator on
     for parameter_name, parameter in method.tagger.head.named_parameters():

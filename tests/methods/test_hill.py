@@ -5,9 +5,8 @@ import torch
 
 from partlabel.labels import LabelTable
 from partlabel.losses.hill import splc_cells
-from partlabel.methods.base import Clock
+from partlabel.methods.base import Clock, Context
 from partlabel.methods.build import build_method
-from partlabel.methods.prior import Prior
 from partlabel.models.encoders.backbone import create_backbone
 
 LOGITS = torch.tensor([[3.0, 3.0, 3.0, 0.2, 0.6]])
@@ -19,9 +18,9 @@ LABELS = torch.tensor([[1, -1, 0, 0, 0]], dtype=torch.int8)
     [(0, 1, 0.6, []), (1, 1, 0.6, [2, 4]), (0, 0, 0.6, [2, 4]), (5, 1, 0.65, [2]), (2, 3, 0.5, [])],
 )
 def test_corrected_cells(epoch: int, first: int, tau: float, corrected: list[int]) -> None:
-    prior = Prior(LabelTable.from_dense(["x"], "abcde", LABELS.numpy()))
+    context = Context(LabelTable.from_dense(["x"], "abcde", LABELS.numpy()))
     backbone = create_backbone("test_resnet", pretrained=False, size=32)
-    method = build_method("splc", {"first_corrected_epoch": first, "tau": tau}, backbone, prior)
+    method = build_method("splc", {"first_corrected_epoch": first, "tau": tau}, backbone, context)
     found = method.objective({"logits": LOGITS}, LABELS, torch.tensor([0]), Clock(epoch, epoch, 9, 9))
     missed = torch.zeros(1, 5, dtype=torch.bool)
     missed[0, corrected] = True

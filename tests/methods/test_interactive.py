@@ -15,10 +15,9 @@ from partlabel.api.train import resume, train
 from partlabel.errors import UsageError
 from partlabel.labels import LabelTable
 from partlabel.losses.matching_pursuit import joint_matching_pursuit
-from partlabel.methods.base import Clock, Seen
+from partlabel.methods.base import Clock, Context, Seen
 from partlabel.methods.build import build_method
-from partlabel.methods.interactive import Interactive
-from partlabel.methods.prior import Prior
+from partlabel.methods.interactive import Interactive, InteractiveConfig
 from partlabel.models.encoders.backbone import create_backbone
 from partlabel.training import fit as fit_module
 
@@ -39,7 +38,7 @@ def _labels() -> Tensor:
 def _method(seed: int = 0, **settings: Any) -> Interactive:
     torch.manual_seed(seed)
     backbone = create_backbone("test_resnet", pretrained=False, size=32, freeze=True)
-    method = build_method("interactive", settings, backbone, Prior(_table())).double()
+    method = build_method("interactive", settings, backbone, Context(_table())).double()
     assert isinstance(method, Interactive)
     return method
 
@@ -266,7 +265,7 @@ def test_without_smoothness_it_is_bce_of_known_cells() -> None:
     outputs = _outputs(_method())
     mine = _method(lambda_y=0, lambda_f=0).objective(outputs, _labels(), NUMBERS, CLOCK)
     torch.manual_seed(0)
-    bce = build_method("bce", {}, create_backbone("test_resnet", pretrained=False, size=32), Prior(_table()))
+    bce = build_method("bce", {}, create_backbone("test_resnet", pretrained=False, size=32), Context(_table()))
     assert mine.keys() == {"total"}
     torch.testing.assert_close(mine["total"], bce.objective(outputs, _labels(), NUMBERS, CLOCK)["total"])
 
@@ -351,3 +350,20 @@ def test_trains_on_frozen_maps(
     assert {"loss_supervised", "loss_label_smoothness", "loss_feature_smoothness", "neighbour_share"} <= rows[0].keys()
     assert float(rows[-1]["loss_supervised"]) < float(rows[0]["loss_supervised"])
     assert float(rows[0]["neighbour_share"]) > 0
+
+
+def test_a_graph_that_was_read_once_needs_its_file_no_more(tmp_path: Path) -> None:
+    edges = tmp_path / "edges.csv"
+    edges.write_text("from,to,weight\na,b,1\nb,c,0.5\n")
+    settings = {"graph": str(edges)}
+    config = InteractiveConfig(graph=str(edges))
+    backbone = create_backbone("test_resnet", pretrained=False, size=32)
+    table = _table()
+    assets = Interactive.own_assets(config, table.classes)
+    read = build_method("interactive", settings, backbone, Context(table)).graph
+    edges.unlink()
+    kept = build_method("interactive", settings, backbone, Context(table, assets)).graph
+    assert torch.equal(kept, read)
+    with pytest.raises(UsageError, match="nor a file of edges"):
+        build_method("interactive", settings, backbone, Context(table))
+    assert Interactive.own_assets(InteractiveConfig(), table.classes) == {}

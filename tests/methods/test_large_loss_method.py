@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from partlabel.labels import LabelTable
-from partlabel.methods.base import Clock
+from partlabel.methods.base import Clock, Context
 from partlabel.methods.build import build_method
-from partlabel.methods.prior import Prior
 from partlabel.models.encoders.backbone import create_backbone
 
 SCHEMES = ("reject", "correct_temporarily", "correct_permanently")
@@ -26,7 +25,7 @@ def _method(images: int, classes: int, **settings: Any) -> Any:
         list(map(str, range(images))), tuple(map(str, range(classes))), np.zeros((images, classes))
     )
     backbone = create_backbone("test_resnet", pretrained=False, size=32)
-    return build_method("large_loss", settings, backbone, Prior(table))
+    return build_method("large_loss", settings, backbone, Context(table))
 
 
 def _losses(

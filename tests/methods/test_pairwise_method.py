@@ -5,8 +5,8 @@ import pytest
 
 from partlabel.errors import AssumptionError
 from partlabel.labels import LabelTable
+from partlabel.methods.base import Context
 from partlabel.methods.build import build_method
-from partlabel.methods.prior import Prior
 from partlabel.models.encoders.backbone import create_backbone
 
 
@@ -17,6 +17,6 @@ def test_a_table_in_which_no_image_has_both_signs_is_refused(name: str) -> None:
     states = np.array([[1, 0], [0, -1], [-1, -1], [1, 1]], np.int8)
     table = LabelTable.from_dense(["a", "b", "c", "d"], ["x", "y"], states)
     with pytest.raises(AssumptionError, match="no image of the table has both a known present and a known absent cell"):
-        build_method(name, {}, backbone, Prior(table))
+        build_method(name, {}, backbone, Context(table))
     states[0, 1] = -1
-    build_method(name, {}, backbone, Prior(LabelTable.from_dense(table.images, table.classes, states)))
+    build_method(name, {}, backbone, Context(LabelTable.from_dense(table.images, table.classes, states)))

@@ -11,10 +11,9 @@ import partlabel
 from partlabel.errors import UsageError
 from partlabel.labels import LabelTable, State
 from partlabel.losses.positive_unlabeled import adaptive_temperature, mixup_consistency, variational_loss
-from partlabel.methods.base import Clock
+from partlabel.methods.base import Clock, Context
 from partlabel.methods.build import build_method
 from partlabel.methods.positive_unlabeled import PositiveUnlabeled, gamma_of
-from partlabel.methods.prior import Prior
 from partlabel.models.encoders.backbone import create_backbone
 from partlabel.runs.settings import TrainSettings
 from partlabel.training.build import build
@@ -31,7 +30,7 @@ def _table(states: Any = None) -> LabelTable:
 def _method(table: LabelTable | None = None, **settings: Any) -> PositiveUnlabeled:
     torch.manual_seed(0)
     backbone = create_backbone("test_resnet", pretrained=False, size=32)
-    method = build_method("positive_unlabeled", settings, backbone, Prior(table if table is not None else _table()))
+    method = build_method("positive_unlabeled", settings, backbone, Context(table if table is not None else _table()))
     assert isinstance(method, PositiveUnlabeled)
     return method
 
@@ -129,7 +128,7 @@ def test_label_vectors_are_asked_for_by_the_ssgrl_head_alone() -> None:
     vectors = torch.randn(3, 7)
     backbone = create_backbone("test_resnet", pretrained=False, size=32)
     settings = {"head": "ssgrl", "hidden": 16, "reduction": 16}
-    method = build_method("positive_unlabeled", settings, backbone, Prior(_table(), vectors))
+    method = build_method("positive_unlabeled", settings, backbone, Context(_table(), {"label_vectors": vectors}))
     torch.testing.assert_close(method.tagger.head.get_buffer("label_vectors"), vectors)
 
 
@@ -140,7 +139,7 @@ def test_gradient_accumulation_is_refused() -> None:
     with pytest.raises(
         UsageError, match="positive_unlabeled takes its standard deviation of logits and mean probability"
     ):
-        build(settings, Prior(_table()))
+        build(settings, Context(_table()))
 
 
 def test_trains_from_present_labels_alone(color_images: tuple[Path, LabelTable], tmp_path: Path) -> None:

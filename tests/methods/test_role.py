@@ -12,9 +12,8 @@ from partlabel.errors import AssumptionError
 from partlabel.labels import LabelTable
 from partlabel.losses.assume_negative import expected_positive_penalty
 from partlabel.losses.role import role_cells
-from partlabel.methods.base import Clock, Method
+from partlabel.methods.base import Clock, Context, Method
 from partlabel.methods.build import build_method
-from partlabel.methods.prior import Prior
 from partlabel.methods.role import initial_estimates
 from partlabel.methods.single_positive import expected_positives
 from partlabel.models.encoders.backbone import create_backbone
@@ -36,7 +35,7 @@ def _table(states: np.ndarray[Any, Any] = STATES) -> LabelTable:
 def _method(name: str = "role", table: LabelTable | None = None, **settings: Any) -> Method[Any]:
     torch.manual_seed(0)
     return build_method(
-        name, settings, create_backbone("test_resnet", pretrained=False, size=32), Prior(table or _table())
+        name, settings, create_backbone("test_resnet", pretrained=False, size=32), Context(table or _table())
     )
 
 

@@ -12,11 +12,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits, kl_div
 import partlabel
 from partlabel.errors import UsageError
 from partlabel.labels import LabelTable
-from partlabel.methods.base import Clock, Method
+from partlabel.methods.base import Clock, Context, Method
 from partlabel.methods.build import build_method
 from partlabel.methods.coselection import PUBLISHED_TAUS
 from partlabel.methods.jocor import bernoulli_divergence
-from partlabel.methods.prior import Prior
 from partlabel.models.bundle import load_bundle
 from partlabel.models.encoders.backbone import TwinBackbone, create_backbone
 from partlabel.progress import SILENT
@@ -31,8 +30,8 @@ START = Clock(0, 0, 11, 110)
 
 def _method(name: str, **settings: Any) -> Method[Any]:
     torch.manual_seed(0)
-    prior = Prior(LabelTable.from_dense(["a.png"], [f"c{n}" for n in range(C)], [[1] * C]))
-    return build_method(name, settings, create_backbone("test_resnet", pretrained=False, size=32), prior)
+    context = Context(LabelTable.from_dense(["a.png"], [f"c{n}" for n in range(C)], [[1] * C]))
+    return build_method(name, settings, create_backbone("test_resnet", pretrained=False, size=32), context)
 
 
 def _logits(seed: int) -> dict[str, torch.Tensor]:
@@ -225,7 +224,7 @@ def test_weights_go_from_one_network_to_two_and_back(color_images: tuple[Path, L
 def test_each_network_is_clipped_by_itself(color_images: tuple[Path, LabelTable]) -> None:
     root, table = color_images
     settings = TrainSettings(method="coselection", backbone="test_resnet", pretrained=False, size=32, accelerator="cpu")
-    method = build(settings, Prior(table))
+    method = build(settings, Context(table))
     training, scoring = sources(settings, method.tagger.backbone, ("weak",), table.images, root, SILENT)
     adapter = Adapter(method, table, training, scoring, settings)
     for name, parameter in method.named_parameters():

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from partlabel.labels import LabelTable
+from partlabel.methods.base import Context
 from partlabel.methods.build import build_method
 from partlabel.methods.catalogue import CATALOGUE
-from partlabel.methods.prior import Prior
 from partlabel.models.encoders.backbone import create_backbone
 from partlabel.models.explain_maps import activation_strength, gradient_maps, label_maps
 from partlabel.models.heads import Head, HeadOutput
@@ -102,10 +102,10 @@ def test_no_gradient_is_left_behind(features: Tensor) -> None:
 def test_every_method_can_be_explained(name: str) -> None:
     """Own maps and gradient maps of the whole tagger, of a convolutional and a token backbone alike."""
     states = np.random.default_rng(0).integers(-1, 2, (20, 3)).astype(np.int8)
-    prior = Prior(LabelTable.from_dense([f"{row}.png" for row in range(20)], ["a", "b", "c"], states))
+    context = Context(LabelTable.from_dense([f"{row}.png" for row in range(20)], ["a", "b", "c"], states))
     for architecture, size in (("test_resnet", 64), ("test_vit", 160)):
         torch.manual_seed(0)
-        method = build_method(name, {}, create_backbone(architecture, pretrained=False, size=size), prior)
+        method = build_method(name, {}, create_backbone(architecture, pretrained=False, size=size), context)
         tagger = method.tagger.eval()
         with torch.no_grad():
             places = tagger.features(torch.randn(2, 3, size, size))

@@ -8,9 +8,8 @@ import torch
 
 from partlabel.errors import UsageError
 from partlabel.labels import LabelTable
-from partlabel.methods.base import Clock
+from partlabel.methods.base import Clock, Context
 from partlabel.methods.build import build_method
-from partlabel.methods.prior import Prior
 from partlabel.models.bundle import BundleInfo, load_bundle, save_bundle
 from partlabel.models.encoders.backbone import create_backbone
 from partlabel.models.graphs.label_graph import co_occurrence, ml_gcn_adjacency
@@ -67,7 +66,9 @@ def test_vectors_and_adjacency_travel_in_the_bundle(tmp_path: Path) -> None:
     table = LabelTable.from_dense([f"{row}.png" for row in range(30)], ["a", "b", "c"], states)
     vectors = torch.randn(3, 11)
     backbone = create_backbone("test_resnet", pretrained=False, size=32)
-    method = build_method("ml_gcn", {"threshold": 0.5, "hidden": 16}, backbone, Prior(table, vectors)).eval()
+    method = build_method(
+        "ml_gcn", {"threshold": 0.5, "hidden": 16}, backbone, Context(table, {"label_vectors": vectors})
+    ).eval()
     expected = ml_gcn_adjacency(co_occurrence(table), threshold=0.5)
     assert not torch.equal(expected, torch.eye(3))
     info = BundleInfo(backbone=backbone.spec, head=method.tagger.head_spec, classes=table.classes, method="ml_gcn")
@@ -83,7 +84,7 @@ def test_vectors_and_adjacency_travel_in_the_bundle(tmp_path: Path) -> None:
 def test_its_loss_is_partial_bce() -> None:
     """The reference fixture: Durand's loss, (g-weighted) batch mean 0.506003."""
     table = LabelTable.from_dense(["x", "y"], ["a", "b", "c"], [[1, -1, -1], [0, 1, 0]])
-    method = build_method("ml_gcn", {}, create_backbone("test_resnet", pretrained=False, size=32), Prior(table))
+    method = build_method("ml_gcn", {}, create_backbone("test_resnet", pretrained=False, size=32), Context(table))
     logits = torch.tensor([[1.5, -0.5, 0.25], [-2.0, 0.75, -1.25]], dtype=torch.float64)
     labels = torch.from_numpy(table.dense())
     total = method.objective({"logits": logits}, labels, torch.arange(2), Clock(0, 0, 1, 1))["total"]
@@ -94,4 +95,4 @@ def test_wrong_settings_are_refused() -> None:
     backbone = create_backbone("test_resnet", pretrained=False, size=32)
     for settings in ({"pool": "sum"}, {"reweight": 1.0}, {"threshold": -0.1}):
         with pytest.raises(UsageError, match=rf"ml_gcn: {next(iter(settings))}: .*its settings are"):
-            build_method("ml_gcn", settings, backbone, Prior(LabelTable.from_dense(["x"], ["a"], [[1]])))
+            build_method("ml_gcn", settings, backbone, Context(LabelTable.from_dense(["x"], ["a"], [[1]])))

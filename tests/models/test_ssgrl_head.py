@@ -10,8 +10,8 @@ from torch import nn
 
 from partlabel.errors import UsageError
 from partlabel.labels import LabelTable
+from partlabel.methods.base import Context
 from partlabel.methods.build import build_method
-from partlabel.methods.prior import Prior
 from partlabel.models.bundle import BundleInfo, load_bundle, save_bundle
 from partlabel.models.encoders.backbone import create_backbone
 from partlabel.models.graphs.label_graph import co_occurrence
@@ -137,7 +137,9 @@ def test_vectors_and_graph_travel_in_the_bundle(tmp_path: Path) -> None:
     table = LabelTable.from_dense([f"{row}.png" for row in range(30)], ["a", "b", "c"], states)
     vectors = torch.randn(3, 11)
     backbone = create_backbone("test_resnet", pretrained=False, size=32)
-    method = build_method("ssgrl", {"reduction": 8, "hidden": 16}, backbone, Prior(table, vectors)).eval()
+    method = build_method(
+        "ssgrl", {"reduction": 8, "hidden": 16}, backbone, Context(table, {"label_vectors": vectors})
+    ).eval()
     assert torch.equal(method.tagger.head.graph, co_occurrence(table))  # type: ignore[arg-type]
     assert torch.equal(method.tagger.head.label_vectors, vectors)  # type: ignore[arg-type]
     info = BundleInfo(backbone=backbone.spec, head=method.tagger.head_spec, classes=table.classes, method="ssgrl")
@@ -155,4 +157,4 @@ def test_wrong_settings_are_refused() -> None:
         build_head(HeadSpec(kind="ssgrl", settings={"pool": "max"}), 5, 3)
     backbone = create_backbone("test_resnet", pretrained=False, size=32)
     with pytest.raises(UsageError, match=r"ssgrl: hidden: .*its settings are"):
-        build_method("ssgrl", {"hidden": 0}, backbone, Prior(LabelTable.from_dense(["x"], ["a"], [[1]])))
+        build_method("ssgrl", {"hidden": 0}, backbone, Context(LabelTable.from_dense(["x"], ["a"], [[1]])))

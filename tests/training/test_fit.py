@@ -12,7 +12,7 @@ import partlabel
 from partlabel.errors import ImageError, LabelError, RunError, UsageError
 from partlabel.evaluation.average_precision import average_precision
 from partlabel.labels import LabelTable
-from partlabel.methods.prior import Prior
+from partlabel.methods.base import Context
 from partlabel.models.bundle import load_bundle
 from partlabel.progress import SILENT
 from partlabel.report.plots import map_plot
@@ -57,7 +57,7 @@ def test_room_is_needed_only_for_maps_that_are_not_there(
     needed: list[int] = []
     monkeypatch.setattr(data, "check_room", lambda cache, size: needed.append(size))
     settings = TrainSettings(backbone="test_resnet", pretrained=False, size=32, freeze=True, accelerator="cpu")
-    backbone = build(settings, Prior(partial_labels.select_classes([0]))).tagger.backbone
+    backbone = build(settings, Context(partial_labels.select_classes([0]))).tagger.backbone
     root, table = color_images
     for names in (table.images[:8], table.images[:8], table.images[:10]):
         sources(settings, backbone, ("weak",), names, root, SILENT)
@@ -69,7 +69,7 @@ def test_held_out_cells_are_scored_and_judged_as_the_whole_table_would_be(
     color_images: tuple[Path, LabelTable], partial_labels: LabelTable
 ) -> None:
     settings = TrainSettings(backbone="test_resnet", pretrained=False, size=32, accelerator="cpu")
-    method = build(settings, Prior(partial_labels))
+    method = build(settings, Context(partial_labels))
     training, scoring = sources(
         settings, method.tagger.backbone, ("weak",), partial_labels.images, color_images[0], SILENT
     )

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from partlabel.errors import NotFiniteError, StorageError, UsageError
 from partlabel.images.dataset import ImageDataset
 from partlabel.labels import LabelTable, Source
+from partlabel.methods.base import Context
 from partlabel.methods.build import build_method, method_class
 from partlabel.methods.catalogue import CATALOGUE
-from partlabel.methods.prior import Prior
 from partlabel.models.encoders.backbone import create_backbone
 from partlabel.progress import SILENT
 from partlabel.runs.holdout import hold_out
@@ -130,7 +130,7 @@ def test_cached_maps_give_the_logits_of_the_images(
     root, table = color_images
     torch.manual_seed(0)
     backbone = create_backbone("test_resnet", pretrained=False, size=32, freeze=True, train_last=train_last)
-    tagger = build_method(method, {}, backbone, Prior(table)).tagger.eval()
+    tagger = build_method(method, {}, backbone, Context(table)).tagger.eval()
     looks = view_settings(backbone.spec)
     direct = score(tagger, image_source(root, table.images, ("plain",), looks, 0), 32)
     tagger.use_trunk_output()

@@ -18,10 +18,9 @@ from partlabel.formats.opening import ReadArguments, Table, open_table
 from partlabel.images.paths import image_root
 from partlabel.labels import Cells, LabelTable
 from partlabel.methods.auto import AUTO, Choice, choose
-from partlabel.methods.base import Method
+from partlabel.methods.base import Context, Method
 from partlabel.methods.build import method_class, method_config, setting_names
 from partlabel.methods.catalogue import check_fit, entry
-from partlabel.methods.prior import Prior
 from partlabel.models.bundle import BundleInfo, save_bundle
 from partlabel.models.encoders.lora import merge_lora
 from partlabel.models.label_text import label_vectors
@@ -99,7 +98,9 @@ def train(
     rates = _candidates(find_lr, checked)
     facts |= {"find_lr": rates} if rates else {}
     vectors = _label_vectors(checked, labels.classes, reporter, facts)
-    _start(checked, Prior(labels, vectors), init, SILENT)  # what cannot be built must not leave a run folder behind
+    _start(
+        checked, Context(labels, _assets(vectors)), init, SILENT
+    )  # what cannot be built must not leave a run folder behind
     root = Path(images).resolve()
     whole, labels = labels, usable_images(labels, root, broken, reporter)
     if labels is not whole:  # classes or a sign may have gone with the images
@@ -255,18 +256,18 @@ def _prepare(
 ) -> tuple[Method[Any], Phase]:
     settings = run.settings
     vectors = run.label_vectors()
-    prior = Prior(table, None if vectors is None else torch.from_numpy(vectors))
+    context = Context(table, _assets(None if vectors is None else torch.from_numpy(vectors)))
     init = (
         None if run.checkpoint(name).is_file() else run.info["inputs"].get("init")
     )  # a checkpoint holds what came of it
-    method = _start(settings, prior, init, reporter)
+    method = _start(settings, context, init, reporter)
     training, scoring = sources(settings, method.tagger.backbone, method.views, table.images, root, reporter)
     return method, Phase(name, table, held_out, ranked, training, scoring)
 
 
-def _start(settings: TrainSettings, prior: Prior, init: Path | str | None, reporter: Reporter) -> Method[Any]:
+def _start(settings: TrainSettings, context: Context, init: Path | str | None, reporter: Reporter) -> Method[Any]:
     """The method before its first step."""
-    method = build(settings, prior)
+    method = build(settings, context)
     if init:
         take_weights(method, Path(init), reporter)
     return method
@@ -283,6 +284,10 @@ def _label_vectors(
     reporter.say(found.origin)
     facts["label_vectors"] = found.origin
     return found.vectors
+
+
+def _assets(vectors: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    return {} if vectors is None else {"label_vectors": vectors}
 
 
 def _array(vectors: torch.Tensor | None) -> NDArray[np.float32] | None:

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from partlabel.losses.bce import bce_cells
-from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
-from partlabel.methods.prior import Prior
+from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs
 from partlabel.models.encoders.backbone import Pool
 from partlabel.models.heads import HeadSpec
 
@@ -30,7 +29,7 @@ class AssumeNegative(Method[AssumeNegativeConfig]):
     learns_from_unknown = True
 
     @classmethod
-    def head(cls, config: AssumeNegativeConfig, prior: Prior) -> HeadSpec:
+    def head(cls, config: AssumeNegativeConfig, context: Context) -> HeadSpec:
         """A pooled head."""
         return HeadSpec(kind="pooled", settings={"pool": config.pool})
 

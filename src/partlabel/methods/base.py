@@ -6,14 +6,14 @@ the mathematics can be fed any logits in a test.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from jaxtyping import Float, Int8, Int64
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from partlabel.methods.prior import Prior
+from partlabel.labels import LabelTable
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 
@@ -60,6 +60,26 @@ class Seen:
     logits: Float[Tensor, "batch classes"]
 
 
+@dataclass(frozen=True)
+class Context:
+    """What is known before the first step.
+
+    Args:
+        labels: the table that will be trained on, without the held-out cells.
+        assets: tensors that were read or computed once from something outside the table, and are kept with a run so
+            that resuming it needs nothing but the run: "label_vectors", float32 `[C, d_t]`, a vector for the text of
+            each class; "label_graph", float32 `[C, C]`, a graph that the settings name by its path.
+    """
+
+    labels: LabelTable
+    assets: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def label_vectors(self) -> Float[Tensor, "classes text_features"] | None:
+        """Vectors of the class names; None: they are learned, or not used."""
+        return self.assets.get("label_vectors")
+
+
 class MethodConfig(BaseModel):
     """Settings of a method. Every default says where it comes from."""
 
@@ -90,7 +110,7 @@ class Method(nn.Module, Generic[_Config]):
     networks: ClassVar[int] = 1
     batch_global: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, tagger: Tagger, config: _Config, prior: Prior) -> None:
+    def __init__(self, tagger: Tagger, config: _Config, context: Context) -> None:
         super().__init__()
         self.tagger = tagger
         self.config = config
@@ -101,7 +121,16 @@ class Method(nn.Module, Generic[_Config]):
         return None
 
     @classmethod
-    def head(cls, config: _Config, prior: Prior) -> HeadSpec:
+    def own_assets(cls, config: _Config, classes: tuple[str, ...]) -> dict[str, Tensor]:
+        """Assets of the context that the method reads itself, from files that its settings name.
+
+        Raises:
+            PartlabelError: a file is missing, or does not hold what it should.
+        """
+        return {}
+
+    @classmethod
+    def head(cls, config: _Config, context: Context) -> HeadSpec:
         """The head this method puts on the backbone; plain average pooling unless overridden."""
         return HeadSpec(kind="pooled")
 

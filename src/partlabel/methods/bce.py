@@ -10,8 +10,7 @@ from torch import Tensor
 
 from partlabel.losses.bce import bce_cells
 from partlabel.losses.normalization import Normalization, normalize
-from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
-from partlabel.methods.prior import Prior
+from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs
 from partlabel.methods.tools.distributed import per_process_total
 from partlabel.models.encoders.backbone import Pool
 from partlabel.models.heads import HeadSpec
@@ -37,7 +36,7 @@ class KnownBCE(Method[KnownBCEConfig]):
     batch_global = ("number of known cells",)
 
     @classmethod
-    def head(cls, config: KnownBCEConfig, prior: Prior) -> HeadSpec:
+    def head(cls, config: KnownBCEConfig, context: Context) -> HeadSpec:
         """A pooled head."""
         return HeadSpec(kind="pooled", settings={"pool": config.pool})
 

@@ -8,9 +8,8 @@ from pydantic import ValidationError
 
 from partlabel.errors import UsageError
 from partlabel.methods.auto import AUTO, RULES
-from partlabel.methods.base import Method, MethodConfig
+from partlabel.methods.base import Context, Method, MethodConfig
 from partlabel.methods.catalogue import entry
-from partlabel.methods.prior import Prior
 from partlabel.models.encoders.backbone import Backbone
 from partlabel.models.tagger import Tagger
 
@@ -51,8 +50,8 @@ def method_config(name: str, settings: Mapping[str, Any]) -> MethodConfig:
         raise UsageError(f"method {name}: {where}: {first['msg'].lower()}; its settings are {known}") from error
 
 
-def build_method(name: str, settings: Mapping[str, Any], backbone: Backbone, prior: Prior) -> Method[Any]:
-    """A method ready to train on the classes of the prior's table.
+def build_method(name: str, settings: Mapping[str, Any], backbone: Backbone, context: Context) -> Method[Any]:
+    """A method ready to train on the classes of the context's table.
 
     Raises:
         UsageError: unknown method or setting, or a frozen backbone where the method must change it.
@@ -60,5 +59,5 @@ def build_method(name: str, settings: Mapping[str, Any], backbone: Backbone, pri
     kind, config = method_class(name), method_config(name, settings)
     if kind.needs_backbone and backbone.freeze:
         raise UsageError(f"method {name} changes or differentiates the whole backbone; train it without --freeze")
-    tagger = Tagger(backbone, kind.head(config, prior), prior.labels.classes)
-    return kind(tagger, config, prior)
+    tagger = Tagger(backbone, kind.head(config, context), context.labels.classes)
+    return kind(tagger, config, context)

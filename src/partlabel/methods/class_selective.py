@@ -31,8 +31,7 @@ from partlabel.losses.class_selective import partial_asymmetric_cells
 from partlabel.losses.normalization import Normalization, normalize
 from partlabel.losses.precision import at_least_float32
 from partlabel.losses.selection import largest_count
-from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs, Seen
-from partlabel.methods.prior import Prior
+from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs, Seen
 from partlabel.methods.tools.distributed import gather_batch, per_process_total
 from partlabel.models.encoders.backbone import Pool
 from partlabel.models.heads import HeadSpec
@@ -68,12 +67,12 @@ class ClassSelective(Method[ClassSelectiveConfig]):
     batch_global = ("number of cells that carry a loss", "ranking of the unknown cells")
     class_prior: Tensor
 
-    def __init__(self, tagger: Tagger, config: ClassSelectiveConfig, prior: Prior) -> None:
-        super().__init__(tagger, config, prior)
+    def __init__(self, tagger: Tagger, config: ClassSelectiveConfig, context: Context) -> None:
+        super().__init__(tagger, config, context)
         self.register_buffer("class_prior", torch.zeros(len(tagger.classes)))
 
     @classmethod
-    def head(cls, config: ClassSelectiveConfig, prior: Prior) -> HeadSpec:
+    def head(cls, config: ClassSelectiveConfig, context: Context) -> HeadSpec:
         """A pooled head."""
         return HeadSpec(kind="pooled", settings={"pool": config.pool})
 

@@ -33,8 +33,7 @@ from torch import Tensor
 from partlabel.losses.asymmetric import asymmetric_cells
 from partlabel.losses.label_recovery import Recovery, recovered_targets
 from partlabel.losses.normalization import normalize
-from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
-from partlabel.methods.prior import Prior
+from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs
 from partlabel.methods.tools.distributed import per_process_total
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
@@ -97,10 +96,10 @@ class CoLearning(Method[CoLearningConfig]):
     learns_from_unknown = True
     batch_global = ("number of known cells",)
 
-    def __init__(self, tagger: Tagger, config: CoLearningConfig, prior: Prior) -> None:
-        super().__init__(tagger, config, prior)
-        if config.sgfe and prior.label_vectors is not None:
-            tagger.head.get_buffer("label_vectors").copy_(prior.label_vectors)
+    def __init__(self, tagger: Tagger, config: CoLearningConfig, context: Context) -> None:
+        super().__init__(tagger, config, context)
+        if config.sgfe and context.label_vectors is not None:
+            tagger.head.get_buffer("label_vectors").copy_(context.label_vectors)
 
     @classmethod
     def label_vectors(cls, config: CoLearningConfig) -> str | None:
@@ -108,9 +107,9 @@ class CoLearning(Method[CoLearningConfig]):
         return config.label_vectors if config.sgfe else None
 
     @classmethod
-    def head(cls, config: CoLearningConfig, prior: Prior) -> HeadSpec:
+    def head(cls, config: CoLearningConfig, context: Context) -> HeadSpec:
         """The parts that are switched on."""
-        vectors = prior.label_vectors
+        vectors = context.label_vectors
         same = ("region", "self_attention", "sgfe", "srfl", "reduction", "hidden", "heads", "dropout", "mlp_dropout")
         return HeadSpec(
             kind="colearning",

@@ -32,8 +32,7 @@ from partlabel.losses.bce import bce_cells
 from partlabel.losses.normalization import normalize
 from partlabel.losses.precision import at_least_float32
 from partlabel.losses.selection import largest_share, smallest_share
-from partlabel.methods.base import Clock, Index, Labels, Outputs
-from partlabel.methods.prior import Prior
+from partlabel.methods.base import Clock, Context, Index, Labels, Outputs
 from partlabel.methods.tools.distributed import gather_batch
 from partlabel.methods.tools.two_networks import TwoNetworks, TwoNetworksConfig
 from partlabel.models.tagger import Tagger
@@ -81,8 +80,8 @@ class CoSelection(TwoNetworks[CoSelectionConfig]):
     Config = CoSelectionConfig
     batch_global = ("ranking of the assumed negatives",)
 
-    def __init__(self, tagger: Tagger, config: CoSelectionConfig, prior: Prior) -> None:
-        super().__init__(tagger, config, prior)
+    def __init__(self, tagger: Tagger, config: CoSelectionConfig, context: Context) -> None:
+        super().__init__(tagger, config, context)
         if config.taus_of is not None and config.taus_of not in PUBLISHED_TAUS:
             raise UsageError(f"no published taus of {config.taus_of!r}; there are {', '.join(PUBLISHED_TAUS)}")
 

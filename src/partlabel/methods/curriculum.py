@@ -30,8 +30,7 @@ from partlabel.losses.bce import bce_cells
 from partlabel.losses.normalization import Normalization, normalize
 from partlabel.losses.pseudo_labels import confident_pseudo_labels
 from partlabel.losses.selection import largest_share
-from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs, Seen
-from partlabel.methods.prior import Prior
+from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs, Seen
 from partlabel.methods.tools.distributed import per_process_total
 from partlabel.models.encoders.backbone import Pool
 from partlabel.models.heads import HeadSpec
@@ -67,13 +66,13 @@ class Curriculum(Method[CurriculumConfig]):
     batch_global = ("number of known and added cells",)
     added: Tensor
 
-    def __init__(self, tagger: Tagger, config: CurriculumConfig, prior: Prior) -> None:
-        super().__init__(tagger, config, prior)
-        self.table: LabelTable = prior.labels
+    def __init__(self, tagger: Tagger, config: CurriculumConfig, context: Context) -> None:
+        super().__init__(tagger, config, context)
+        self.table: LabelTable = context.labels
         self.register_buffer("added", torch.zeros(self.table.shape, dtype=torch.int8))
 
     @classmethod
-    def head(cls, config: CurriculumConfig, prior: Prior) -> HeadSpec:
+    def head(cls, config: CurriculumConfig, context: Context) -> HeadSpec:
         """A pooled head."""
         return HeadSpec(kind="pooled", settings={"pool": config.pool})
 

@@ -29,8 +29,7 @@ from pydantic import Field
 from torch import Tensor
 
 from partlabel.losses.entropy_maximization import entropy_maximization_cells, lowest_of_each_class
-from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs, Seen
-from partlabel.methods.prior import Prior
+from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs, Seen
 from partlabel.models.encoders.backbone import Pool
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
@@ -61,13 +60,13 @@ class EntropyMaximization(Method[EntropyMaximizationConfig]):
 
     soft: Tensor
 
-    def __init__(self, tagger: Tagger, config: EntropyMaximizationConfig, prior: Prior) -> None:
-        super().__init__(tagger, config, prior)
-        self.labels = prior.labels
-        self.register_buffer("soft", torch.full(prior.labels.shape, -1.0, dtype=torch.float16))
+    def __init__(self, tagger: Tagger, config: EntropyMaximizationConfig, context: Context) -> None:
+        super().__init__(tagger, config, context)
+        self.labels = context.labels
+        self.register_buffer("soft", torch.full(context.labels.shape, -1.0, dtype=torch.float16))
 
     @classmethod
-    def head(cls, config: EntropyMaximizationConfig, prior: Prior) -> HeadSpec:
+    def head(cls, config: EntropyMaximizationConfig, context: Context) -> HeadSpec:
         """A pooled head."""
         return HeadSpec(kind="pooled", settings={"pool": config.pool})
 

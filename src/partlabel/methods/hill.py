@@ -18,8 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from partlabel.losses.hill import hill_cells, missed_labels, splc_cells
-from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
-from partlabel.methods.prior import Prior
+from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs
 from partlabel.models.encoders.backbone import Pool
 from partlabel.models.heads import HeadSpec
 
@@ -44,7 +43,7 @@ class Hill(Method[HillConfig]):
     learns_from_unknown = True
 
     @classmethod
-    def head(cls, config: HillConfig, prior: Prior) -> HeadSpec:
+    def head(cls, config: HillConfig, context: Context) -> HeadSpec:
         """A pooled head."""
         return HeadSpec(kind="pooled", settings={"pool": config.pool})
 
@@ -79,7 +78,7 @@ class SelfPaced(Method[SelfPacedConfig]):
     learns_from_unknown = True
 
     @classmethod
-    def head(cls, config: SelfPacedConfig, prior: Prior) -> HeadSpec:
+    def head(cls, config: SelfPacedConfig, context: Context) -> HeadSpec:
         """A pooled head."""
         return HeadSpec(kind="pooled", settings={"pool": config.pool})
 

@@ -40,12 +40,10 @@ from partlabel.losses.bce import bce_cells
 from partlabel.losses.matching_pursuit import Pursuit, joint_matching_pursuit, near_pairs
 from partlabel.losses.normalization import Normalization, normalize
 from partlabel.losses.smoothness import fill_unknown, reconstruct, smoothness, squash
-from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs, Seen
-from partlabel.methods.prior import Prior
+from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs, Seen
 from partlabel.methods.tools.distributed import gather_batch, per_process_total
 from partlabel.methods.tools.feature_cache import FeatureCache
-from partlabel.models.graphs.smoothing_graph import smoothing_graph
-from partlabel.models.heads import HeadSpec
+from partlabel.models.graphs.smoothing_graph import COUNTED, graph_of_file, smoothing_graph
 from partlabel.models.tagger import Tagger
 
 _SAME_IMAGE = 1e-3
@@ -122,16 +120,18 @@ class Interactive(Method[InteractiveConfig]):
     neighbours: Tensor
     coefficients: Tensor
 
-    def __init__(self, tagger: Tagger, config: InteractiveConfig, prior: Prior) -> None:
-        super().__init__(tagger, config, prior)
-        classes = prior.labels.classes
+    def __init__(self, tagger: Tagger, config: InteractiveConfig, context: Context) -> None:
+        super().__init__(tagger, config, context)
+        classes = context.labels.classes
         absent = [name for name in config.side_classes if name not in classes]
         if absent:
             raise UsageError(f"side_classes: {absent[0]!r} is no class of the label table")
         if set(config.side_classes) == set(classes):
             raise UsageError("side_classes: all classes are named, so that none is left to be smoothed")
         self.register_buffer("side", torch.tensor([name in config.side_classes for name in classes]))
-        graph = smoothing_graph(config.graph, prior.labels, config.graph_top)
+        graph = context.assets.get("label_graph")
+        if graph is None:
+            graph = smoothing_graph(config.graph, context.labels, config.graph_top)
         self.register_buffer("graph_support", graph != 0)
         if config.learn_graph and config.lambda_y > 0:
             self.graph = nn.Parameter(graph)
@@ -141,15 +141,15 @@ class Interactive(Method[InteractiveConfig]):
         self.register_buffer("feature_ratio", torch.zeros(()))
         self.cache = None
         if config.dictionary != "batch":
-            self.cache = FeatureCache(prior.labels, config.dictionary_size, tagger.backbone.num_features)
+            self.cache = FeatureCache(context.labels, config.dictionary_size, tagger.backbone.num_features)
         if config.dictionary == "fixed":
-            self.register_buffer("neighbours", torch.full((len(prior.labels), config.k), -1))
-            self.register_buffer("coefficients", torch.zeros(len(prior.labels), config.k))
+            self.register_buffer("neighbours", torch.full((len(context.labels), config.k), -1))
+            self.register_buffer("coefficients", torch.zeros(len(context.labels), config.k))
 
     @classmethod
-    def head(cls, config: InteractiveConfig, prior: Prior) -> HeadSpec:
-        """A pooled head."""
-        return HeadSpec(kind="pooled")
+    def own_assets(cls, config: InteractiveConfig, classes: tuple[str, ...]) -> dict[str, Tensor]:
+        """The label graph, where it is read from a file."""
+        return {} if config.graph in COUNTED else {"label_graph": graph_of_file(config.graph, classes)}
 
     @property
     def class_axes(self) -> dict[str, tuple[int, ...]]:

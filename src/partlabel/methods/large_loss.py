@@ -27,8 +27,7 @@ from partlabel.losses.bce import bce_cells
 from partlabel.losses.large_loss import large_loss_count
 from partlabel.losses.precision import at_least_float32
 from partlabel.losses.selection import largest_count
-from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
-from partlabel.methods.prior import Prior
+from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs
 from partlabel.methods.tools.distributed import gather_batch, per_process_total
 from partlabel.models.encoders.backbone import Pool
 from partlabel.models.heads import HeadSpec
@@ -56,13 +55,13 @@ class LargeLoss(Method[LargeLossConfig]):
     batch_global = ("ranking of the cells taken as absent",)
     flipped: Tensor
 
-    def __init__(self, tagger: Tagger, config: LargeLossConfig, prior: Prior) -> None:
-        super().__init__(tagger, config, prior)
+    def __init__(self, tagger: Tagger, config: LargeLossConfig, context: Context) -> None:
+        super().__init__(tagger, config, context)
         if config.scheme == "correct_permanently":
-            self.register_buffer("flipped", torch.zeros(prior.labels.shape, dtype=torch.uint8))
+            self.register_buffer("flipped", torch.zeros(context.labels.shape, dtype=torch.uint8))
 
     @classmethod
-    def head(cls, config: LargeLossConfig, prior: Prior) -> HeadSpec:
+    def head(cls, config: LargeLossConfig, context: Context) -> HeadSpec:
         """A pooled head."""
         return HeadSpec(kind="pooled", settings={"pool": config.pool})
 

@@ -19,8 +19,8 @@ import torch
 from pydantic import Field
 
 from partlabel.losses.normalization import Normalization
+from partlabel.methods.base import Context
 from partlabel.methods.bce import KnownBCE, KnownBCEConfig
-from partlabel.methods.prior import Prior
 from partlabel.models.encoders.backbone import Pool
 from partlabel.models.graphs.label_graph import co_occurrence, ml_gcn_adjacency
 from partlabel.models.heads import HeadSpec
@@ -53,13 +53,13 @@ class MLGCN(KnownBCE):
 
     Config = MLGCNConfig
 
-    def __init__(self, tagger: Tagger, config: MLGCNConfig, prior: Prior) -> None:
-        super().__init__(tagger, config, prior)
-        adjacency = ml_gcn_adjacency(co_occurrence(prior.labels), config.threshold, config.reweight)
+    def __init__(self, tagger: Tagger, config: MLGCNConfig, context: Context) -> None:
+        super().__init__(tagger, config, context)
+        adjacency = ml_gcn_adjacency(co_occurrence(context.labels), config.threshold, config.reweight)
         with torch.no_grad():
             tagger.head.get_buffer("adjacency").copy_(adjacency)
-            if prior.label_vectors is not None:
-                tagger.head.get_buffer("label_vectors").copy_(prior.label_vectors)
+            if context.label_vectors is not None:
+                tagger.head.get_buffer("label_vectors").copy_(context.label_vectors)
 
     @classmethod
     def label_vectors(cls, config: MLGCNConfig) -> str:  # type: ignore[override]
@@ -67,9 +67,9 @@ class MLGCN(KnownBCE):
         return config.label_vectors
 
     @classmethod
-    def head(cls, config: MLGCNConfig, prior: Prior) -> HeadSpec:  # type: ignore[override]
+    def head(cls, config: MLGCNConfig, context: Context) -> HeadSpec:  # type: ignore[override]
         """Graph layers over the label vectors."""
-        vectors = prior.label_vectors
+        vectors = context.label_vectors
         return HeadSpec(
             kind="ml_gcn",
             settings={

@@ -20,8 +20,7 @@ from torch import Tensor
 from partlabel.errors import AssumptionError
 from partlabel.losses.pairwise import lsep_images, rankable, warp_images
 from partlabel.losses.precision import at_least_float32
-from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
-from partlabel.methods.prior import Prior
+from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs
 from partlabel.methods.tools.distributed import per_process_total
 from partlabel.models.encoders.backbone import Pool
 from partlabel.models.heads import HeadSpec
@@ -41,9 +40,9 @@ class LSEP(Method[PairwiseConfig]):
     Config = PairwiseConfig
     batch_global = ("number of images with a pair",)
 
-    def __init__(self, tagger: Tagger, config: PairwiseConfig, prior: Prior) -> None:
-        super().__init__(tagger, config, prior)
-        counts = prior.labels.counts_by_image()
+    def __init__(self, tagger: Tagger, config: PairwiseConfig, context: Context) -> None:
+        super().__init__(tagger, config, context)
+        counts = context.labels.counts_by_image()
         if not ((counts.present > 0) & (counts.absent > 0)).any():
             raise AssumptionError(
                 "no image of the table has both a known present and a known absent cell, so that there is no pair to "
@@ -51,7 +50,7 @@ class LSEP(Method[PairwiseConfig]):
             )
 
     @classmethod
-    def head(cls, config: PairwiseConfig, prior: Prior) -> HeadSpec:
+    def head(cls, config: PairwiseConfig, context: Context) -> HeadSpec:
         """A pooled head."""
         return HeadSpec(kind="pooled", settings={"pool": config.pool})
 

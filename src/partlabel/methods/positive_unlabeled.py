@@ -45,8 +45,7 @@ from torch import Tensor
 
 from partlabel.labels import LabelTable, State
 from partlabel.losses.positive_unlabeled import adaptive_temperature, mix_halves, mixup_consistency, variational_loss
-from partlabel.methods.base import Clock, Index, Labels, Method, Outputs
-from partlabel.methods.prior import Prior
+from partlabel.methods.base import Clock, Context, Index, Labels, Method, Outputs
 from partlabel.methods.ssgrl import SSGRLHeadConfig, fill_ssgrl, ssgrl_spec
 from partlabel.methods.tools.distributed import gather_batch
 from partlabel.models.heads import HeadSpec
@@ -84,11 +83,11 @@ class PositiveUnlabeled(Method[PositiveUnlabeledConfig]):
     learns_from_unknown = True
     batch_global = ("standard deviation of logits", "mean probability", "number of present cells")
 
-    def __init__(self, tagger: Tagger, config: PositiveUnlabeledConfig, prior: Prior) -> None:
-        super().__init__(tagger, config, prior)
-        self.gamma = gamma_of(prior.labels) if config.gamma is None else config.gamma
+    def __init__(self, tagger: Tagger, config: PositiveUnlabeledConfig, context: Context) -> None:
+        super().__init__(tagger, config, context)
+        self.gamma = gamma_of(context.labels) if config.gamma is None else config.gamma
         if config.head == "ssgrl":
-            fill_ssgrl(tagger, Prior(_present_alone(prior.labels), prior.label_vectors))
+            fill_ssgrl(tagger, Context(_present_alone(context.labels), context.assets))
 
     @classmethod
     def label_vectors(cls, config: PositiveUnlabeledConfig) -> str | None:
@@ -96,9 +95,9 @@ class PositiveUnlabeled(Method[PositiveUnlabeledConfig]):
         return config.label_vectors if config.head == "ssgrl" else None
 
     @classmethod
-    def head(cls, config: PositiveUnlabeledConfig, prior: Prior) -> HeadSpec:
+    def head(cls, config: PositiveUnlabeledConfig, context: Context) -> HeadSpec:
         """The head that the settings name."""
-        return ssgrl_spec(config, prior) if config.head == "ssgrl" else HeadSpec(kind="pooled")
+        return ssgrl_spec(config, context) if config.head == "ssgrl" else HeadSpec(kind="pooled")
 
     def forward(self, views: Mapping[str, Tensor]) -> Outputs:
         """Logits of the weak view and, as `mixed`, of its mixed images, with the permutation and λ that mixed them."""

@@ -26,8 +26,7 @@ from torch import Tensor, nn
 
 from partlabel.labels import LabelTable
 from partlabel.losses.role import role_cells
-from partlabel.methods.base import Clock, Index, Labels, Method, OptimizerRule, Outputs
-from partlabel.methods.prior import Prior
+from partlabel.methods.base import Clock, Context, Index, Labels, Method, OptimizerRule, Outputs
 from partlabel.methods.single_positive import ExpectedPositiveConfig, batch_penalty, expected_positives
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
@@ -47,13 +46,13 @@ class Role(Method[RoleConfig]):
     learns_from_unknown = True
     batch_global = ("mean number of present classes",)
 
-    def __init__(self, tagger: Tagger, config: RoleConfig, prior: Prior) -> None:
-        super().__init__(tagger, config, prior)
-        self.expected = expected_positives(config.expected_positives, prior.labels)
-        self.estimates = nn.Parameter(initial_estimates(prior.labels))
+    def __init__(self, tagger: Tagger, config: RoleConfig, context: Context) -> None:
+        super().__init__(tagger, config, context)
+        self.expected = expected_positives(config.expected_positives, context.labels)
+        self.estimates = nn.Parameter(initial_estimates(context.labels))
 
     @classmethod
-    def head(cls, config: RoleConfig, prior: Prior) -> HeadSpec:
+    def head(cls, config: RoleConfig, context: Context) -> HeadSpec:
         """A pooled head."""
         return HeadSpec(kind="pooled", settings={"pool": config.pool})
 

@@ -25,8 +25,7 @@ from torch import Tensor
 from partlabel.losses.bce import bce_cells
 from partlabel.losses.normalization import Normalization, normalize
 from partlabel.losses.pseudo_labels import confident_pseudo_labels
-from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
-from partlabel.methods.prior import Prior
+from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs
 from partlabel.methods.tools.distributed import per_process_total
 from partlabel.models.heads import HeadSpec
 
@@ -60,7 +59,7 @@ class Saliency(Method[SaliencyConfig]):
     batch_global = ("number of known cells", "number of pseudo-labels")
 
     @classmethod
-    def head(cls, config: SaliencyConfig, prior: Prior) -> HeadSpec:
+    def head(cls, config: SaliencyConfig, context: Context) -> HeadSpec:
         """Class maps; without saliency, alpha = 0 leaves plain average pooling."""
         return HeadSpec(kind="saliency", settings={"alpha": config.alpha if config.saliency else 0.0, "k": config.k})
 

@@ -27,8 +27,7 @@ from partlabel.losses.assume_negative import (
     weak_assume_negative_cells,
 )
 from partlabel.losses.precision import at_least_float32
-from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
-from partlabel.methods.prior import Prior
+from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs
 from partlabel.methods.tools.distributed import gather_batch
 from partlabel.models.encoders.backbone import Pool
 from partlabel.models.heads import HeadSpec
@@ -49,7 +48,7 @@ class WeakAssumeNegative(Method[WeakAssumeNegativeConfig]):
     learns_from_unknown = True
 
     @classmethod
-    def head(cls, config: WeakAssumeNegativeConfig, prior: Prior) -> HeadSpec:
+    def head(cls, config: WeakAssumeNegativeConfig, context: Context) -> HeadSpec:
         """A pooled head."""
         return HeadSpec(kind="pooled", settings={"pool": config.pool})
 
@@ -74,7 +73,7 @@ class LabelSmoothing(Method[LabelSmoothingConfig]):
     learns_from_unknown = True
 
     @classmethod
-    def head(cls, config: LabelSmoothingConfig, prior: Prior) -> HeadSpec:
+    def head(cls, config: LabelSmoothingConfig, context: Context) -> HeadSpec:
         """A pooled head."""
         return HeadSpec(kind="pooled", settings={"pool": config.pool})
 
@@ -99,12 +98,12 @@ class ExpectedPositive(Method[ExpectedPositiveConfig]):
     learns_from_unknown = True
     batch_global = ("mean number of present classes",)
 
-    def __init__(self, tagger: Tagger, config: ExpectedPositiveConfig, prior: Prior) -> None:
-        super().__init__(tagger, config, prior)
-        self.expected = expected_positives(config.expected_positives, prior.labels)
+    def __init__(self, tagger: Tagger, config: ExpectedPositiveConfig, context: Context) -> None:
+        super().__init__(tagger, config, context)
+        self.expected = expected_positives(config.expected_positives, context.labels)
 
     @classmethod
-    def head(cls, config: ExpectedPositiveConfig, prior: Prior) -> HeadSpec:
+    def head(cls, config: ExpectedPositiveConfig, context: Context) -> HeadSpec:
         """A pooled head."""
         return HeadSpec(kind="pooled", settings={"pool": config.pool})
 

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from partlabel.losses.bce import bce_cells
 from partlabel.losses.normalization import Normalization, normalize
-from partlabel.methods.base import Clock, Index, Labels, Method, MethodConfig, Outputs
-from partlabel.methods.prior import Prior
+from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs
 from partlabel.methods.tools.distributed import per_process_total
 from partlabel.models.graphs.label_graph import co_occurrence
 from partlabel.models.heads import HeadSpec
@@ -50,9 +49,9 @@ class SSGRLConfig(SSGRLHeadConfig):
     """What the sum is divided by. As in `bce`; public code for partial labels: "batch"."""
 
 
-def ssgrl_spec(config: SSGRLHeadConfig, prior: Prior) -> HeadSpec:
+def ssgrl_spec(config: SSGRLHeadConfig, context: Context) -> HeadSpec:
     """The head for the label vectors at hand."""
-    vectors = prior.label_vectors
+    vectors = context.label_vectors
     return HeadSpec(
         kind="ssgrl",
         settings={
@@ -65,12 +64,12 @@ def ssgrl_spec(config: SSGRLHeadConfig, prior: Prior) -> HeadSpec:
     )
 
 
-def fill_ssgrl(tagger: Tagger, prior: Prior) -> None:
+def fill_ssgrl(tagger: Tagger, context: Context) -> None:
     """Give the head its graph and its label vectors, if these are not learned."""
     with torch.no_grad():
-        tagger.head.get_buffer("graph").copy_(co_occurrence(prior.labels))
-        if prior.label_vectors is not None:
-            tagger.head.get_buffer("label_vectors").copy_(prior.label_vectors)
+        tagger.head.get_buffer("graph").copy_(co_occurrence(context.labels))
+        if context.label_vectors is not None:
+            tagger.head.get_buffer("label_vectors").copy_(context.label_vectors)
 
 
 class SSGRL(Method[SSGRLConfig]):
@@ -79,9 +78,9 @@ class SSGRL(Method[SSGRLConfig]):
     Config = SSGRLConfig
     batch_global = ("number of known cells",)
 
-    def __init__(self, tagger: Tagger, config: SSGRLConfig, prior: Prior) -> None:
-        super().__init__(tagger, config, prior)
-        fill_ssgrl(tagger, prior)
+    def __init__(self, tagger: Tagger, config: SSGRLConfig, context: Context) -> None:
+        super().__init__(tagger, config, context)
+        fill_ssgrl(tagger, context)
 
     @classmethod
     def label_vectors(cls, config: SSGRLConfig) -> str:
@@ -89,9 +88,9 @@ class SSGRL(Method[SSGRLConfig]):
         return config.label_vectors
 
     @classmethod
-    def head(cls, config: SSGRLConfig, prior: Prior) -> HeadSpec:
+    def head(cls, config: SSGRLConfig, context: Context) -> HeadSpec:
         """Semantic decoupling and the gated graph."""
-        return ssgrl_spec(config, prior)
+        return ssgrl_spec(config, context)
 
     def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
         """Known cells only."""

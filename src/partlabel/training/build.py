@@ -7,9 +7,8 @@ from typing import Any
 import torch
 
 from partlabel.errors import UsageError
-from partlabel.methods.base import Method
+from partlabel.methods.base import Context, Method
 from partlabel.methods.build import build_method, method_class
-from partlabel.methods.prior import Prior
 from partlabel.models.encoders.backbone import Backbone, TwinBackbone, create_backbone
 from partlabel.models.encoders.lora import add_lora
 from partlabel.progress import Reporter
@@ -25,7 +24,7 @@ def compute_device(settings: TrainSettings) -> torch.device:
     return torch.device("cpu")
 
 
-def build(settings: TrainSettings, prior: Prior) -> Method[Any]:
+def build(settings: TrainSettings, context: Context) -> Method[Any]:
     """A method on its backbone, its new weights drawn from the seed alone.
 
     Raises:
@@ -37,7 +36,7 @@ def build(settings: TrainSettings, prior: Prior) -> Method[Any]:
     backbone = _backbone(settings)
     if method_class(settings.method).networks == 2 and not (settings.freeze and not settings.train_last):
         backbone = TwinBackbone(backbone, _backbone(settings))
-    method = build_method(settings.method, settings.method_settings, backbone, prior)
+    method = build_method(settings.method, settings.method_settings, backbone, context)
     if settings.accumulate > 1 and method.batch_global:
         raise UsageError(
             f"method {settings.method} takes its {' and '.join(method.batch_global)} over the whole batch, which "

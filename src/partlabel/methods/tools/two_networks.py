@@ -5,8 +5,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from partlabel.methods.base import Method, MethodConfig, Outputs
-from partlabel.methods.prior import Prior
+from partlabel.methods.base import Context, Method, MethodConfig, Outputs
 from partlabel.models.encoders.backbone import Pool
 from partlabel.models.heads import HeadSpec
 from partlabel.models.heads.twin import Report
@@ -34,7 +33,7 @@ class TwoNetworks(Method[_Config]):
     networks = 2
 
     @classmethod
-    def head(cls, config: _Config, prior: Prior) -> HeadSpec:
+    def head(cls, config: _Config, context: Context) -> HeadSpec:
         """Two pooled heads."""
         pooled = {"kind": "pooled", "settings": {"pool": config.pool}}
         return HeadSpec(kind="twin", settings={"head": pooled, "report": config.reported})

@@ -20,6 +20,10 @@ from partlabel.models.graphs.label_graph import co_occurrence
 Graph = Float[Tensor, "classes classes"]
 
 
+COUNTED = ("co_occurrence", "identity")
+"""Graphs that need no file."""
+
+
 def smoothing_graph(source: str, table: LabelTable, top: int) -> Graph:
     """The graph of a source: "co_occurrence" of known labels, "identity", or the path of an edge list.
 
@@ -31,9 +35,19 @@ def smoothing_graph(source: str, table: LabelTable, top: int) -> Graph:
         return torch.eye(len(table.classes))
     if source == "co_occurrence":
         return normalized_columns(strongest(co_occurrence(table).T, top))
+    return graph_of_file(source, table.classes)
+
+
+def graph_of_file(source: str, classes: Sequence[str]) -> Graph:
+    """The graph of an edge list.
+
+    Raises:
+        UsageError: there is no such file.
+        LabelError: see `read_edges`.
+    """
     if not Path(source).is_file():
         raise UsageError(f"label graph {source!r} is neither co_occurrence nor identity nor a file of edges")
-    return normalized_columns(read_edges(Path(source), table.classes))
+    return normalized_columns(read_edges(Path(source), classes))
 
 
 def strongest(weights: Graph, top: int) -> Graph:
