@@ -59,7 +59,7 @@ def test_trains_on_vectors_of_class_names(
         partial_labels, images=images, out=tmp_path / "run", method=method, label_vectors=str(words), **settings, **TINY
     )
     words.unlink()
-    kept = run.label_vectors()
+    kept = run.assets()["label_vectors"]
     assert kept is not None
     assert kept.tolist() == [[1, 0, 0.5], [0, 1, 0.5], [0.5, 0.5, -1]]
     assert str(words) in (run.path / "report.html").read_text()

@@ -1,17 +1,21 @@
 """The run folder: everything about one training, and nothing torn.
 
-config.json        the settings as used            log.csv           one line an epoch
+config.json        the settings as used            log.csv           one line per epoch
 run.json           versions, inputs, how it ended  checkpoints/      last.ckpt, best.ckpt of each phase
 labels.parquet     the labels as trained on        model/            the bundle to ship
 held_out.parquet   held-out cells, their logits    report.html       to look at
-label_vectors.npy  vectors of the class names, if the method uses them
+assets/            vectors of the class names and other tensors that the method took from outside the labels
 """
 
 import csv
 import importlib.metadata
 import json
+import os
 import platform
+import shlex
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +24,18 @@ import pyarrow
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from partlabel.errors import RunError
-from partlabel.files import atomic_path, storage_errors, write_json, write_text
+from partlabel.errors import RunError, StorageError
+from partlabel.files import atomic_path, write_json, write_text
 from partlabel.formats import read_table, write_table
 from partlabel.labels import Cells, LabelTable
+from partlabel.runs.ownership import is_ownership
 from partlabel.runs.processes import process_rank, wait_for
 from partlabel.runs.settings import TrainSettings
 from partlabel.version import __version__
 
 _PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy", "pillow", "safetensors")
+_BEGINNING = ".beginning"
+"""A file that stands in a run folder while it is being made."""
 
 
 class RunFolder:
@@ -48,11 +55,13 @@ class RunFolder:
         settings: TrainSettings,
         inputs: Mapping[str, Any],
         table: LabelTable,
-        vectors: NDArray[np.float32] | None = None,
+        assets: Mapping[str, NDArray[np.float32]] | None = None,
         /,
         **facts: Any,
     ) -> "RunFolder":
         """Start a run in a new or empty folder; the other processes of a training open the one that the first started.
+
+        run.json comes last: a folder without it never began and may be used again.
 
         Raises:
             RunError: the folder holds something already.
@@ -62,14 +71,14 @@ class RunFolder:
             wait_for(run.path / "run.json")
             return run
         run.check_new()
-        with storage_errors(run.path):
-            run.path.mkdir(parents=True, exist_ok=True)
+        write_text(run.path / _BEGINNING, "")
         write_table(table, run.labels_path)
-        if vectors is not None:
-            with atomic_path(run.path / "label_vectors.npy") as temporary, open(temporary, "wb") as stream:
-                np.save(stream, vectors, allow_pickle=False)
-        write_json(run.path / "config.json", settings.model_dump(mode="json"))
+        for name, value in (assets or {}).items():
+            with atomic_path(run.path / "assets" / f"{name}.npy") as temporary, open(temporary, "wb") as stream:
+                np.save(stream, value, allow_pickle=False)
+        run.write_config(settings)
         run.update(status="training", versions=versions(), inputs=dict(inputs), **facts)
+        (run.path / _BEGINNING).unlink(missing_ok=True)
         return run
 
     @classmethod
@@ -85,14 +94,43 @@ class RunFolder:
         return run
 
     def check_new(self) -> None:
-        """Refuse to start in a folder that holds something.
+        """Refuse to start in a folder that holds something, or that cannot be written.
 
         Raises:
             RunError: it does.
+            StorageError: it cannot.
         """
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            resumable = " or go on with --resume" if (self.path / "run.json").is_file() else ""
-            raise RunError(f"{self.path} exists and is not empty; choose another --out{resumable}")
+        if self.path.exists():
+            if not self.path.is_dir() or not (self._never_began() or all(map(_is_passing, self.path.iterdir()))):
+                resumable = " or go on with --resume" if (self.path / "run.json").is_file() else ""
+                raise RunError(f"{self.path} exists and is not empty; choose another --out{resumable}")
+            return
+        there = next(folder for folder in self.path.absolute().parents if folder.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            reason = "is not a folder" if not there.is_dir() else "cannot be written"
+            raise StorageError(f"{self.path} cannot be made, because {there} {reason}; choose another --out")
+
+    def _never_began(self) -> bool:
+        """Whether a training was killed while it made this folder: all that is in it will be written again."""
+        return (self.path / _BEGINNING).is_file() and not (self.path / "run.json").is_file()
+
+    def discard_unless_begun(self) -> None:
+        """Empty a folder that a training made and failed in before its first checkpoint."""
+        if any(self.path.rglob("checkpoints/*.ckpt")):
+            return
+        for path in self.path.iterdir():
+            if is_ownership(path):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    path.unlink()
+
+    @property
+    def resume_command(self) -> str:
+        """What goes on with this run, as it can be pasted into a shell."""
+        return f"partlabel train --resume {shlex.quote(str(self.path))}"
 
     @property
     def labels_path(self) -> Path:
@@ -104,19 +142,36 @@ class RunFolder:
         """The bundle."""
         return self.path / "model"
 
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.path / "checkpoints"
+
     def checkpoint(self, phase: str, kind: str = "last") -> Path:
         """Checkpoint of a phase ("selection" or "refit"); kind "last" or "best"."""
-        return self.path / "checkpoints" / f"{phase}-{kind}.ckpt"
+        return self.checkpoints / f"{phase}-{kind}.ckpt"
 
     @property
     def info(self) -> dict[str, Any]:
-        """Content of run.json."""
-        return _read_json(self.path / "run.json")
+        """Content of run.json.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        path = self.path / "run.json"
+        content = _read_json(path)
+        if not isinstance(content.get("status"), str) or not isinstance(content.get("inputs", {}), dict):
+            raise RunError(f"{path} does not say how a training stands; restore the file or train anew")
+        return content
 
     def update(self, **facts: Any) -> None:
         """Set entries of run.json."""
         path = self.path / "run.json"
         write_json(path, {**(_read_json(path) if path.is_file() else {}), **facts})
+
+    def write_config(self, settings: TrainSettings) -> None:
+        """Keep the settings."""
+        write_json(self.path / "config.json", settings.model_dump(mode="json"))
 
     @property
     def settings(self) -> TrainSettings:
@@ -134,10 +189,23 @@ class RunFolder:
         """The labels as trained on."""
         return read_table(self.labels_path).table
 
-    def label_vectors(self) -> NDArray[np.float32] | None:
-        """Vectors `[C, d_t]` of the class names, if the method uses any that are not learned."""
-        path = self.path / "label_vectors.npy"
-        return np.load(path, allow_pickle=False) if path.is_file() else None
+    def assets(self) -> dict[str, NDArray[np.float32]]:
+        """What the method took from outside the labels, by name (see `methods.base.Context`).
+
+        Raises:
+            RunError: a file is damaged.
+        """
+        earlier = [self.path / "label_vectors.npy"]  # of runs of release 0.1
+        return {
+            path.stem: _read_array(path)
+            for path in (*earlier, *sorted(self.path.glob("assets/*.npy")))
+            if path.is_file()
+        }
+
+    @property
+    def has_held_out(self) -> bool:
+        """Whether held-out cells were judged and kept."""
+        return (self.path / "held_out.parquet").is_file() and "held_out" in self.info
 
     def write_held_out(self, cells: Cells, logits: NDArray[np.float32], table: LabelTable) -> None:
         """Keep the held-out cells with the logits of the model that never saw them."""
@@ -159,14 +227,17 @@ class RunFolder:
         path = self.path / "held_out.parquet"
         if not path.is_file():
             if self.info["status"] != "done":
-                raise RunError(
-                    f"the training of {self.path} has not finished; go on with: partlabel train --resume {self.path}"
-                )
+                raise RunError(f"the training of {self.path} has not finished; go on with: {self.resume_command}")
             raise RunError(f"{self.path} holds no held-out cells; train with --holdout above 0")
-        table = pyarrow.parquet.read_table(path)
         position = {name: number for number, name in enumerate(classes)}
-        numbers = np.asarray([position[name] for name in table["class"].to_pylist()], np.int64)
-        return table["logit"].to_numpy().astype(np.float64), table["state"].to_numpy().astype(np.int8), numbers
+        try:
+            table = pyarrow.parquet.read_table(path, columns=["class", "state", "logit"])
+            numbers = np.asarray([position[name] for name in table["class"].to_pylist()], np.int64)
+            return table["logit"].to_numpy().astype(np.float64), table["state"].to_numpy().astype(np.int8), numbers
+        except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:
+            raise RunError(
+                f"{path} does not hold the held-out cells of this run ({error}); restore the file or train anew"
+            ) from error
 
     def write_evaluation(self, result: Mapping[str, Any]) -> None:
         """Keep the last evaluation of the run."""
@@ -186,12 +257,24 @@ class RunFolder:
         write_text(self.path / "log.csv", "\n".join(lines) + "\n")
 
     def log(self) -> list[dict[str, str]]:
-        """Rows of log.csv."""
+        """Rows of log.csv.
+
+        Raises:
+            RunError: the file is damaged.
+        """
         path = self.path / "log.csv"
         if not path.is_file():
             return []
-        with open(path, newline="", encoding="utf-8") as stream:
-            return list(csv.DictReader(stream))
+        try:
+            with open(path, newline="", encoding="utf-8") as stream:
+                rows = list(csv.DictReader(stream, strict=True))
+            for row in rows:
+                int(row["epoch"]), row["phase"].strip(), [value.strip() for value in row.values()]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+            raise RunError(
+                f"{path} is not the log of a training ({error}); restore it, or delete it to go on without its rows"
+            ) from error
+        return rows
 
 
 def versions() -> dict[str, str]:
@@ -203,8 +286,23 @@ def versions() -> dict[str, str]:
     }
 
 
+def _is_passing(path: Path) -> bool:
+    """Whether a file says that somebody writes in its folder, or was left by somebody who was killed while he did."""
+    return is_ownership(path) or (path.name.startswith(".") and ".part" in path.name)
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read: {error}") from error
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path} cannot be read ({error}); restore the file or train anew") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path} holds no table of names and values; restore the file or train anew")
+    return content
+
+
+def _read_array(path: Path) -> NDArray[np.float32]:
+    try:
+        return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
+    except (OSError, ValueError, EOFError) as error:
+        raise RunError(f"{path} holds no array ({error}); restore the file or train anew") from error

@@ -1,0 +1,125 @@
+"""What all phases and learning rates of a run share, made once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from partlabel.errors import PartlabelError, UsageError
+from partlabel.labels import Cells, LabelTable
+from partlabel.methods.base import Context, Method
+from partlabel.methods.build import method_class, method_config
+from partlabel.models.label_text import label_vectors
+from partlabel.progress import SILENT, Reporter
+from partlabel.runs.folder import RunFolder
+from partlabel.runs.holdout import Split, hold_out, with_contrast
+from partlabel.runs.settings import TrainSettings
+from partlabel.training.build import build, sources
+from partlabel.training.data import Source
+from partlabel.training.fit import Phase
+from partlabel.training.init_weights import take_weights
+
+
+@dataclass
+class Prepared:
+    """Labels, split, images and assets of a run, and what was built of it already.
+
+    Args:
+        labels: the labels as trained on, before any cell is held out.
+        split: the labels without the held-out cells, and those cells.
+        ranked: cells by which to choose a model: the held-out ones, with unknown ones where no absent one is held out.
+        root: the image folder.
+        assets: see `methods.base.Context`.
+        init: a run whose weights to start from.
+    """
+
+    labels: LabelTable
+    split: Split
+    ranked: Cells
+    root: Path
+    assets: Mapping[str, Tensor]
+    init: Path | None = None
+    _built: Method[Any] | None = field(default=None, init=False)
+    _sources: tuple[Source, Source] | None = field(default=None, init=False)
+
+    @classmethod
+    def of(
+        cls, settings: TrainSettings, labels: LabelTable, root: Path, assets: Mapping[str, Tensor], init: Path | None
+    ) -> "Prepared":
+        """The cells of these labels shared out."""
+        split = hold_out(labels, settings.holdout, settings.seed)
+        cells = split.held_out
+        one_sided = (cells.states > 0).any() and not (cells.states < 0).any()
+        ranked = with_contrast(cells, labels, settings.seed) if one_sided else cells
+        return cls(labels, split, ranked, root, assets, init)
+
+    def try_out(self, settings: TrainSettings, reporter: Reporter) -> Method[Any]:
+        """Build the method of the first phase and show it one blank image: what cannot work is refused before a run
+        folder is made.
+
+        Raises:
+            UsageError: unknown names, weights that cannot be had, settings that exclude each other, or a backbone that
+            takes no such images.
+        """
+        self._built = self._start(settings, self.split.training, reporter)
+        tagger = self._built.tagger
+        side = tagger.backbone.spec.size
+        blank = torch.zeros(1, 3, side, side)
+        try:
+            with torch.no_grad():
+                tagger.eval()(tagger.backbone.trunk(blank) if tagger.takes_trunk_output else blank)
+        except PartlabelError:
+            raise
+        except Exception as error:
+            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise UsageError(
+                f"backbone {settings.backbone!r} cannot be used with images of {side} × {side} pixels ({first}); set "
+                "another size, or take another backbone"
+            ) from error
+        return self._built
+
+    def phase(self, run: RunFolder, name: str, reporter: Reporter) -> tuple[Method[Any], Phase]:
+        """The method before its first step, and what the phase "selection" or "refit" of a run trains on."""
+        settings, selection = run.settings, name == "selection"
+        table = self.split.training if selection else self.labels
+        built, self._built = self._built, None
+        method = (
+            built
+            if built is not None and selection
+            else self._start(settings, table, SILENT if run.checkpoint(name).is_file() else reporter)
+        )
+        if self._sources is None:
+            self._sources = sources(settings, method.tagger.backbone, method.views, table.images, self.root, reporter)
+        cells = self.ranked
+        nothing = Cells(cells.image_index[:0], cells.class_index[:0], cells.states[:0], cells.sources[:0])
+        held_out, ranked = (self.split.held_out, self.ranked) if selection else (nothing, nothing)
+        return method, Phase(name, table, held_out, ranked, *self._sources)
+
+    def _start(self, settings: TrainSettings, table: LabelTable, reporter: Reporter) -> Method[Any]:
+        method = build(settings, Context(table, self.assets))
+        if self.init is not None:
+            take_weights(method, self.init, reporter)
+        return method
+
+
+def gathered_assets(
+    settings: TrainSettings, classes: tuple[str, ...], reporter: Reporter
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """What the method takes from outside the labels, and for run.json where vectors of the class names come from.
+
+    Raises:
+        PartlabelError: a file or text encoder that the settings name cannot be used.
+    """
+    kind, config = method_class(settings.method), method_config(settings.method, settings.method_settings)
+    assets = kind.own_assets(config, classes)
+    source = kind.label_vectors(config)
+    if source is None:
+        return assets, {}
+    found = label_vectors(source, classes)
+    reporter.say(found.origin)
+    if found.vectors is not None:
+        assets["label_vectors"] = found.vectors
+    return assets, {"label_vectors": found.origin}
