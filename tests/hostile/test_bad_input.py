@@ -244,7 +244,7 @@ def test_ctrl_c_while_maps_are_computed(run: Run, folder: Path, monkeypatch: pyt
     def press(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("partlabel.training.map_cache._append", press)
+    monkeypatch.setattr("partlabel.training.map_store.write", press)
     monkeypatch.setenv(
         "PARTLABEL_CACHE", str(folder / "empty cache")
     )  # another test may have computed these maps already

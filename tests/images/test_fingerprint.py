@@ -1,4 +1,5 @@
 import hashlib
+import os
 import shutil
 import statistics
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from PIL import Image, ImageEnhance
 
 from partlabel.errors import ImageError
 from partlabel.images.decode import decode
-from partlabel.images.fingerprint import _BLOCK, content_hash, near_duplicates, perceptual_hash
+from partlabel.images.fingerprint import _BLOCK, content_hash, hash_of, near_duplicates, perceptual_hash
 
 MakePhoto = Callable[..., Image.Image]
 
@@ -85,3 +86,13 @@ def test_near_duplicates_across_blocks():
     hashes = np.random.default_rng(0).integers(1, 2**63, 3000, dtype=np.uint64)
     assert hashes.size**2 > 4 * _BLOCK
     assert near_duplicates(hashes, hashes[::-1], 0) == [(i, 2999 - i, 0) for i in range(3000)]
+
+
+def test_a_file_that_changes_under_the_same_size_and_time_has_a_new_hash(tmp_path: Path):
+    path = tmp_path / "a.bin"
+    long_ago = 1_000_000_000_000_000_000
+    for content in (b"one", b"two", b"six"):
+        path.write_bytes(content)
+        os.utime(path, ns=(long_ago, long_ago))
+        expected = hashlib.blake2b(content, digest_size=16).hexdigest()
+        assert content_hash(path) == content_hash(path) == hash_of(content) == expected

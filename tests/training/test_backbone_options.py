@@ -21,7 +21,7 @@ from partlabel.models.encoders.backbone import Backbone, create_backbone
 from partlabel.models.encoders.local_global import GlobalBranch
 from partlabel.training import fit as fit_module
 from partlabel.training.data import view_settings
-from partlabel.training.map_cache import _description
+from partlabel.training.map_cache import Recipe
 
 TINY: dict[str, Any] = {
     "backbone": "test_resnet",
@@ -97,7 +97,7 @@ def test_the_key_of_cached_maps_is_that_of_earlier_releases(color_images: tuple[
     root, table = color_images
     backbone = create_backbone("test_resnet", pretrained=False, size=32, freeze=True)
     images = ImageDataset(root, table.images, ("plain",), view_settings(backbone.spec), 0)
-    described = _description(backbone, images, "plain", 0)["backbone"]
+    described = Recipe(backbone, images, 0, torch.device("cpu")).description["backbone"]
     assert list(described) == ["architecture", "model_args", "size", "mean", "std", "interpolation"]
 
 

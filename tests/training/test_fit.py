@@ -61,8 +61,8 @@ def test_room_is_needed_only_for_maps_that_are_not_there(
     root, table = color_images
     for names in (table.images[:8], table.images[:8], table.images[:10]):
         sources(settings, backbone, ("weak",), names, root, SILENT)
-    assert needed[0] == 4 * needed[2] > 0
-    assert needed[1] == 0
+    assert len(needed) == 2  # where nothing is missing, a cache need not even be one that can be written
+    assert needed[0] == 4 * needed[1] > 0
 
 
 def test_held_out_cells_are_scored_and_judged_as_the_whole_table_would_be(

@@ -1,4 +1,4 @@
-"""Order, held-out cells, moving average, cached maps: each against what it promises."""
+"""Order, held-out cells, moving average: each against what it promises."""
 
 from collections import Counter
 from pathlib import Path
@@ -10,21 +10,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partlabel.errors import NotFiniteError, StorageError, UsageError
-from partlabel.images.dataset import ImageDataset
+from partlabel.errors import NotFiniteError, UsageError
 from partlabel.labels import LabelTable, Source
-from partlabel.methods.base import Context
-from partlabel.methods.build import build_method, method_class
+from partlabel.methods.build import method_class
 from partlabel.methods.catalogue import CATALOGUE
-from partlabel.models.encoders.backbone import create_backbone
-from partlabel.progress import SILENT
 from partlabel.runs.holdout import hold_out
 from partlabel.runs.settings import TrainSettings, make_settings
-from partlabel.training.data import image_source, map_source, view_settings
 from partlabel.training.ema import MovingAverage
-from partlabel.training.map_cache import cached_maps, check_room, content_hashes
 from partlabel.training.order import TrainingOrder
-from partlabel.training.scoring import score
 
 
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 3), st.integers(1, 3), st.data())
@@ -121,68 +114,6 @@ def test_moving_average_by_explicit_loop() -> None:
     torch.testing.assert_close(average.network[0].weight, expected)  # type: ignore[index,union-attr]
     torch.testing.assert_close(average.network[1].running_mean, mean)  # type: ignore[index,union-attr]
     assert int(average.network[1].num_batches_tracked) == 11  # type: ignore[index,union-attr]
-
-
-@pytest.mark.parametrize(("method", "train_last"), [("bce", 0), ("saliency", 0), ("saliency", 1), ("bce", 1)])
-def test_cached_maps_give_the_logits_of_the_images(
-    method: str, train_last: int, color_images: tuple[Path, LabelTable], tmp_path: Path
-) -> None:
-    root, table = color_images
-    torch.manual_seed(0)
-    backbone = create_backbone("test_resnet", pretrained=False, size=32, freeze=True, train_last=train_last)
-    tagger = build_method(method, {}, backbone, Context(table)).tagger.eval()
-    looks = view_settings(backbone.spec)
-    direct = score(tagger, image_source(root, table.images, ("plain",), looks, 0), 32)
-    tagger.use_trunk_output()
-    source = map_source(
-        backbone,
-        root,
-        table.images,
-        ("plain",),
-        looks,
-        seed=0,
-        draws=1,
-        cache=tmp_path,
-        workers=0,
-        device="cpu",
-        reporter=SILENT,
-    )
-    np.testing.assert_allclose(score(tagger, source, 32), direct, atol=5e-3)
-
-
-def test_interrupted_cache_goes_on_and_a_torn_tail_is_cut(
-    color_images: tuple[Path, LabelTable], tmp_path: Path
-) -> None:
-    root, table = color_images
-    torch.manual_seed(0)
-    backbone = create_backbone("test_resnet", pretrained=False, size=32, freeze=True)
-    looks = view_settings(backbone.spec)
-
-    def maps(names: tuple[str, ...], cache: Path, draw: int = 0, view: str = "plain") -> torch.Tensor:
-        images = ImageDataset(root, names, (view,), looks, 0)
-        hashes = content_hashes(root, names, lambda done, total: None)
-        return cached_maps(backbone, images, hashes, view, draw, cache, batch_size=4)[np.arange(len(names))]
-
-    whole = maps(table.images, tmp_path / "whole")
-    maps(table.images[:10], tmp_path / "parts")
-    (folder,) = (tmp_path / "parts").iterdir()
-    with open(folder / "maps.f16", "ab") as stream:
-        stream.write(b"torn")
-    with open(folder / "images.txt", "ab") as stream:
-        stream.write(b"abc")
-    torch.testing.assert_close(maps(table.images, tmp_path / "parts"), whole, rtol=0, atol=0)
-    size = (folder / "maps.f16").stat().st_size
-    reversed_order = maps(table.images[::-1], tmp_path / "parts")
-    torch.testing.assert_close(reversed_order, whole.flip(0), rtol=0, atol=0)
-    assert (folder / "maps.f16").stat().st_size == size
-    strong = [maps(table.images, tmp_path / "strong", draw, "strong") for draw in (0, 1)]
-    assert not torch.equal(strong[0], strong[1])
-    assert not torch.equal(strong[0], whole)
-
-
-def test_no_room_is_said_before_it_starts(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"the maps need 1000000000\.0 GB but .* has .* GB free"):
-        check_room(tmp_path, 10**18)
 
 
 def test_settings_are_routed_and_checked() -> None:

@@ -86,7 +86,7 @@ def train(
     facts |= {"find_lr": rates} if rates else {}
     root, start_from = Path(images).resolve(), Path(init).resolve() if init else None
     prepared = _prepared(checked, labels, root, start_from, facts, reporter)
-    usable = usable_images(labels, root, broken, reporter)
+    usable = usable_images(labels, root, broken, reporter, prepared.mapped_images(checked, reporter))
     if usable is not labels:  # classes or a sign may have gone with the images
         labels = usable_classes(usable, drop_empty_classes)
         check_fit(checked.method, labels)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -80,13 +81,24 @@ class ImageDataset(Dataset[Sample]):
             UnreadableImageError: the image is missing, broken, too large or outside the image folder.
         """
         epoch, index = item
-        name = self.names[index]
         try:
-            image = decode(resolve(self.root, name), limits=self.limits, at_least=self.at_least)
+            image = self.decoded(index)
         except ImageError as error:
             raise UnreadableImageError(str(error)) from error
-        views = {}
-        for kind, view in self.views.items():
-            with item_randomness(self.seed, epoch, name, kind):
-                views[kind] = view(image)
-        return {"views": views, "index": int(index)}
+        return {"views": {kind: self.view(kind, image, epoch, index) for kind in self.views}, "index": int(index)}
+
+    def decoded(self, index: int, content: bytes | None = None) -> Image.Image:
+        """An image, from its file or from the file's bytes.
+
+        Raises:
+            ImageError: it is missing, broken, too large or outside the image folder.
+        """
+        path = resolve(self.root, self.names[index])
+        return decode(path, limits=self.limits, at_least=self.at_least, content=content)
+
+    def view(self, kind: str, image: Image.Image, epoch: int, index: int) -> Float[Tensor, "3 h w"]:
+        """One view of an image; not in several threads at once, unless it is the plain one."""
+        if kind == "plain":  # draws nothing
+            return self.views[kind](image)
+        with item_randomness(self.seed, epoch, self.names[index], kind):
+            return self.views[kind](image)

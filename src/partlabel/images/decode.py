@@ -1,5 +1,6 @@
 """Reading one image file into 8-bit RGB, within limits, or saying in one sentence why not."""
 
+import io
 import os
 from pathlib import Path
 from typing import IO, Literal
@@ -80,7 +81,9 @@ class ImageTooLargeError(ImageError):
     """An image has more pixels than the limits allow."""
 
 
-def decode(path: Path, *, limits: Limits = DEFAULT_LIMITS, at_least: int | None = None) -> Image.Image:
+def decode(
+    path: Path, *, limits: Limits = DEFAULT_LIMITS, at_least: int | None = None, content: bytes | None = None
+) -> Image.Image:
     """Decode the first frame of an image, upright by its EXIF orientation, as 8-bit RGB.
 
     Transparency is composited on white, as a web page would show it. 16-bit grey (also held as 32-bit integers) is
@@ -93,6 +96,7 @@ def decode(path: Path, *, limits: Limits = DEFAULT_LIMITS, at_least: int | None 
         limits: what the file may be.
         at_least: if given, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size (scaled in the discrete cosine
             transform, several times faster) as long as its shorter side keeps at least this many pixels.
+        content: the file's bytes, if they have been read already.
 
     Raises:
         MissingImageError: there is no such file.
@@ -105,7 +109,7 @@ def decode(path: Path, *, limits: Limits = DEFAULT_LIMITS, at_least: int | None 
     if not os.path.isfile(path):  # a pipe would block for ever
         raise ImageError(f"image {shown} is not a file; correct its name or take it out of the table")
     try:
-        with open(path, "rb") as stream:
+        with open(path, "rb") if content is None else io.BytesIO(content) as stream:
             return _to_rgb(_load(stream, shown, limits, at_least))
     except (ImageError, MemoryError):
         raise

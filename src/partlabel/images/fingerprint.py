@@ -1,6 +1,8 @@
 """Telling images apart by content: exactly, for caches, and by look, for near-duplicates across a split."""
 
 import hashlib
+import os
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +19,10 @@ _ONE_GREY_LEVEL = 256.0
 # Pairs compared at a time: 8 MiB of exclusive-ors, which stays in cache.
 _BLOCK = 1 << 20
 
+# By device and inode: size and times of a file when it was hashed, and its hash.
+_hashes: dict[tuple[int, int], tuple[tuple[int, int, int], str]] = {}
+_CLOCK_TICK = 2_000_000_000  # the coarsest clock of a file system (FAT) in nanoseconds
+
 
 class NearDuplicate(NamedTuple):
     """Positions of two images in the two lists of hashes, and the number of bits (of 64) in which the hashes differ."""
@@ -29,16 +35,32 @@ class NearDuplicate(NamedTuple):
 def content_hash(path: Path) -> str:
     """BLAKE2b of the file's bytes, 32 hexadecimal digits: the same file under any name.
 
+    A process reads a file once: as long as its inode, size and times are the same, so is the hash.
+
     Raises:
         ImageError: the file cannot be read.
     """
     try:
         with open(path, "rb") as stream:
-            return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+            state = os.fstat(stream.fileno())
+            place = (state.st_dev, state.st_ino)
+            version = (state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+            known = _hashes.get(place)
+            if known is not None and known[0] == version:
+                return known[1]
+            digest = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     except OSError as error:
         raise ImageError(
             f"image {str(path)!r} cannot be read: {error.strerror}; check its name and permissions"
         ) from error
+    if time.time_ns() - max(version[1:]) > _CLOCK_TICK:  # a file of this very moment may change without a new time
+        _hashes[place] = version, digest
+    return digest
+
+
+def hash_of(content: bytes) -> str:
+    """`content_hash` of a file that has been read already."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def perceptual_hash(image: Image.Image) -> int:

@@ -1,5 +1,6 @@
 """From a run's settings to what a phase trains on: backbone, method, sources."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,24 @@ from partlabel.models.encoders.backbone import Backbone, TwinBackbone, create_ba
 from partlabel.models.encoders.lora import add_lora
 from partlabel.progress import Reporter
 from partlabel.runs.settings import TrainSettings
-from partlabel.training.data import Source, image_source, map_source, view_settings
-from partlabel.training.map_cache import default_cache
+from partlabel.training.data import MapPlan, Source, image_source, map_source, view_settings
 
 
 def compute_device(settings: TrainSettings) -> torch.device:
-    """Where maps are computed and images scored."""
-    if settings.accelerator in {"auto", "gpu", "cuda"} and torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("cpu")
+    """Where maps are computed and images scored: the device that training uses, of several this process's own."""
+    if settings.accelerator not in {"auto", "gpu", "cuda"} or not torch.cuda.is_available():
+        return torch.device("cpu")
+    local = os.environ.get("LOCAL_RANK", "")
+    return torch.device("cuda", _device_number(settings.devices, int(local) if local.isdecimal() else 0))
+
+
+def _device_number(devices: int | str, local_rank: int) -> int:
+    """Number of a process's GPU: "3," and "1,3" name GPUs, anything else counts them from 0."""
+    if isinstance(devices, str) and "," in devices:
+        named = [int(part) for part in devices.split(",") if part.strip().isdecimal()]
+        if named:
+            return named[local_rank % len(named)]
+    return local_rank
 
 
 def build(settings: TrainSettings, context: Context) -> Method[Any]:
@@ -93,18 +103,21 @@ def sources(
             image_source(root, names, views, looks, settings.seed),
             image_source(root, names, ("plain",), looks, settings.seed),
         )
-    wanted = dict.fromkeys(("plain", *views))
-    source = map_source(
+    source = map_source(map_plan(settings, backbone, views, names, root), reporter)
+    return source.only(views), source.only(("plain",))
+
+
+def map_plan(
+    settings: TrainSettings, backbone: Backbone, views: tuple[str, ...], names: Sequence[str], root: Path
+) -> MapPlan:
+    """The maps that training with these views and scoring read."""
+    return MapPlan(
         backbone,
         root,
         names,
-        tuple(wanted),
-        looks,
+        tuple(dict.fromkeys(("plain", *views))),
+        view_settings(backbone.spec, flip=settings.flip, crop_scale=settings.crop_scale),
         seed=settings.seed,
         draws=settings.draws,
-        cache=default_cache(),
-        workers=settings.workers,
         device=compute_device(settings),
-        reporter=reporter,
     )
-    return source.only(views), source.only(("plain",))

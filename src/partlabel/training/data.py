@@ -1,6 +1,7 @@
 """The dataset that a training or a scoring reads: images decoded on the fly, or maps computed once."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,13 +15,17 @@ from partlabel.models.encoders.backbone import Backbone, BackboneSpec
 from partlabel.progress import Reporter
 from partlabel.training.map_cache import (
     MapDataset,
+    Recipe,
     cached_maps,
-    check_room,
     collated,
     content_hashes,
     estimate_bytes,
-    missing_maps,
+    known_hashes,
 )
+from partlabel.training.map_store import check_room, default_cache
+from partlabel.training.threads import cores_to_use
+
+_CPU = torch.device("cpu")
 
 
 class Source(NamedTuple):
@@ -52,43 +57,83 @@ def image_source(root: Path, names: Sequence[str], views: Sequence[str], setting
     return Source(ImageDataset(root, names, views, settings, seed), None)
 
 
-def map_source(
-    backbone: Backbone,
-    root: Path,
-    names: Sequence[str],
-    views: Sequence[str],
-    settings: ViewSettings,
-    *,
-    seed: int,
-    draws: int,
-    cache: Path,
-    workers: int,
-    device: torch.device | str,
-    reporter: Reporter,
-) -> Source:
-    """Maps of a frozen backbone, computed now where the cache lacks them; the size is said before.
+@dataclass(frozen=True)
+class MapPlan:
+    """The maps that a phase reads.
 
-    The weak view's first draw is the plain view. Every random view has `draws` fixed draws.
+    Args:
+        backbone: the frozen backbone.
+        root: the image folder.
+        names: names of the images in it.
+        views: kinds of views.
+        settings: of the views.
+        seed: of the random views.
+        draws: fixed draws of each random view; the first of the weak view is the plain view.
+        cache: folder of the cache.
+        device: where to compute.
     """
-    root = image_root(root)
-    wanted = {view: _draws(view, draws) for view in views}
-    distinct = sorted({draw for parts in wanted.values() for draw in parts})
+
+    backbone: Backbone
+    root: Path
+    names: Sequence[str]
+    views: Sequence[str]
+    settings: ViewSettings
+    seed: int = 0
+    draws: int = 1
+    cache: Path = field(default_factory=default_cache)
+    device: torch.device = _CPU
+
+    def recipes(self) -> dict[tuple[str, int], Recipe]:
+        """The distinct (view, draw) and how each is made."""
+        images = {}
+        for view, draw in sorted({pair for kind in self.views for pair in _draws(kind, self.draws)}):
+            dataset = ImageDataset(image_root(self.root), self.names, (view,), self.settings, self.seed)
+            images[view, draw] = Recipe(self.backbone, dataset, draw, self.device)
+        return images
+
+
+def prepare_maps(plan: MapPlan, reporter: Reporter) -> frozenset[str]:
+    """Look into the cache before anything is written elsewhere: names of the images of which it holds all maps.
+
+    Raises:
+        StorageError: maps are missing, and the cache cannot be written or has no room for them.
+    """
     with reporter.track("reading images") as tick:
-        hashes = content_hashes(root, names, tick)
-    images = {view: ImageDataset(root, names, (view,), settings, seed) for view in wanted}
-    missing = sum(missing_maps(backbone, images[kind], hashes, kind, draw, cache) for kind, draw in distinct)
-    needed = estimate_bytes(backbone, missing)
-    check_room(cache, needed)
-    reporter.say(
-        f"maps of {len(names)} images × {len(distinct)} view(s): "
-        + (f"{missing} to compute, {needed / 1e6:,.0f} MB in {cache}" if missing else f"all of them are in {cache}")
-    )
-    stores = {}
-    for view, draw in distinct:
-        with reporter.track(f"maps of the {view} view, draw {draw}") as tick:
-            stores[view, draw] = cached_maps(
-                backbone, images[view], hashes, view, draw, cache, device=device, workers=workers, tick=tick
-            )
+        hashes = known_hashes(image_root(plan.root), plan.names, tick)
+    complete, missing = set(range(len(hashes))), 0
+    for recipe in plan.recipes().values():
+        folder, keys = recipe.folder(plan.cache), recipe.keys(hashes)
+        lacking = set(folder.missing([key for key, digest in zip(keys, hashes, strict=True) if digest]))
+        complete -= {row for row, key in enumerate(keys) if not hashes[row] or key in lacking}
+        missing += len(lacking)
+    if missing:
+        check_room(plan.cache, estimate_bytes(plan.backbone, missing))
+    return frozenset(plan.names[row] for row in complete)
+
+
+def map_source(plan: MapPlan, reporter: Reporter) -> Source:
+    """Maps of a frozen backbone, computed now where the cache lacks them; how much room they take is reported first.
+
+    Raises:
+        ImageError: an image cannot be read.
+        StorageError: the cache cannot be written or has no room, or maps do not fit float16.
+    """
+    root, recipes = image_root(plan.root), plan.recipes()
+    with reporter.track("reading images") as tick:
+        hashes = content_hashes(root, plan.names, tick)
+    missing = sum(len(recipe.folder(plan.cache).missing(recipe.keys(hashes))) for recipe in recipes.values())
+    threads = max(1, min(cores_to_use(), missing))
+    found = f"all of them are in {plan.cache}"
+    if missing:
+        needed = estimate_bytes(plan.backbone, missing)
+        check_room(plan.cache, needed)
+        found = f"{missing} to compute with {threads} thread(s), {needed / 1e6:,.0f} MB in {plan.cache}"
+    reporter.say(f"maps of {len(plan.names)} images × {len(recipes)} view(s): {found}")
+    stores = {
+        which: cached_maps(recipe, hashes, plan.cache, threads=threads, reporter=reporter)
+        for which, recipe in recipes.items()
+    }
+    wanted = {view: _draws(view, plan.draws) for view in plan.views}
     return Source(MapDataset({view: [stores[draw] for draw in parts] for view, parts in wanted.items()}), collated)
 
 

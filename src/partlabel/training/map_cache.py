@@ -1,82 +1,92 @@
-"""Maps computed once: what a frozen backbone says of each image, float16 on disk, keyed by content.
+"""Maps computed once: what a frozen backbone makes of each image, kept on disk and found again by content.
 
-One folder a (backbone, view), named by a hash of the weights and of everything that shapes the view. In it `maps.f16`,
-the raw values one image after the other, and `images.txt`, one line an image in the same order. An image is only listed
-after its values are on disk, so an interrupted computation goes on where it stopped and other trainings share what is
-there.
+The folder of a (backbone, view, draw) is named by a hash of the weights, of everything that shapes the view, and of
+what computes. Another training with the same of these reads what is there and computes what is missing.
 """
 
-import fcntl
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from partlabel.errors import StorageError
-from partlabel.files import write_json
+from partlabel.errors import ImageError
 from partlabel.images.dataset import ImageDataset
 from partlabel.images.fingerprint import content_hash
 from partlabel.images.paths import resolve
 from partlabel.models.encoders.backbone import Backbone
 from partlabel.models.fingerprint import tensors_digest
-from partlabel.progress import Tick
+from partlabel.progress import Reporter, Tick
+from partlabel.training.map_claim import claim
+from partlabel.training.map_compute import GPU_BATCH, Item, compute, torch_trunk
+from partlabel.training.map_store import MapFolder, MapStore
 from partlabel.version import __version__
 
-_LINE = 65  # 64 hexadecimal digits and a line end
+_digests: WeakKeyDictionary[Backbone, tuple[list[tuple[int, int]], str]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
-class MapStore:
-    """Cached maps of some images.
+class Recipe:
+    """What the maps of a view follow from, besides the image.
 
     Args:
-        maps: float16 `[stored, ...]`, memory-mapped.
-        rows: int64 `[N]`, where each image's maps are.
+        backbone: the frozen backbone.
+        images: dataset of the images with this one view.
+        draw: which fixed draw of a random view.
+        device: where to compute.
     """
 
-    maps: NDArray[np.float16]
-    rows: NDArray[np.int64]
+    backbone: Backbone
+    images: ImageDataset
+    draw: int
+    device: torch.device
 
-    def __getitem__(self, index: NDArray[np.int64]) -> Tensor:
-        """Maps of images, float32 `[len(index), ...]`."""
-        return torch.from_numpy(self.maps[self.rows[index]].astype(np.float32))
+    @property
+    def view(self) -> str:
+        """The kind of view."""
+        (kind,) = self.images.views
+        return kind
 
+    def keys(self, hashes: Sequence[str]) -> list[str]:
+        """One key per image: its content, and its name where the draw of the view follows from the name."""
+        names = self.images.names if self.view != "plain" else [""] * len(hashes)
+        return [
+            hashlib.sha256(f"{digest} {name}".encode()).hexdigest() for digest, name in zip(hashes, names, strict=True)
+        ]
 
-def default_cache() -> Path:
-    """Where maps are kept unless told otherwise: PARTLABEL_CACHE, or partlabel below the user's cache folder."""
-    chosen = os.environ.get("PARTLABEL_CACHE")
-    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "partlabel"
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """All of it as JSON, by which the folder is named."""
+        random = self.view != "plain"
+        settings = self.images.settings.model_dump(mode="json")
+        if not random:
+            settings = {name: value for name, value in settings.items() if name not in {"crop_scale", "flip"}}
+        return {
+            "cache": 3,
+            # What makes no difference to a frozen part is left out, so that maps of earlier releases are found.
+            "backbone": self.backbone.spec.model_dump(mode="json", exclude={"local_global", "copies"}),
+            "weights": _digest(self.backbone),
+            "train_last": self.backbone.train_last,
+            "pool": self.backbone.trunk_pool,
+            "view": self.view,
+            "draw": self.draw if random else 0,
+            "seed": self.images.seed if random else 0,
+            "settings": settings,
+            "views_of": __version__ if random else "",
+            "computed_by": f"torch on {self.device.type}",
+        }
 
-
-def estimate_bytes(backbone: Backbone, images: int) -> int:
-    """Bytes on disk that the maps of one view of so many images take."""
-    return 2 * _trunk_values(backbone) * images
-
-
-def check_room(cache: Path, needed: int) -> None:
-    """Refuse to start what cannot end.
-
-    Raises:
-        StorageError: the disk has less room than the maps need.
-    """
-    cache.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(cache).free
-    if needed > free:
-        raise StorageError(
-            f"the maps need {needed / 1e9:.1f} GB but {cache} has {free / 1e9:.1f} GB free; point PARTLABEL_CACHE to "
-            f"a larger disk, choose a smaller size, or train without --freeze"
-        )
+    def folder(self, cache: Path) -> MapFolder:
+        """The folder of these maps below a cache."""
+        name = hashlib.sha256(json.dumps(self.description, sort_keys=True).encode()).hexdigest()[:32]
+        return MapFolder(cache / name, trunk_shape(self.backbone))
 
 
 def content_hashes(root: Path, names: Sequence[str], tick: Tick) -> list[str]:
@@ -88,71 +98,41 @@ def content_hashes(root: Path, names: Sequence[str], tick: Tick) -> list[str]:
     return hashes
 
 
-def cached_maps(
-    backbone: Backbone,
-    images: ImageDataset,
-    hashes: Sequence[str],
-    view: str,
-    draw: int,
-    cache: Path,
-    *,
-    device: torch.device | str = "cpu",
-    batch_size: int = 32,
-    workers: int = 0,
-    tick: Tick = lambda done, total: None,
-) -> MapStore:
-    """Maps of one view of every image, computed where the cache lacks them.
+def known_hashes(root: Path, names: Sequence[str], tick: Tick) -> list[str]:
+    """The same; an empty text for an image that cannot be read."""
+    hashes = []
+    for done, name in enumerate(names, 1):
+        try:
+            hashes.append(content_hash(resolve(root, name)))
+        except ImageError:
+            hashes.append("")
+        tick(done, len(names))
+    return hashes
+
+
+def estimate_bytes(backbone: Backbone, images: int) -> int:
+    """Bytes on disk that the maps of one view of so many images take."""
+    return 2 * int(np.prod(trunk_shape(backbone))) * images
+
+
+def cached_maps(recipe: Recipe, hashes: Sequence[str], cache: Path, *, threads: int, reporter: Reporter) -> MapStore:
+    """Maps of one view of every image, computed where the cache lacks them. Nothing is written where it lacks none.
 
     Args:
-        backbone: the frozen backbone.
-        images: dataset of the images with this one view.
+        recipe: which maps.
         hashes: content hash of each image.
-        view: the kind of view.
-        draw: which fixed draw of a random view.
         cache: folder of the cache.
-        device: where to compute.
-        batch_size: images at a time.
-        workers: processes that decode.
-        tick: progress.
+        threads: threads that compute on a CPU, or decode for a GPU; the values do not depend on it.
+        reporter: where progress goes.
 
     Raises:
-        StorageError: a value does not fit float16, or the disk is full.
+        ImageError: an image changes meanwhile, or cannot be decoded.
+        StorageError: the cache cannot be read or written, a value does not fit float16, or the disk is full.
     """
-    description, folder = _place(backbone, images, view, draw, cache)
-    folder.mkdir(parents=True, exist_ok=True)
-    keys = _keys(images, hashes, view)
-    with _locked(folder):
-        stored = _listed(folder)
-        missing = list(dict.fromkeys(key for key in keys if key not in stored))
-        if missing:
-            shape = _trunk_shape(backbone)
-            write_json(folder / "description.json", {**description, "shape": shape})
-            first = {key: position for position, key in reversed(list(enumerate(keys)))}
-            _compute(
-                backbone,
-                images,
-                [(draw, first[key]) for key in missing],
-                missing,
-                folder,
-                len(stored),
-                shape,
-                device,
-                batch_size,
-                workers,
-                tick,
-            )
-            stored = _listed(folder)
-    shape = tuple(json.loads((folder / "description.json").read_text())["shape"])
-    maps = np.memmap(folder / "maps.f16", np.float16, "r", shape=(len(stored), *shape))
-    return MapStore(maps, np.asarray([stored[key] for key in keys], np.int64))
-
-
-def missing_maps(
-    backbone: Backbone, images: ImageDataset, hashes: Sequence[str], view: str, draw: int, cache: Path
-) -> int:
-    """How many images the cache lacks; arguments as in `cached_maps`."""
-    stored = _listed(_place(backbone, images, view, draw, cache)[1])
-    return len({key for key in _keys(images, hashes, view) if key not in stored})
+    folder, keys = recipe.folder(cache), recipe.keys(hashes)
+    if folder.missing(keys):
+        _complete(recipe, folder, keys, hashes, threads, reporter)
+    return folder.store(keys)
 
 
 class MapDataset(Dataset[Any]):
@@ -166,7 +146,7 @@ class MapDataset(Dataset[Any]):
         self.stores = stores
 
     def __len__(self) -> int:
-        return len(next(iter(self.stores.values()))[0].rows)
+        return len(next(iter(self.stores.values()))[0])
 
     def __getitems__(self, items: Sequence[tuple[int, int]]) -> dict[str, Any]:
         """A batch as the default collation would make it."""
@@ -177,10 +157,10 @@ class MapDataset(Dataset[Any]):
                 views[view] = draws[0][index]
                 continue
             which = (epochs + index) % len(draws)
-            batch = torch.empty((len(items), *draws[0].maps.shape[1:]))
+            batch = torch.empty((len(items), *draws[0].shape))
             for number, draw in enumerate(draws):
-                places = np.flatnonzero(which == number)
-                batch[places] = draw[index[places]]
+                rows = np.flatnonzero(which == number)
+                batch[rows] = draw[index[rows]]
             views[view] = batch
         return {"views": views, "index": torch.from_numpy(index)}
 
@@ -190,100 +170,8 @@ def collated(batch: Any) -> Any:
     return batch
 
 
-def _place(backbone: Backbone, images: ImageDataset, view: str, draw: int, cache: Path) -> tuple[dict[str, Any], Path]:
-    """What the maps of a view depend on besides the image, and the folder named after it."""
-    description = _description(backbone, images, view, draw)
-    return description, cache / hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _keys(images: ImageDataset, hashes: Sequence[str], view: str) -> list[str]:
-    """A key an image: its content, and its name where the draw of the view follows from the name."""
-    random = view != "plain"
-    return [
-        hashlib.sha256(f"{digest} {name if random else ''}".encode()).hexdigest()
-        for digest, name in zip(hashes, images.names, strict=True)
-    ]
-
-
-def _description(backbone: Backbone, images: ImageDataset, view: str, draw: int) -> dict[str, Any]:
-    random = view != "plain"
-    settings = images.settings.model_dump(mode="json")
-    if not random:
-        settings = {name: value for name, value in settings.items() if name not in {"crop_scale", "flip"}}
-    return {
-        "cache": 2,
-        "backbone": _spec(backbone),
-        "weights": tensors_digest(backbone.trunk_state()),
-        "train_last": backbone.train_last,
-        "pool": backbone.trunk_pool,
-        "view": view,
-        "draw": draw if random else 0,
-        "seed": images.seed if random else 0,
-        "settings": settings,
-        "views_of": __version__ if random else "",
-    }
-
-
-def _spec(backbone: Backbone) -> dict[str, Any]:
-    """The spec without what makes no difference to a frozen part, so that maps of earlier releases are found."""
-    return backbone.spec.model_dump(mode="json", exclude={"local_global", "copies"})
-
-
-def _compute(
-    backbone: Backbone,
-    images: ImageDataset,
-    items: list[tuple[int, int]],
-    keys: list[str],
-    folder: Path,
-    stored: int,
-    shape: tuple[int, ...],
-    device: torch.device | str,
-    batch_size: int,
-    workers: int,
-    tick: Tick,
-) -> None:
-    batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
-    loader: DataLoader[Any] = DataLoader(images, batch_sampler=batches, num_workers=workers)
-    view = next(iter(images.views))
-    backbone = backbone.to(device).eval()
-    done = 0
-    with open(folder / "maps.f16", "ab") as values, open(folder / "images.txt", "ab") as lines, torch.no_grad():
-        values.truncate(stored * 2 * int(np.prod(shape)))
-        values.seek(0, os.SEEK_END)
-        lines.truncate(stored * _LINE)
-        lines.seek(0, os.SEEK_END)
-        for batch in loader:
-            maps = backbone.trunk(batch["views"][view].to(device)).to(torch.float16).cpu()
-            if not torch.isfinite(maps).all():
-                raise StorageError("the backbone's maps do not fit float16; train without --freeze")
-            _append(values, maps.numpy().tobytes())
-            _append(lines, "".join(f"{key}\n" for key in keys[done : done + len(maps)]).encode())
-            done += len(maps)
-            tick(done, len(items))
-
-
-def _append(stream: Any, content: bytes) -> None:
-    try:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    except OSError as error:
-        raise StorageError(
-            f"no room for maps in {stream.name} ({error.strerror}); free some space and run again"
-        ) from error
-
-
-def _listed(folder: Path) -> dict[str, int]:
-    """Row of each image whose maps are complete on disk."""
-    path = folder / "images.txt"
-    if not path.is_file():
-        return {}
-    whole = path.read_bytes()
-    whole = whole[: len(whole) // _LINE * _LINE]
-    return {key: row for row, key in enumerate(whole.decode("ascii").split())}
-
-
-def _trunk_shape(backbone: Backbone) -> tuple[int, ...]:
+def trunk_shape(backbone: Backbone) -> tuple[int, ...]:
+    """Shape of the maps of one image."""
     side = backbone.spec.size
     was_training = backbone.training
     device = next(backbone.parameters()).device
@@ -293,13 +181,34 @@ def _trunk_shape(backbone: Backbone) -> tuple[int, ...]:
     return shape
 
 
-def _trunk_values(backbone: Backbone) -> int:
-    return int(np.prod(_trunk_shape(backbone)))
+def _complete(
+    recipe: Recipe, folder: MapFolder, keys: list[str], hashes: Sequence[str], threads: int, reporter: Reporter
+) -> None:
+    """Compute what a folder lacks, unless another process does it."""
+
+    def wanted() -> int:
+        folder.reload()
+        return len(folder.missing(keys))
+
+    with folder.writer(recipe.description) as writer, claim(folder.path, wanted, reporter.say):
+        if wanted():
+            if folder.damaged:
+                reporter.say(f"{folder.damaged} maps in {folder.path} are damaged and computed again")
+            first = {key: row for row, key in reversed(list(enumerate(keys)))}
+            items = [Item(first[key], hashes[first[key]], key) for key in folder.missing(keys)]
+            batch = 1 if recipe.device.type == "cpu" else GPU_BATCH
+            what = f"maps of the {recipe.view} view, draw {recipe.draw}"
+            with torch_trunk(recipe.backbone, recipe.device) as trunk, reporter.track(what) as tick:
+                for done, maps in compute(trunk, recipe.images, recipe.draw, items, batch=batch, threads=threads):
+                    writer.append(done, maps)
+                    tick(writer.count, len(items))
+    folder.reload()
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One process at a time computes; the others wait and find the result."""
-    with open(folder / "lock", "w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+def _digest(backbone: Backbone) -> str:
+    """Digest of the frozen part; computed again only after its tensors were replaced or written to."""
+    state = backbone.trunk_state()
+    versions = [(tensor.data_ptr(), tensor._version) for tensor in state.values()]
+    if backbone not in _digests or _digests[backbone][0] != versions:
+        _digests[backbone] = versions, tensors_digest(state)
+    return _digests[backbone][1]

@@ -17,8 +17,8 @@ from partlabel.progress import SILENT, Reporter
 from partlabel.runs.folder import RunFolder
 from partlabel.runs.holdout import Split, hold_out, with_contrast
 from partlabel.runs.settings import TrainSettings
-from partlabel.training.build import build, sources
-from partlabel.training.data import Source
+from partlabel.training.build import build, map_plan, sources
+from partlabel.training.data import Source, prepare_maps
 from partlabel.training.fit import Phase
 from partlabel.training.init_weights import take_weights
 
@@ -80,6 +80,19 @@ class Prepared:
                 "another size, or take another backbone"
             ) from error
         return self._built
+
+    def mapped_images(self, settings: TrainSettings, reporter: Reporter) -> frozenset[str]:
+        """After `try_out`: the images whose maps are all in the cache; none for a training that uses no maps.
+
+        Raises:
+            StorageError: maps are missing, and the cache cannot be written or has no room for them.
+        """
+        if not settings.freeze or self._built is None:
+            return frozenset()
+        method = self._built
+        return prepare_maps(
+            map_plan(settings, method.tagger.backbone, method.views, self.labels.images, self.root), reporter
+        )
 
     def phase(self, run: RunFolder, name: str, reporter: Reporter) -> tuple[Method[Any], Phase]:
         """The method before its first step, and what the phase "selection" or "refit" of a run trains on."""

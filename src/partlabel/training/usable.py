@@ -1,5 +1,6 @@
 """Of a label table, the classes and images that can be trained on."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +33,10 @@ def usable_classes(labels: LabelTable, drop: bool) -> LabelTable:
     return labels.select_classes(np.flatnonzero(known > 0))
 
 
-def usable_images(labels: LabelTable, root: Path, broken: str, reporter: Reporter) -> LabelTable:
-    """The table without images that are missing or broken.
+def usable_images(
+    labels: LabelTable, root: Path, broken: str, reporter: Reporter, known: Collection[str] = ()
+) -> LabelTable:
+    """The table without images that are missing or broken; `known` ones have been decoded before.
 
     Raises:
         ImageError: there are such images, and `broken` is "fail", or there are no others.
@@ -42,7 +45,8 @@ def usable_images(labels: LabelTable, root: Path, broken: str, reporter: Reporte
     if twice := two_spellings(labels.images):
         raise LabelError(f"{twice[0]!r} and {twice[1]!r} are the same image; write its name in one way")
     with reporter.track("checking images") as tick:
-        problems = check_images(root, labels.images, progress=tick)
+        unknown = [name for name in labels.images if name not in known] if known else labels.images
+        problems = check_images(root, unknown, progress=tick)
     if not problems:
         return labels
     if len(problems) == len(labels):
