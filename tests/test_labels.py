@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partlabel.errors import LabelError
-from partlabel.labels import LabelTable, Source, State, names_alike
+from partlabel.labels import LabelTable, Source, State
 from partlabel.merging import merge
 
 PREFERENCES: list[Literal["self", "other"] | None] = [None, "self", "other"]
@@ -307,8 +307,3 @@ def test_without_recovered_only_recovered_cells_become_unknown() -> None:
     assert known.dense().tolist() == [[0, 1], [0, 0]]
     assert known.background.tolist() == [-1, 0]
     assert known.without_recovered() is known
-
-
-def test_names_that_differ_by_case_or_white_space() -> None:
-    names = ("cat", "Water", " water", "dog", "cat  fish", "cat fish", "catfish")
-    assert names_alike(names) == [("Water", " water"), ("cat  fish", "cat fish")]

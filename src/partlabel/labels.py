@@ -325,14 +325,6 @@ class LabelTable:
         return position, (self._keys[position] == wanted) if self._keys.size else np.zeros(wanted.shape, bool)
 
 
-def names_alike(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Groups of names that differ only in case, or in the amount of white space around and between words."""
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault(" ".join(name.split()).casefold(), []).append(name)
-    return [tuple(group) for group in groups.values() if len(group) > 1]
-
-
 def _unique_names(names: Iterable[str], kind: str) -> tuple[str, ...]:
     unique = tuple(names)
     if len(set(unique)) != len(unique):

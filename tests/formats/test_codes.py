@@ -2,7 +2,7 @@
 
 import pytest
 
-from partlabel.errors import LabelError, UsageError
+from partlabel.errors import UsageError
 from partlabel.formats.codes import CodeMap
 from partlabel.labels import State
 
@@ -18,19 +18,6 @@ def test_only_the_three_words_speak_for_themselves(text: str | None) -> None:
     codes = CodeMap.parse(text)
     assert [codes.state(value) for value in ("present", " Absent", "UNKNOWN")] == [1, -1, 0]
     assert [codes.state(value) for value in ("", "0", "-1", "yes", "true", "+1")] == [None] * 6
-
-
-@pytest.mark.parametrize("value", ["1", "0", "-1", "", "nan", "1.0", "?", "it's"])
-def test_a_refusal_shows_codes_that_would_work(value: str) -> None:
-    for said in (None, "p=present,n=absent"):
-        error = CodeMap.parse(said).refusal(value, "labels.csv, line 7, column 'cat'")
-        assert isinstance(error, LabelError)
-        assert "labels.csv, line 7, column 'cat'" in str(error)
-        assert (repr(value) if value else "empty") in str(error)
-        example = str(error).split("--codes '")[1].split("' (values")[0]
-        shown = CodeMap.parse(example)
-        assert shown.state(value) is not None
-        assert said is None or shown.state("p") == State.PRESENT
 
 
 def test_text_reads_back() -> None:

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from partlabel.errors import LabelError
-from partlabel.formats import ConflictingCell, Duplicate, SkippedRow, long_files, read_table, write_table
+from partlabel.formats import ConflictingCell, Duplicate, SkippedRow, read_table, write_table
+from partlabel.formats.long import files
 from partlabel.labels import LabelTable, Source, State
 
 CODES = "1=present,0=absent"
@@ -23,8 +24,8 @@ def put(folder: Path, text: str, encoding: str = "utf-8") -> Path:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many batches from little text, so that what crosses batches is seen."""
-    monkeypatch.setattr(long_files, "_BLOCK_BYTES", 64)
-    monkeypatch.setattr(long_files, "_BLOCK_ROWS", 3)
+    monkeypatch.setattr(files, "_BLOCK_BYTES", 64)
+    monkeypatch.setattr(files, "_BLOCK_ROWS", 3)
 
 
 def test_reads_cells_sources_and_declarations(tmp_path: Path) -> None:
@@ -229,7 +230,7 @@ def test_parquet_errors_count_rows(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match="cannot be read as Parquet text and numbers"):
         read_table(path, codes=CODES)
     path = write_parquet(tmp_path / "t.parquet", image=["a"], label=["x"])
-    with pytest.raises(LabelError, match="no column named class; its columns are 'image', 'label'"):
+    with pytest.raises(LabelError, match=r"class and state \(columns: 'image', 'label'.*rename 'label' to 'class'"):
         read_table(path, codes=CODES)
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(LabelError, match="cannot be read as Parquet"):

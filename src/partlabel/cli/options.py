@@ -56,12 +56,12 @@ def reading(
 
 def check_there(tables: Iterable[Path | None], images: Path | None) -> None:
     """Refuse mistyped paths at once, before the seconds that a verb with a network takes to start."""
-    from partlabel.formats import label_file
+    from partlabel.formats import label_source
     from partlabel.images.paths import image_root
 
     for table in tables:
         if table is not None:
-            label_file(table)
+            label_source(table)
     if images is not None:
         image_root(images)
 

@@ -1,6 +1,6 @@
-"""Label files: one format a module, each with `read(path, options)` and `write(table, path, options)`.
+"""Label files: one format per module, each a `Format` that reads and writes.
 
-The format of a file follows from its name, and for CSV from its header:
+The format of a file follows from the ending of its name; where an ending belongs to several formats, from its content:
 
 | name ends in | header (in any case; columns of `where` and `ignore` aside) | format |
 |---|---|---|
@@ -10,109 +10,120 @@ The format of a file follows from its name, and for CSV from its header:
 | .csv | an image column, present and absent | tag_lists |
 | .csv | an image column, and none of class, state, present, absent | one_hot_csv |
 
-The image column is the first one named image, file, filename or path. Whatever else is refused until `format` is said.
+The image column is the first one named image, file, filename or path. Whatever else is refused until `format` is given.
 """
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import ModuleType
-from typing import Literal
+from typing import Unpack
 
 from partlabel.errors import LabelError, UsageError
-from partlabel.formats import long, one_hot_csv, tag_lists
+from partlabel.formats.base import Format, Source
 from partlabel.formats.codes import CodeMap
-from partlabel.formats.header import closest, columns_of, csv_format
+from partlabel.formats.header import unclear
+from partlabel.formats.long import Long
+from partlabel.formats.one_hot import OneHotCsv
+from partlabel.formats.options import ReadArguments, ReadOptions, check_separator, one_of
 from partlabel.formats.reading import (
     ConflictingCell,
     Duplicate,
     Reading,
     ReadingReport,
-    ReadOptions,
     SkippedRow,
     WriteOptions,
 )
-from partlabel.formats.text import examine, records
-from partlabel.labels import LabelTable, State
+from partlabel.formats.tags import TagLists
+from partlabel.formats.unread import refuse_unread
+from partlabel.labels import LabelTable
 
 __all__ = [
     "FORMATS",
     "CodeMap",
     "ConflictingCell",
     "Duplicate",
+    "Format",
+    "ReadArguments",
     "ReadOptions",
     "Reading",
     "ReadingReport",
     "SkippedRow",
     "WriteOptions",
-    "label_file",
+    "label_source",
     "read_table",
+    "read_written",
+    "suffixes",
+    "unused_options",
     "write_table",
 ]
 
-FORMATS: dict[str, ModuleType] = {"one_hot_csv": one_hot_csv, "long": long, "tag_lists": tag_lists}
-_BY_SUFFIX = {".parquet": "long", ".jsonl": "tag_lists", ".ndjson": "tag_lists"}
-_UNLISTED = {"unknown": State.UNKNOWN, "absent": State.ABSENT}
+FORMATS: dict[str, Format] = {format.name: format for format in (OneHotCsv(), Long(), TagLists())}
+_WRITTEN_BY_DEFAULT = "long"
 
 
-def label_file(path: Path | str) -> Path:
-    """The path of a label file that is there.
+def suffixes(takes: str = "file") -> str:
+    """The endings of label files, in words."""
+    names = list(
+        dict.fromkeys(suffix for format in FORMATS.values() if format.takes == takes for suffix in format.suffixes)
+    )
+    return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def label_source(path: Path | str) -> Source:
+    """A label file, or a folder of labels, that is there.
 
     Raises:
-        LabelError: it is not.
+        LabelError: it is not, or no format reads such a file or folder.
     """
     path = Path(path)
-    if not path.is_file():
-        raise LabelError(f"{path} {'is a folder, not a label file' if path.is_dir() else 'does not exist'}")
-    return path
+    if path.is_dir():
+        if not any(format.takes == "folder" for format in FORMATS.values()):
+            raise LabelError(f"{path} is a folder, not a label file; give the file in it that lists the labels")
+    elif not path.exists():
+        raise LabelError(f"{path} does not exist")
+    elif not path.is_file():
+        raise LabelError(
+            f"{path} is a pipe or a device; labels are read more than once, so write them to a file that ends in "
+            f"{suffixes()} first"
+        )
+    return Source(path)
 
 
-def read_table(
-    path: Path | str,
-    *,
-    codes: str | None = None,
-    unlisted: Literal["unknown", "absent"] = "unknown",
-    classes: Iterable[str] | None = None,
-    where: Mapping[str, str] | None = None,
-    ignore: Iterable[str] = (),
-    conflicts: Literal["fail", "unknown"] = "fail",
-    format: str | None = None,
-    separator: str | None = None,
-) -> Reading:
+def read_table(path: Path | str, **options: Unpack[ReadArguments]) -> Reading:
     """Read a label file.
 
     Args:
         path: the file; it is never changed.
-        codes: what values mean, as in `'1=present,0=absent,=unknown'`; an empty left side is an empty cell. The words
-            present, absent and unknown need no code. Tag lists have no values, and so no codes.
-        unlisted: "absent" declares that every cell which the file does not list is absent; a declaration in the file
-            goes first.
-        classes: the classes, in this order. Of a one-hot file these columns are read; in other formats any other class
-            is an error.
-        where: keep rows whose column has this value, white space around it aside; such a column is no class.
-        ignore: columns to leave out.
-        conflicts: "fail" refuses a cell that is present on one line and absent on another; "unknown" makes it unknown
-            and reports it.
-        format: key of `FORMATS`, where name and header do not tell.
-        separator: what stands between names in CSV tag lists; `;` if nothing is said.
+        **options: the fields of `ReadOptions`: codes, unlisted, classes, where, ignore, conflicts, format, separator.
 
     Raises:
         LabelError: the file cannot be read as labels; names file, line and column.
-        UsageError: an argument cannot be used.
+        UsageError: an option cannot be used, or the format of the file does not use it.
     """
-    path = label_file(path)
-    options = ReadOptions(
-        codes=CodeMap.parse(codes),
-        unlisted=_UNLISTED[_one_of("unlisted", unlisted, _UNLISTED)],
-        classes=None if classes is None else _class_list(classes),
-        where=dict(where or {}),
-        ignore=tuple(ignore),
-        conflicts="fail" if _one_of("conflicts", conflicts, ("fail", "unknown")) == "fail" else "unknown",
-        separator=_separator(separator),
-    )
-    name = _format_of(path, options) if format is None else _one_of("format", format, FORMATS)
-    _check_suffix(path, name)
-    reading: Reading = FORMATS[name].read(path, options)
-    return reading
+    source = label_source(path)
+    checked = ReadOptions.of(options)
+    format = _format_of(source, checked)
+    if unused := checked.unused(format.options):
+        raise UsageError(f"{path}: {format.name} does not use --{unused[0]}; leave it out")
+    return format.read(source, checked)
+
+
+def read_written(path: Path | str) -> LabelTable:
+    """A table as `write_table` wrote it to Parquet. Its names were accepted before, and are not doubted again.
+
+    Raises:
+        LabelError: the file cannot be read.
+    """
+    return Long().read(label_source(path), ReadOptions(), trusted=True).table
+
+
+def unused_options(path: Path | str, options: ReadArguments) -> list[str]:
+    """Options that are given, but that the format of this file does not use.
+
+    Raises:
+        LabelError: the file has no format.
+        UsageError: an option cannot be used.
+    """
+    checked = ReadOptions.of(options)
+    return checked.unused(_format_of(label_source(path), checked).options)
 
 
 def write_table(
@@ -133,7 +144,7 @@ def write_table(
         path: the file; .jsonl and .ndjson are tag lists, .parquet and .csv are long.
         codes: the values of the states, as in `read_table`; without it the words present, absent and unknown.
         format: key of `FORMATS`, for a .csv that is not long.
-        separator: what stands between names in CSV tag lists; `;` if nothing is said.
+        separator: what stands between names in CSV tag lists; `;` by default.
 
     Raises:
         LabelError: the table cannot be kept in this format; says why.
@@ -141,41 +152,72 @@ def write_table(
         StorageError: the file cannot be written.
     """
     path = Path(path)
-    options = WriteOptions(codes=CodeMap.parse(codes), separator=_separator(separator))
-    suffix = path.suffix.casefold()
-    if format is None and suffix not in {*_BY_SUFFIX, ".csv"}:
-        raise UsageError(
-            f"{path}: the name does not end in .csv, .parquet, .jsonl or .ndjson; rename it or say the format"
-        )
-    name = _BY_SUFFIX.get(suffix, "long") if format is None else _one_of("format", format, FORMATS)
-    _check_suffix(path, name)
+    options = WriteOptions(codes=CodeMap.parse(codes), separator=check_separator(separator))
+    chosen = _written_format(path, format)
+    for name, given in (("codes", codes), ("separator", separator)):
+        if given is not None and name not in chosen.written_with:
+            raise UsageError(f"{path}: {chosen.name} is written without {name}; leave it out")
     if not table.images or not table.classes:
         raise LabelError(f"{path}: a table without {'images' if not table.images else 'classes'} cannot be written")
     _check_names(table, path)
-    FORMATS[name].write(table, path, options)
+    chosen.write(table, path, options)
 
 
-def _format_of(path: Path, options: ReadOptions) -> str:
+def _format_of(source: Source, options: ReadOptions) -> Format:
+    """The format of a file: as named, or by its ending, or by its content.
+
+    Raises:
+        LabelError: it has none, or several.
+        UsageError: the named one is unknown, or does not read files with this ending.
+    """
+    refuse_unread(source, suffixes())
+    if options.format is not None:
+        named = FORMATS[one_of("format", options.format, FORMATS)]
+        _check_suffix(source.path, named)
+        return named
+    takes = "folder" if source.is_folder else "file"
+    possible = [
+        format
+        for format in FORMATS.values()
+        if format.takes == takes and (source.is_folder or source.suffix in format.suffixes)
+    ]
+    if not possible:
+        raise LabelError(f"{source.path}: the name does not end in {suffixes()}; say the format with --format")
+    if len(possible) == 1 and not source.is_folder:
+        return possible[0]
+    fitting = [format for format in possible if format.sniff(source, options)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if source.suffix == ".csv":
+        raise unclear(source.columns(options))
+    names = ", ".join(format.name for format in fitting or possible)
+    raise LabelError(f"{source.path} could be {names}; say which with --format")
+
+
+def _written_format(path: Path, name: str | None) -> Format:
+    if name is not None:
+        named = FORMATS[one_of("format", name, FORMATS)]
+        _check_suffix(path, named)
+        return named
     suffix = path.suffix.casefold()
-    if suffix in _BY_SUFFIX:
-        return _BY_SUFFIX[suffix]
-    if suffix != ".csv":
-        raise LabelError(
-            f"{path}: the name does not end in .csv, .parquet, .jsonl or .ndjson; say the format with --format"
-        )
-    return csv_format(columns_of(path, next(records(examine(path)))[1], options))
+    possible = [format for format in FORMATS.values() if suffix in format.suffixes]
+    if not possible:
+        raise UsageError(f"{path}: the name does not end in {suffixes()}; rename it or say the format")
+    return next((format for format in possible if format.name == _WRITTEN_BY_DEFAULT), possible[0])
 
 
-def _check_suffix(path: Path, name: str) -> None:
-    owner = _BY_SUFFIX.get(path.suffix.casefold())
-    if owner not in {None, name}:
+def _check_suffix(path: Path, format: Format) -> None:
+    suffix = path.suffix.casefold()
+    owners = [other.name for other in FORMATS.values() if suffix in other.suffixes]
+    if owners and format.name not in owners:
         raise UsageError(
-            f"{path}: a {path.suffix} file is {owner}, not {name}; leave the format out or rename the file"
+            f"{path}: a {path.suffix} file is {' or '.join(owners)}, not {format.name}; leave the format out or rename "
+            f"the file"
         )
 
 
 def _check_names(table: LabelTable, path: Path) -> None:
-    plain_text = path.suffix.casefold() not in _BY_SUFFIX
+    plain_text = path.suffix.casefold() not in {".parquet", ".jsonl", ".ndjson"}
     for name in (*table.images, *table.classes):
         try:
             name.encode()
@@ -183,22 +225,3 @@ def _check_names(table: LabelTable, path: Path) -> None:
             raise LabelError(f"{path}: the name {name!r} cannot be written as Unicode text; rename it") from error
         if plain_text and "\0" in name:
             raise LabelError(f"{path}: the name {name!r} holds a zero byte, which a text file must not; rename it")
-
-
-def _class_list(classes: Iterable[str]) -> tuple[str, ...]:
-    chosen = tuple(classes)
-    if not chosen or "" in chosen or len(set(chosen)) < len(chosen):
-        raise UsageError("the list of classes is empty, holds an empty name or holds a name twice")
-    return chosen
-
-
-def _separator(separator: str | None) -> str | None:
-    if separator is not None and (len(separator) != 1 or separator in '"\r\n'):
-        raise UsageError(f"separator {separator!r} is not a single character other than a quote or a line end")
-    return separator
-
-
-def _one_of(what: str, value: str, known: Iterable[str]) -> str:
-    if value not in known:
-        raise UsageError(f"{what} {value!r} is not one of {', '.join(known)}; {closest(value, known)}")
-    return value

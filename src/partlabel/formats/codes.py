@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from partlabel.errors import LabelError, UsageError
+from partlabel.errors import UsageError
 from partlabel.labels import State
 
 WORDS: dict[str, State] = {"present": State.PRESENT, "absent": State.ABSENT, "unknown": State.UNKNOWN}
 EXAMPLE = "1=present,0=absent,=unknown"
-_SHOWN_LENGTH = 40
 
 
 @dataclass(frozen=True)
@@ -60,17 +59,3 @@ class CodeMap:
     def text(self, state: State) -> str:
         """How to write a state: its first value in the map, or its word."""
         return next((value for value, coded in self.states.items() if coded == state), state.name.lower())
-
-    def refusal(self, value: str, place: str) -> LabelError:
-        """The error for a value without a code; `place` names file, line and column."""
-        value = value.strip()
-        shown = repr(value if len(value) <= _SHOWN_LENGTH else value[:_SHOWN_LENGTH] + "...")
-        example = self.said or EXAMPLE
-        missing = self.state(value) is None and value not in CodeMap.parse(example).states
-        if missing and "," not in value and len(value) <= _SHOWN_LENGTH:
-            example += f",{value}=unknown"
-        what = f"the value {shown}" if value else "the cell is empty, and an empty cell"
-        return LabelError(
-            f"{place}: {what} has no code; say what it means, for example --codes '{example}' (values match as exact "
-            f"text: '1.0' is not '1')"
-        )

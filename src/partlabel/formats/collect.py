@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from partlabel.errors import LabelError
 from partlabel.formats.header import closest
-from partlabel.formats.reading import LISTED_AT_MOST, ConflictingCell, Duplicate, ReadOptions
+from partlabel.formats.options import ReadOptions
+from partlabel.formats.reading import LISTED_AT_MOST, ConflictingCell, Duplicate
 from partlabel.labels import Int8Array, IntArray, LabelTable, Source, State
+from partlabel.names import not_a_name
 
 Int32Array = NDArray[np.int32]
 Integers = NDArray[np.integer[Any]]
@@ -74,35 +76,75 @@ class CellList:
 
 
 class ClassNames:
-    """Columns of the classes in order of first appearance, or the user's fixed list."""
+    """Columns of the classes in order of first appearance, or the user's fixed list.
 
-    def __init__(self, chosen: Iterable[str] | None) -> None:
-        self.fixed = chosen is not None
+    Args:
+        chosen: the fixed list, if there is one.
+        trusted: take every text as a name.
+    """
+
+    def __init__(self, chosen: Iterable[str] | None, *, trusted: bool = False) -> None:
+        self.fixed, self.trusted = chosen is not None, trusted
         self.columns: dict[str, int] = {name: column for column, name in enumerate(chosen or ())}
+        self._spelt: dict[str, str] = {}
 
     def column(self, name: str, place: Callable[[], str]) -> int:
         """Column of a class, new where the list is not fixed; `place` names file and line.
 
         Raises:
-            LabelError: the list is fixed and does not hold the class.
+            LabelError: the list is fixed and does not hold the class, or the text is no name.
         """
-        if self.fixed and name not in self.columns:
-            raise LabelError(f"{place()}: class {name!r} is not among the given classes; {closest(name, self.columns)}")
+        found = self.columns.get(name)
+        if found is not None and not self._spelt:
+            return found
+        if self.fixed:
+            return self._chosen(name, place)
+        if not self.trusted:
+            refuse_no_class(name, place)
         return self.columns.setdefault(name, len(self.columns))
+
+    def check_cell(self, cell: str, place: Callable[[], str]) -> None:
+        """Refuse a cell that is to be split into names, where a program wrote it for a list or a missing value."""
+        if cell not in self.columns:
+            refuse_no_class(cell, place)
+
+    def _chosen(self, name: str, place: Callable[[], str]) -> int:
+        """A class of the fixed list, which outer white space of the file does not hide."""
+        known = name if name in self.columns else name.strip()
+        if known not in self.columns:
+            refuse_no_class(name, place)
+            raise LabelError(f"{place()}: class {name!r} is not among the given classes; {closest(name, self.columns)}")
+        if name != known and self._spelt.setdefault(known, name) != name:
+            raise LabelError(
+                f"{place()}: classes {self._spelt[known]!r} and {name!r} differ by outer white space, so that the "
+                f"given class {known!r} means both; rename one"
+            )
+        return self.columns[known]
 
 
 class ImageRows:
-    """Row of each image in order of first appearance, and the images that have several lines."""
+    """Row of each image in order of first appearance, and the images that have several lines.
 
-    def __init__(self) -> None:
+    Args:
+        path: the file, for messages.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self.rows: dict[str, int] = {}
         self._first_line = array("q")
         self._repeated: dict[str, list[int]] = {}
 
     def row(self, name: str, line: int) -> int:
-        """Row of the image on this line."""
-        row = self.rows.setdefault(name, len(self.rows))
-        if row == len(self._first_line):
+        """Row of the image on this line.
+
+        Raises:
+            LabelError: the text is no name.
+        """
+        row = self.rows.get(name)
+        if row is None:
+            refuse_no_image(name, lambda: f"{self.path}, line {line}")
+            row = self.rows[name] = len(self.rows)
             self._first_line.append(line)
         else:
             self._repeated.setdefault(name, [self._first_line[row]]).append(line)
@@ -112,6 +154,43 @@ class ImageRows:
         """Number of images with several lines, and the first of them."""
         first = list(self._repeated.items())[:LISTED_AT_MOST]
         return len(self._repeated), [Duplicate(name, None, tuple(lines)) for name, lines in first]
+
+
+def refuse_no_class(text: str, place: Callable[[], str]) -> None:
+    """Refuse what a program wrote for a value that it could not write, where a class should be named.
+
+    Raises:
+        LabelError: the text is such.
+    """
+    kind = not_a_name(text)
+    if kind == "missing":
+        raise LabelError(
+            f"{place()}: {text!r} stands for a missing value and names no class; leave the cell empty, or list all "
+            f"classes with --classes if one of them is called so"
+        )
+    if kind == "list":
+        raise LabelError(
+            f"{place()}: {_short(text)} is a list that a program wrote as text, and names no class; write bare names "
+            f"with ';' between them (cat;dog), nothing for an empty list, or JSON Lines"
+        )
+
+
+def refuse_no_image(text: str, place: Callable[[], str]) -> None:
+    """Refuse what a program wrote for a value that it could not write, where an image should be named.
+
+    Raises:
+        LabelError: the text is such.
+    """
+    kind = not_a_name(text)
+    if kind is not None:
+        what = "stands for a missing value" if kind == "missing" else "is a list that a program wrote as text"
+        raise LabelError(
+            f"{place()}: {_short(text)} {what} and names no image; write the name of the image, or delete the row"
+        )
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:60] + "...")
 
 
 def in_order(class_index: Integers, classes: int) -> bool:

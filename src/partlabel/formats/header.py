@@ -1,5 +1,6 @@
 """Column roles: which column holds what, and which format a header announces."""
 
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,9 +8,15 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from partlabel.errors import LabelError
-from partlabel.formats.reading import ReadOptions
 
 IMAGE_COLUMNS = ("image", "file", "filename", "path")
+# What other tools call these columns; only used to advise.
+_ELSEWHERE = {
+    "image": "imageid imagename imagepath imagefile imgname imgpath img filename filepath fname file name photo id",
+    "class": "labelname label labels classname category tag labelid",
+    "state": "confidence value labelvalue score",
+    "present": "tags labels choice choices categories classes label",
+}
 
 
 @dataclass(frozen=True)
@@ -18,7 +25,7 @@ class Columns:
 
     Args:
         path: the file.
-        names: all names, as they stand in the header.
+        names: all names of the header, without outer white space.
         free: positions of the columns that are neither in `where` nor in `ignore`.
         where: position of each column of `where`.
     """
@@ -59,53 +66,107 @@ class Columns:
         return tuple(name for column, name in enumerate(self.names) if column not in taken)
 
 
-def columns_of(path: Path, names: Sequence[str], options: ReadOptions) -> Columns:
-    """Find the columns of `where` and `ignore`.
+def columns_of(path: Path, header: Sequence[str], where: Iterable[str] = (), ignore: Iterable[str] = ()) -> Columns:
+    """Find the columns of `where` and `ignore`; outer white space of names does not count.
 
     Raises:
-        LabelError: one of them is not in the header; names the closest.
+        LabelError: one of them is not in the header (names the closest), or a column of `where` is there twice.
     """
-    for wanted in (*options.where, *options.ignore):
+    names = [name.strip() for name in header]
+    chosen = {wanted: wanted.strip() for wanted in where}
+    ignored = [wanted.strip() for wanted in ignore]
+    for wanted in (*chosen.values(), *ignored):
         if wanted not in names:
             raise LabelError(f"{path} has no column {wanted!r}; {closest(wanted, names)}")
-    where = {wanted: names.index(wanted) for wanted in options.where}
-    left_out = {*options.where, *options.ignore}
-    return Columns(path, tuple(names), tuple(i for i, name in enumerate(names) if name not in left_out), where)
+        if wanted in chosen.values() and names.count(wanted) > 1:
+            raise LabelError(f"{path} has the column {wanted!r} more than once; rename one")
+    left_out = {*chosen.values(), *ignored}
+    free = tuple(i for i, name in enumerate(names) if name not in left_out)
+    return Columns(path, tuple(names), free, {wanted: names.index(name) for wanted, name in chosen.items()})
 
 
-def csv_format(columns: Columns) -> str:
-    """Format that a CSV header announces; the rule is in `partlabel.formats`.
-
-    Raises:
-        LabelError: the header fits none or several.
-    """
-    names = {plain(columns.names[column]) for column in columns.free}
-    say = "say which with --format one_hot_csv, long or tag_lists"
-    if columns.image() is None:
-        mark = next((mark for mark in ";\t|" if len(columns.names) == 1 and mark in columns.names[0]), None)
-        if mark is not None:
-            raise LabelError(f"{columns.path}: its columns seem to be separated by {mark!r}; save it with commas")
-        raise LabelError(
-            f"{columns.path}: no column is named image, file, filename or path (columns: {listed(columns.names)}); "
-            f"rename one, or say --format one_hot_csv to take the first column"
-        )
-    long, tags = names & {"class", "state"}, names & {"present", "absent"}
-    if (long and tags) or len(long) == 1 or len(tags) == 1:
-        raise LabelError(
-            f"{columns.path}: the format is not clear, because a long file has both class and state, tag lists have "
-            f"both present and absent, and here is {listed(sorted(long | tags))}; {say}"
-        )
+def csv_format(columns: Columns) -> str | None:
+    """Format that a CSV header announces, None if it fits none or several; the rule is in `partlabel.formats`."""
+    long, tags = _roles(columns, {"class", "state"}), _roles(columns, {"present", "absent"})
+    if columns.image() is None or (long and tags) or len(long) == 1 or len(tags) == 1:
+        return None
     return "long" if long else "tag_lists" if tags else "one_hot_csv"
 
 
-def refuse_misspelt(path: Path, ignored: Iterable[str], roles: Iterable[str], options: ReadOptions) -> None:
+def unclear(columns: Columns) -> LabelError:
+    """The error for a header that announces no format."""
+    if columns.image() is None:
+        return LabelError(
+            f"{columns.path}: no column is named image, file, filename or path (columns: {listed(columns.names)}); "
+            + (renamings(columns.names) or "rename one")
+            + ", or say --format one_hot_csv to take the first column"
+        )
+    roles = _roles(columns, {"class", "state", "present", "absent"})
+    return LabelError(
+        f"{columns.path}: the format is not clear, because a long file has both class and state, tag lists have both "
+        f"present and absent, and here is {listed(sorted(roles))}; say which with --format one_hot_csv, long or "
+        f"tag_lists"
+    )
+
+
+def renamings(names: Sequence[str], roles: Sequence[str] = tuple(_ELSEWHERE)) -> str | None:
+    """Advice for a header with the words of another tool, in terms of these roles; None where nothing is known."""
+    taken = {plain(name) for name in names}
+    if taken & {*IMAGE_COLUMNS}:
+        taken.add("image")
+    advised: dict[str, str] = {}
+    for role in roles:
+        known = _ELSEWHERE[role].split()
+        spelt = {name: re.sub(r"[\W_]+", "", plain(name)) for name in names}
+        found = sorted((known.index(word), name) for name, word in spelt.items() if word in known)
+        if found and role not in taken:
+            advised.setdefault(found[0][1], role)
+    if "present" in roles and "state" not in {*advised.values()} | taken:  # one row per image: this column lists tags
+        advised = {name: "present" if role == "class" else role for name, role in advised.items()}
+    if not advised or len({*advised.values()}) < len(advised):
+        return None
+    return f"if they mean that, rename {' and '.join(f'{name!r} to {role!r}' for name, role in advised.items())}"
+
+
+def refuse_other_separators(path: Path, header: Sequence[str], *, unless_comma: bool = False) -> None:
+    """Refuse a header whose columns are not separated by commas.
+
+    Args:
+        path: the file.
+        header: its first record, split at commas.
+        unless_comma: take a header of several columns as it is: the user named the format.
+
+    Raises:
+        LabelError: they are separated by something else, or the line only says by what.
+    """
+    if re.fullmatch(r"sep=.?", header[0].strip().casefold()):
+        raise LabelError(
+            f"{path}: its first line {','.join(header)!r} is a note for Excel; delete that line, so that the header "
+            f"comes first" + ("" if len(header) == 2 else ", and put commas between columns")
+        )
+    names = {plain(name) for name in header}
+    if names & {*IMAGE_COLUMNS} or (unless_comma and len(header) > 1):
+        return
+    mark = next((mark for mark in ";\t|" if any(mark in name for name in header[:1])), None)
+    if mark is not None:
+        raise LabelError(
+            f"{path}: its columns seem to be separated by {mark!r}; save it with commas between columns (in Excel or "
+            f"LibreOffice: save as CSV UTF-8 with the field separator ',')"
+        )
+
+
+def _roles(columns: Columns, wanted: set[str]) -> set[str]:
+    return {plain(columns.names[column]) for column in columns.free} & wanted
+
+
+def refuse_misspelt(path: Path, ignored: Iterable[str], roles: Iterable[str], left_out: Iterable[str]) -> None:
     """Refuse a column or key that would be ignored and is probably meant as one that is read: its labels would be lost.
 
     Raises:
-        LabelError: there is one, and `options.ignore` does not name it.
+        LabelError: there is one, and `left_out` does not name it.
     """
     for name in ignored:
-        if name in options.ignore:
+        if name in {known.strip() for known in left_out}:
             continue
         near = get_close_matches(plain(name), [role for role in roles if role != name], n=1, cutoff=0.85)
         if near:

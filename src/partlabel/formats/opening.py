@@ -1,28 +1,18 @@
 """Label tables as arguments: a table, or the path of a file and how to read it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import cast
 
 from partlabel.errors import UsageError
-from partlabel.formats import Reading, read_table
-from partlabel.labels import LabelTable, Source, names_alike
+from partlabel.formats import ReadArguments, Reading, read_table, unused_options
+from partlabel.labels import LabelTable, Source
+from partlabel.names import names_alike
 from partlabel.progress import Reporter
 
+__all__ = ["ReadArguments", "Table", "open_table", "open_truth", "refuse_input"]
+
 Table = LabelTable | Path | str
-
-
-class ReadArguments(TypedDict, total=False):
-    """How to read a label file; see `partlabel.formats.read_table`."""
-
-    codes: str | None
-    unlisted: Literal["unknown", "absent"]
-    classes: Iterable[str] | None
-    where: Mapping[str, str] | None
-    ignore: Iterable[str]
-    conflicts: Literal["fail", "unknown"]
-    format: str | None
-    separator: str | None
 
 
 def refuse_input(out: Path | str, *tables: Table) -> None:
@@ -37,24 +27,45 @@ def refuse_input(out: Path | str, *tables: Table) -> None:
             raise UsageError(f"{table} is read and would be overwritten; give another file to write")
 
 
-def open_truth(table: Table, reporter: Reporter, read: ReadArguments) -> LabelTable:
-    """Labels to judge by. Recovered cells are unknown in them: a model said them."""
-    labels, _ = open_table(table, reporter, read)
+def open_truth(table: Table, reporter: Reporter, read: ReadArguments, *, shared: bool = False) -> LabelTable:
+    """Labels to judge by. Recovered cells are unknown in them: they come from a model."""
+    labels, _ = open_table(table, reporter, read, shared=shared)
     known = labels.without_recovered()
     if known is not labels:
         count = int((labels.sources == Source.RECOVERED).sum())
-        reporter.say(f"{count:,} recovered cells of the truth are left out: a model said them, nobody looked")
+        reporter.say(f"{count:,} recovered cells of the truth are left out: they come from a model, nobody looked")
     return known
 
 
-def open_table(table: Table, reporter: Reporter, read: ReadArguments) -> tuple[LabelTable, Reading | None]:
-    """The table itself, or what a file holds, with its reading report; findings are said aloud."""
+def open_table(
+    table: Table, reporter: Reporter, read: ReadArguments, *, shared: bool = False
+) -> tuple[LabelTable, Reading | None]:
+    """The table itself, or what a file holds, with its reading report; findings are reported.
+
+    Args:
+        table: label table, or the path of a label file.
+        reporter: where findings go.
+        read: how to read the file.
+        shared: the same options hold for another file as well, so that this one need not use all of them.
+
+    Raises:
+        LabelError: the file cannot be read.
+        UsageError: an option cannot be used.
+    """
     if isinstance(table, LabelTable):
         return table, None
-    strange = sorted(set(read) - set(ReadArguments.__annotations__))
-    if strange:
-        raise UsageError(f"read has no {strange[0]!r}; it takes {', '.join(ReadArguments.__annotations__)}")
+    if shared and (unused := unused_options(table, read)):
+        reporter.say(
+            f"{table} is read without {', '.join(f'--{name}' for name in unused)}, which its format does not use"
+        )
+        read = cast(ReadArguments, {name: value for name, value in read.items() if name not in unused})
     reading = read_table(table, **read)
+    for sentence in _findings(table, reading):
+        reporter.say(sentence)
+    return reading.table, reading
+
+
+def _findings(path: Path | str, reading: Reading) -> Iterator[str]:
     report = reading.report
     for count, what in (
         (report.rows_skipped, "row(s) skipped"),
@@ -62,11 +73,8 @@ def open_table(table: Table, reporter: Reporter, read: ReadArguments) -> tuple[L
         (report.conflict_count, "conflicting cell(s) made unknown"),
     ):
         if count:
-            reporter.say(f"{table}: {count} {what}; `partlabel look` names them")
+            yield f"{path}: {count} {what}; `partlabel look` names them"
     if report.ignored_columns and report.format == "tag_lists":  # elsewhere a column is either needed or harmless
-        reporter.say(f"{table}: nothing is read from {', '.join(map(repr, report.ignored_columns))}")
+        yield f"{path}: nothing is read from {', '.join(map(repr, report.ignored_columns))}"
     for alike in names_alike(reading.table.classes):
-        reporter.say(
-            f"{table}: {' and '.join(map(repr, alike))} are different classes; rename one if they are the same"
-        )
-    return reading.table, reading
+        yield f"{path}: {' and '.join(map(repr, alike))} are different classes; rename one if they are the same"

@@ -1,30 +1,17 @@
-"""What every reader is asked for, and what it answers: a table and a report of how the file was read."""
+"""What every reader answers: a table and a report of how the file was read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from partlabel.errors import EmptyTableError, LabelError
 from partlabel.formats.codes import CodeMap
-from partlabel.labels import LabelTable, State
+from partlabel.labels import LabelTable
 
 LISTED_AT_MOST = (
     1000  # of each kind of finding in a report; a wrong export can hold millions, and the counts stay exact
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadOptions:
-    """How to read a label file; `partlabel.formats.read_table` explains each."""
-
-    codes: CodeMap = field(default_factory=CodeMap)
-    unlisted: State = State.UNKNOWN
-    classes: tuple[str, ...] | None = None
-    where: Mapping[str, str] = field(default_factory=dict)
-    ignore: tuple[str, ...] = ()
-    conflicts: Literal["fail", "unknown"] = "fail"
-    separator: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from partlabel.errors import LabelError
 
 _CHUNK = 1 << 22
 _CELL_LIMIT = 1 << 27  # characters; the csv module's own limit is below one declaration of some thousand classes
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _NAMES = {"utf-8": "UTF-8", "utf-8-sig": "UTF-8 with BOM", "utf-16": "UTF-16"}
 
 
@@ -94,8 +96,7 @@ def records(text: TextFile) -> Iterator[tuple[int, list[str]]]:
         except csv.Error as error:
             raise LabelError(
                 f"{text.path}: the record that starts on line {start} has a broken quoted cell ({error}); close the "
-                f"quote, "
-                'and write a quote inside a quoted cell twice ("")'
+                'quote, and write a quote inside a quoted cell twice ("")'
             ) from error
 
 
@@ -136,3 +137,34 @@ def lines_of(text: TextFile, wanted: Iterable[int]) -> dict[int, int]:
 def quote(cell: str) -> str:
     """A CSV cell, quoted where it must be. The csv module of Python 3.11 leaves a carriage return bare."""
     return '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in ',"\r\n') else cell
+
+
+def name_cell(name: str) -> str:
+    """A CSV cell for a name. Spreadsheets run a cell that starts with =, +, -, @, tab or carriage return as a formula,
+    so that such a name gets an apostrophe in front, and so does one that already has apostrophes there.
+    """
+    return quote(formula_safe(name))
+
+
+def formula_safe(name: str) -> str:
+    """A name that no spreadsheet takes for a formula; `cell_name` undoes it."""
+    return "'" + name if _FORMULA.match(name) else name
+
+
+def cell_name(cell: str) -> str:
+    """The name in a CSV cell, as `name_cell` writes it."""
+    return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell
+
+
+def refuse_outer_space(classes: Iterable[str], path: Path) -> None:
+    """Refuse class names that a CSV reader would change.
+
+    Raises:
+        LabelError: one has white space around it.
+    """
+    for name in classes:
+        if name != name.strip():
+            raise LabelError(
+                f"{path}: class {name!r} has outer white space, which does not count in CSV; rename it, or write JSONL "
+                f"or Parquet"
+            )

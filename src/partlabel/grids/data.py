@@ -9,7 +9,7 @@ import numpy as np
 from partlabel.datasets.digit_scenes import write_scenes
 from partlabel.errors import LabelError
 from partlabel.files import write_json
-from partlabel.formats import read_table, write_table
+from partlabel.formats import read_table, read_written, write_table
 from partlabel.grids.schema import DigitScenes, LabelFiles
 from partlabel.labels import LabelTable
 from partlabel.progress import Reporter
@@ -86,4 +86,4 @@ def _scenes(entry: DigitScenes, out: Path, reporter: Reporter) -> tuple[Path, La
         write_table(scenes.train, train)
         write_table(scenes.test, test)
         write_json(made, wanted)
-    return out / "images", read_table(train).table, read_table(test).table
+    return out / "images", read_written(train), read_written(test)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from partlabel.errors import RunError
-from partlabel.formats import read_table
+from partlabel.formats import read_written
 from partlabel.grids.cell import digest
 from partlabel.grids.schema import Masking
 from partlabel.labels import LabelTable
@@ -34,7 +34,7 @@ def masked_table(
     record = Path(f"{path}.json")
     if not (path.is_file() and record.is_file()):
         hide(complete, masking=masking.name, out=path, seed=seed, reporter=reporter, **masking.settings)
-    elif read_table(path).table.hash != json.loads(record.read_text(encoding="utf-8"))["output_hash"]:
+    elif read_written(path).hash != json.loads(record.read_text(encoding="utf-8"))["output_hash"]:
         raise RunError(f"{path} is not the table that {record} describes; delete both, and they are made again")
     return path
 

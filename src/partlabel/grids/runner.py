@@ -12,7 +12,7 @@ from typing import NamedTuple
 from partlabel.errors import AssumptionError, Interrupted, LabelError, PartlabelError, StorageError, UsageError
 from partlabel.evaluation import Evaluation
 from partlabel.files import write_json, write_text
-from partlabel.formats import read_table
+from partlabel.formats import read_written
 from partlabel.grids.cell import Cell, Record, read_record
 from partlabel.grids.data import Loaded, load
 from partlabel.grids.figures import write_figures
@@ -153,7 +153,7 @@ class _Runner:
             raise  # neither is the fault of the cell, and it can be resumed
         except AssumptionError as error:
             self.reporter.say(f"{cell} does not fit: {error}")
-            missing = lacking(read_table(self._masked(cell)).table)
+            missing = lacking(read_written(self._masked(cell)))
             record = {"status": "misfit", "key": plan.key, "lacking": missing, "error": str(error)}
         except PartlabelError as error:
             self.reporter.say(f"{cell} failed: {error}")

@@ -7,7 +7,7 @@ from partlabel.formats import ReadingReport
 from partlabel.images.paths import two_spellings
 from partlabel.inspection.folder import Suggestion
 from partlabel.inspection.image_files import IdenticalFiles, ImageFiles
-from partlabel.labels import names_alike
+from partlabel.names import names_alike
 from partlabel.wording import amount
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _reading(report: ReadingReport | None) -> Iterable[str]:
 def _names(images: Sequence[str], classes: Sequence[str]) -> Iterable[str]:
     for alike in names_alike(classes):
         both = " and ".join(map(repr, alike))
-        yield f"classes {both} differ by case or white space alone; rename one if they are the same"
+        yield f"classes {both} look alike; rename one if they are the same"
     if twice := two_spellings(images):
         yield f"{twice[0]!r} and {twice[1]!r} are the same image; write its name in one way"
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from partlabel.errors import RunError, StorageError
 from partlabel.files import atomic_path, write_json, write_text
-from partlabel.formats import read_table, write_table
+from partlabel.formats import read_written, write_table
 from partlabel.labels import Cells, LabelTable
 from partlabel.runs.ownership import is_ownership
 from partlabel.runs.processes import process_rank, wait_for
@@ -187,7 +187,7 @@ class RunFolder:
 
     def labels(self) -> LabelTable:
         """The labels as trained on."""
-        return read_table(self.labels_path).table
+        return read_written(self.labels_path)
 
     def assets(self) -> dict[str, NDArray[np.float32]]:
         """What the method took from outside the labels, by name (see `methods.base.Context`).

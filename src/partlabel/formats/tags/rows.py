@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from partlabel.errors import LabelError
-from partlabel.formats.header import closest, columns_of, refuse_misspelt
-from partlabel.formats.reading import ReadOptions, Tally
-from partlabel.formats.text import TextFile, even_records
+from partlabel.formats.base import Source
+from partlabel.formats.collect import ClassNames
+from partlabel.formats.header import closest, listed, refuse_misspelt, renamings
+from partlabel.formats.options import ReadOptions
+from partlabel.formats.reading import Tally
+from partlabel.formats.text import TextFile, cell_name, even_records
 from partlabel.labels import State
 
 EVERY_IMAGE = "*"
@@ -32,20 +35,21 @@ class Declaration(NamedTuple):
     unlisted: list[tuple[str, State]]
 
 
-def csv_rows(text: TextFile, options: ReadOptions, tally: Tally) -> Iterator[TagRow | Declaration]:
+def csv_rows(source: Source, options: ReadOptions, tally: Tally, classes: ClassNames) -> Iterator[TagRow | Declaration]:
     """Rows of a CSV; `tally` counts them."""
+    text, columns = source.text, source.columns(options)
     rows = even_records(text)
-    columns = columns_of(text.path, next(rows)[1], options)
+    next(rows)
     image_column = columns.required("image")
     roles = {role: column for role in _LISTS if (column := columns.named(role)) is not None}
     if not roles.keys() & {"present", "absent"}:
         columns.required("present")
     tally.ignored_columns = columns.others([image_column, *roles.values()])
-    refuse_misspelt(text.path, tally.ignored_columns, _LISTS, options)
-    splitter = _Splitter(text, options.separator)
+    refuse_misspelt(text.path, tally.ignored_columns, _LISTS, options.ignore)
+    splitter = _Splitter(text, options.separator, classes)
     for line, cells in rows:
         tally.rows_read += 1
-        image = cells[image_column]
+        image = cell_name(cells[image_column])
         tags = [(name, _LISTS[role]) for role, column in roles.items() for name in splitter.split(cells[column], line)]
         if image not in {"", EVERY_IMAGE}:
             if tally.keeps({name: cells[column] for name, column in columns.where.items()}):
@@ -78,18 +82,19 @@ class _Splitter:
     said.
     """
 
-    def __init__(self, text: TextFile, separator: str | None) -> None:
-        self.path, self.separator = text.path, separator or DEFAULT_SEPARATOR
+    def __init__(self, text: TextFile, separator: str | None, classes: ClassNames) -> None:
+        self.path, self.separator, self.classes = text.path, separator or DEFAULT_SEPARATOR, classes
         self.sure = separator is not None
         self.doubt: tuple[int, str] | None = None
 
     def split(self, cell: str, line: int) -> list[str]:
+        self.classes.check_cell(cell.strip(), lambda: f"{self.path}, line {line}")
         if not self.sure and cell:
             self.sure = self.separator in cell
             other = next((mark for mark in SEPARATORS if mark in cell), None)
             if other is not None and self.doubt is None:
                 self.doubt = line, other
-        return [name for part in cell.split(self.separator) if (name := part.strip())]
+        return [cell_name(name) for part in cell.split(self.separator) if (name := part.strip())]
 
     def check(self) -> None:
         if not self.sure and self.doubt is not None:
@@ -100,8 +105,9 @@ class _Splitter:
             )
 
 
-def json_rows(text: TextFile, options: ReadOptions, tally: Tally) -> Iterator[TagRow | Declaration]:
+def json_rows(source: Source, options: ReadOptions, tally: Tally) -> Iterator[TagRow | Declaration]:
     """Rows of JSON Lines; `tally` counts them."""
+    text = source.text
     keys: dict[str, None] = {}
     with text.path.open(encoding=text.codec) as stream:
         for line, raw in enumerate(stream, 1):
@@ -120,16 +126,17 @@ def json_rows(text: TextFile, options: ReadOptions, tally: Tally) -> Iterator[Ta
                 yield TagRow(line, _image(record, place), tags)
     if {"class", "state"} <= keys.keys() and not keys.keys() & {"present", "absent"}:
         raise LabelError(
-            f"{text.path} holds one cell a line (class, state), which is read from CSV and Parquet only; write it as "
-            f"one of "
-            'them, or as lists: {"image": ..., "present": [...], "absent": [...]}'
+            f"{text.path} holds one cell per line (class, state), which is read from CSV and Parquet only; write it as "
+            'one of them, or as lists: {"image": ..., "present": [...], "absent": [...]}'
         )
     for wanted in (*options.where, *options.ignore):
         if wanted not in keys:
             raise LabelError(f"{text.path} has no key {wanted!r}; {closest(wanted, keys)}")
+    if not keys.keys() & {"classes", *_LISTS} and (advice := renamings([*keys])):
+        raise LabelError(f"{text.path} has no key present or absent (keys: {listed([*keys])}); {advice}")
     used = {"image", "classes", "unlisted_absent", *_LISTS} - {*options.ignore}
     tally.ignored_columns = tuple(key for key in keys if key not in used and key not in options.where)
-    refuse_misspelt(text.path, tally.ignored_columns, used, options)
+    refuse_misspelt(text.path, tally.ignored_columns, used, options.ignore)
 
 
 def _parse(raw: str, place: str) -> dict[str, Any]:
@@ -141,8 +148,11 @@ def _parse(raw: str, place: str) -> dict[str, Any]:
 
     try:
         record = json.loads(raw, object_pairs_hook=unique)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise LabelError(f"{place} is no JSON object ({error}); write one object a line") from error
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, LabelError):
+            raise
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
+        raise LabelError(f"{place} is no JSON object ({why}); write one object per line") from error
     if not isinstance(record, dict):
         raise LabelError(
             f'{place} is no JSON object; write for example {{"image": "a.jpg", "present": ["cat"], "absent": []}}'
@@ -153,7 +163,7 @@ def _parse(raw: str, place: str) -> dict[str, Any]:
 def _image(record: dict[str, Any], place: str) -> str:
     image = record.get("image")
     if not isinstance(image, str) or not image:
-        raise LabelError(f'{place}: "image" is {image!r}; it must be a name as text')
+        raise LabelError(f'{place}: "image" is {_start(image)}; it must be a name as text')
     _check_text(image, place)
     return image
 
@@ -161,7 +171,7 @@ def _image(record: dict[str, Any], place: str) -> str:
 def _names(record: dict[str, Any], key: str, place: str) -> list[str]:
     names = record.get(key, [])
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
-        raise LabelError(f'{place}: "{key}" is {str(names)[:80]!r}; it must be a list of class names as text')
+        raise LabelError(f'{place}: "{key}" is {_start(names)}; it must be a list of class names as text')
     for name in names:
         _check_text(name, place)
     return names
@@ -176,3 +186,9 @@ def _check_text(name: str, place: str) -> None:
 
 def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _start(value: Any) -> str:
+    """The start of a JSON value, however large it is."""
+    text = repr(value) if isinstance(value, str | int | float | None) else f"{json.dumps(value)}"
+    return text if len(text) <= 80 else text[:80] + "..."

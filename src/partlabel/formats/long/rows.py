@@ -9,9 +9,12 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from partlabel.errors import LabelError
-from partlabel.formats.collect import CellList, ClassNames
-from partlabel.formats.long_files import CsvFile, ParquetFile
-from partlabel.formats.reading import LISTED_AT_MOST, ReadOptions, SkippedRow, Tally
+from partlabel.formats.collect import CellList, ClassNames, refuse_no_image
+from partlabel.formats.long.files import CsvFile, ParquetFile
+from partlabel.formats.options import ReadOptions
+from partlabel.formats.reading import LISTED_AT_MOST, SkippedRow, Tally
+from partlabel.formats.text import cell_name
+from partlabel.formats.uncoded import Uncoded
 from partlabel.labels import IntArray, Source, State
 
 EVERY_IMAGE = "*"
@@ -26,26 +29,32 @@ class _Coded(NamedTuple):
     values: list[str]
 
     def map(self, numbers: list[int]) -> IntArray:
-        """One number a row, from one number a distinct value."""
+        """One number per row, from one number per distinct value."""
         return np.asarray(numbers, np.int64)[self.codes] if numbers else np.empty(0, np.int64)
 
 
 class LongRows:
     """Rows so far: names, declarations and cells."""
 
-    def __init__(self, file: CsvFile | ParquetFile, options: ReadOptions, tally: Tally) -> None:
+    def __init__(
+        self, file: CsvFile | ParquetFile, options: ReadOptions, tally: Tally, *, trusted: bool = False
+    ) -> None:
+        self.trusted = trusted
         self.file, self.options, self.tally = file, options, tally
         self._rows: dict[str, int] = {"": NO_NAME, EVERY_IMAGE: EVERY_IMAGE_INDEX}
-        self.classes = ClassNames(options.classes)
+        self.classes = ClassNames(options.classes, trusted=trusted)
         self.declared: dict[int, State] = {}
         self.cells = CellList()
+        self.uncoded = Uncoded(file.columns.path, options.code_map, file.unit)
+        self._codes = options.code_map
+        self._is_csv = isinstance(file, CsvFile)
         self._empty: list[IntArray] = []
 
     def add(self, batch: pa.RecordBatch, first: int) -> None:
         """Take the rows of a batch; the first one is record `first`."""
         batch, records = self._filtered(batch, first + np.arange(batch.num_rows))
         coded = {role: self._coded(batch, role) for role in self.file.roles}
-        image = coded["image"].map(self._image_rows(coded["image"].values))
+        image = coded["image"].map(self._image_rows(coded["image"], records))
         class_index = coded["class"].map(self._class_columns(coded["class"], records))
         is_cell = (image >= 0) & (class_index >= 0)
         if not is_cell.all():
@@ -75,42 +84,56 @@ class LongRows:
         if not self.options.where:
             return batch, records
         image = batch.column(self.file.name(self.file.roles["image"]))
-        kept = pa.compute.is_in(image, pa.array(["", EVERY_IMAGE])).to_numpy(zero_copy_only=False).copy()
+        kept = _is_one_of(image, ["", EVERY_IMAGE])
         fits = np.ones(batch.num_rows, bool)
         for name, column in self.file.columns.where.items():
-            values = pa.compute.utf8_trim_whitespace(batch.column(self.file.name(column)))
-            self.tally.see(name, tuple(values.slice(0, 1000).unique().to_pylist()))
-            fits &= pa.compute.equal(values, self.options.where[name]).to_numpy(zero_copy_only=False)
+            values = batch.column(self.file.name(column))
+            first = values.slice(0, 1000).cast(pa.string()).unique().to_pylist()
+            self.tally.see(name, tuple(value.strip() for value in first))
+            fits &= _is_one_of(values, [self.options.where[name]])
         kept |= fits
         self.tally.rows_filtered += int((~kept).sum())
         return batch.filter(pa.array(kept)), records[kept]
 
     def _coded(self, batch: pa.RecordBatch, role: str) -> _Coded:
-        encoded = batch.column(self.file.name(self.file.roles[role])).dictionary_encode()
+        column = batch.column(self.file.name(self.file.roles[role]))
+        if pa.types.is_dictionary(column.type):
+            used = column.indices.dictionary_encode()  # a dictionary of the file may have any order, and unused entries
+            values = column.dictionary.take(used.dictionary).dictionary_encode()
+            codes = values.indices.to_numpy()[used.indices.to_numpy()]
+            return _Coded(codes, values.dictionary.to_pylist())
+        encoded = column.dictionary_encode()
         return _Coded(encoded.indices.to_numpy(), encoded.dictionary.to_pylist())
 
-    def _image_rows(self, names: list[str]) -> list[int]:
+    def _image_rows(self, coded: _Coded, records: IntArray) -> list[int]:
+        names = [*map(cell_name, coded.values)] if self._is_csv else coded.values
         rows = [*map(self._rows.get, names)]
-        for place in [place for place, row in enumerate(rows) if row is None]:
-            rows[place] = self._rows[names[place]] = len(self._rows) - 2
+        for code in [code for code, row in enumerate(rows) if row is None]:
+            if not self.trusted:
+                refuse_no_image(names[code], partial(self._first_place, coded, code, records))
+            rows[code] = self._rows.setdefault(names[code], len(self._rows) - 2)
         return rows  # type: ignore[return-value]
 
     def _class_columns(self, coded: _Coded, records: IntArray) -> list[int]:
-        def place(code: int) -> str:
-            return self._place(records[np.argmax(coded.codes == code)])
-
+        names = [cell_name(name.strip()) for name in coded.values] if self._is_csv else coded.values
         return [
-            self.classes.column(name, partial(place, code)) if name else NO_NAME
-            for code, name in enumerate(coded.values)
+            self.classes.column(name, partial(self._first_place, coded, code, records)) if name else NO_NAME
+            for code, name in enumerate(names)
         ]
 
+    def _first_place(self, coded: _Coded, code: int, records: IntArray) -> str:
+        return self._place(records[np.argmax(coded.codes == code)])
+
     def _states(self, coded: _Coded, is_cell: NDArray[np.bool_], records: IntArray) -> IntArray:
-        found = [self.options.codes.state(value) for value in coded.values]
+        """States of the rows; values without a code are noted, and end the reading when all are known."""
+        found = [self._codes.state(value) for value in coded.values]
         states = coded.map([_NO_CODE if state is None else int(state) for state in found])
-        uncoded = np.flatnonzero(is_cell & (states == _NO_CODE))
-        if uncoded.size:
-            value = coded.values[coded.codes[uncoded[0]]]
-            raise self.options.codes.refusal(value, self._place(records[uncoded[0]], "state"))
+        wrong = np.flatnonzero(is_cell & (states == _NO_CODE))
+        numbers, first, counts = np.unique(coded.codes[wrong], return_index=True, return_counts=True)
+        column = self.file.columns.names[self.file.roles["state"]]
+        for number, at, count in zip(numbers.tolist(), first.tolist(), counts.tolist(), strict=True):
+            self.uncoded.add(column, coded.values[number], count, int(records[wrong[at]]))
+        states[wrong] = State.UNKNOWN
         return states
 
     def _sources(self, coded: _Coded, is_cell: NDArray[np.bool_], records: IntArray) -> IntArray:
@@ -144,9 +167,10 @@ class LongRows:
         """Note the state of unlisted cells of a class."""
         if column == NO_NAME:
             raise LabelError(f"{self._place(record)}: a row for every image ('*') names a class; this one does not")
-        state = self.options.codes.state(value)
+        state = self._codes.state(value)
         if state is None:
-            raise self.options.codes.refusal(value, self._place(record, "state"))
+            self.uncoded.add(self.file.columns.names[self.file.roles["state"]], value, 1, record)
+            return
         if state == State.PRESENT or self.declared.setdefault(column, state) != state:
             raise LabelError(
                 f"{self._place(record)}: a row for every image ('*') says once whether unlisted cells are absent or "
@@ -157,3 +181,12 @@ class LongRows:
         """File and line, with a role also the column, for messages."""
         place = f"{self.file.columns.path}, {self.file.unit} {self.file.lines([int(record)])[int(record)]}"
         return place if role is None else f"{place}, column {self.file.columns.names[self.file.roles[role]]!r}"
+
+
+def _is_one_of(column: pa.Array, wanted: list[str]) -> NDArray[np.bool_]:
+    """Which texts of a column, white space around them aside, are among the wanted ones."""
+    if pa.types.is_dictionary(column.type):
+        distinct = _is_one_of(column.dictionary, wanted)
+        return np.asarray(distinct[column.indices.to_numpy()], bool)
+    found = pa.compute.is_in(pa.compute.utf8_trim_whitespace(column), pa.array(wanted))
+    return np.array(found.to_numpy(zero_copy_only=False), bool)

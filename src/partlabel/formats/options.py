@@ -1,0 +1,167 @@
+"""How to read a label file: the one place where an option is declared. The command line, the functions of
+`partlabel.api` and grid files take their options from here.
+
+A new option is a field of `ReadOptions` with its help, a line of `ReadArguments`, and its name in `Format.options` of
+the formats that use it.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Any, Literal, TypedDict
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from partlabel.errors import UsageError
+from partlabel.formats.codes import CodeMap
+from partlabel.formats.header import closest
+from partlabel.labels import State
+
+BY_ALL_FORMATS = frozenset({"classes", "where", "ignore", "conflicts", "format"})
+
+
+class ReadArguments(TypedDict, total=False):
+    """The fields of `ReadOptions` as keyword arguments."""
+
+    codes: str | None
+    unlisted: Literal["unknown", "absent"]
+    classes: Iterable[str] | None
+    where: Mapping[str, str] | None
+    ignore: Iterable[str]
+    conflicts: Literal["fail", "unknown"]
+    format: str | None
+    separator: str | None
+
+
+class ReadOptions(BaseModel):
+    """How to read a label file.
+
+    Args:
+        codes: what values mean, as in `'1=present,0=absent,=unknown'`; an empty left side is an empty cell. The words
+            present, absent and unknown need no code. Tag lists have no values, and so no codes.
+        unlisted: "absent" declares that every cell which the file does not list is absent; a declaration in the file
+            takes precedence.
+        classes: the classes, in this order. Only these columns of a one-hot file are read; in other formats any other
+            class is an error.
+        where: keep rows whose column has this value, white space around it aside; such a column is no class.
+        ignore: columns to leave out.
+        conflicts: "fail" refuses a cell that is present on one line and absent on another; "unknown" makes it unknown
+            and reports it.
+        format: key of `partlabel.formats.FORMATS`, where name and content do not tell.
+        separator: what stands between names in CSV tag lists; `;` by default.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    codes: str | None = Field(
+        default=None,
+        description="What values mean, such as '1=present,0=absent,=unknown' (blank left side: empty cell).",
+    )
+    unlisted: Literal["unknown", "absent"] = Field(
+        default="unknown",
+        description="What cells are that the file does not list. 'absent' is your declaration that it is complete.",
+    )
+    classes: tuple[str, ...] | None = Field(
+        default=None, description="Classes to use: a,b,c or a text file with one per line."
+    )
+    where: dict[str, str] = Field(default={}, description="Keep rows whose column has this value: COLUMN=VALUE.")
+    ignore: tuple[str, ...] = Field(default=(), description="A column that is no class.")
+    conflicts: Literal["fail", "unknown"] = Field(
+        default="fail", description="A cell both present and absent: refuse, or make it unknown."
+    )
+    format: str | None = Field(
+        default=None, description="one_hot_csv, long or tag_lists, where name and content do not tell."
+    )
+    separator: str | None = Field(default=None, description="What stands between names in CSV tag lists.")
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> "ReadOptions":
+        """Options from keyword arguments.
+
+        Raises:
+            UsageError: there is no such option, or its value cannot be used.
+        """
+        given = dict(arguments)
+        strange = sorted(set(given) - set(cls.model_fields))
+        if strange:
+            raise UsageError(f"read has no {strange[0]!r}; it takes {', '.join(cls.model_fields)}")
+        given["where"] = dict(given.get("where") or {})
+        for name in ("classes", "ignore"):
+            if given.get(name) is not None:
+                given[name] = tuple(given[name])
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            raise UsageError(_sentence(error)) from error
+
+    @field_validator("codes")
+    @classmethod
+    def _codes(cls, text: str | None) -> str | None:
+        CodeMap.parse(text)
+        return text
+
+    @field_validator("classes")
+    @classmethod
+    def _classes(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if names is not None and (not names or "" in names or len(set(names)) < len(names)):
+            raise ValueError("the list of classes is empty, holds an empty name or holds a name twice")
+        return names
+
+    @field_validator("separator")
+    @classmethod
+    def _separator(cls, separator: str | None) -> str | None:
+        return check_separator(separator)
+
+    @cached_property
+    def code_map(self) -> CodeMap:
+        """The states that values stand for."""
+        return CodeMap.parse(self.codes)
+
+    @property
+    def background(self) -> State:
+        """State of a cell that the file does not list."""
+        return State.ABSENT if self.unlisted == "absent" else State.UNKNOWN
+
+    def unused(self, used: frozenset[str]) -> list[str]:
+        """Options that are set, but not among those that a format uses."""
+        fields = type(self).model_fields
+        return [
+            name
+            for name in ReadOptions.model_fields
+            if name not in used | BY_ALL_FORMATS and getattr(self, name) != fields[name].default
+        ]
+
+    def without(self, names: Iterable[str]) -> "ReadOptions":
+        """The same with these options as if nobody had set them."""
+        return self.model_copy(update={name: type(self).model_fields[name].default for name in names})
+
+
+def check_separator(separator: str | None) -> str | None:
+    """The separator, if a CSV cell can be split at it.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if separator is not None and (len(separator) != 1 or separator in '"\r\n'):
+        raise UsageError(f"separator {separator!r} is not a single character other than a quote or a line end")
+    return separator
+
+
+def one_of(what: str, value: str, known: Iterable[str]) -> str:
+    """The value, if it is known.
+
+    Raises:
+        UsageError: it is not; names the closest.
+    """
+    names = list(known)
+    if value not in names:
+        raise UsageError(f"{what} {value!r} is not one of {', '.join(names)}; {closest(value, names)}")
+    return value
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    name, message = str(first["loc"][0]), str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "literal_error":
+        known = str(first["ctx"]["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
+        return f"{name} {first['input']!r} is not one of {', '.join(known)}; {closest(str(first['input']), known)}"
+    return message if first["type"] == "value_error" else f"{name} {first['input']!r}: {message}"

@@ -1,0 +1,62 @@
+"""Names of images and classes as text: which of them look alike, and which text cannot be a name at all."""
+
+import posixpath
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+_MISSING = frozenset({"nan", "-nan", "none", "null", "n/a", "#n/a", "#na", "<na>", "nat", "undefined"})
+_QUOTED = re.compile(r"[\[{(]+\s*[bu]?['\"]")  # the start of a list of quoted texts, of a dictionary, of a tuple
+_CALL = re.compile(r"(set|frozenset|array|Index|tensor|list|dict|OrderedDict)\(")
+
+
+def alike_key(name: str) -> str:
+    """What names that look alike share: NFKC, case folded, no format characters, single spaces between words."""
+    if not name.isascii():
+        name = "".join(mark for mark in unicodedata.normalize("NFKC", name) if unicodedata.category(mark) != "Cf")
+        name = unicodedata.normalize("NFKC", name.casefold())
+    return " ".join(name.split()).casefold()
+
+
+def same_file_key(name: str) -> str:
+    """What the spellings of one image name share: NFC, and a path without `./`, `//` and backslashes."""
+    if not name.isascii():
+        name = unicodedata.normalize("NFC", name)
+    return posixpath.normpath(name.replace("\\", "/")) if any(mark in name for mark in ("./", "//", "\\")) else name
+
+
+def names_alike(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Groups of different names with one `alike_key`."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(alike_key(name), []).append(name)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def alike_across(
+    first: Iterable[str], second: Iterable[str], key: Callable[[str], str] = alike_key
+) -> list[tuple[str, str]]:
+    """Pairs of different names with one key, of which each list holds one only, in the order of the second list."""
+    mine, theirs = dict.fromkeys(first), dict.fromkeys(second)
+    keys = {key(name): name for name in mine if name not in theirs}
+    if not keys:
+        return []
+    return [(keys[key(name)], name) for name in theirs if name not in mine and key(name) in keys]
+
+
+def not_a_name(text: str) -> Literal["missing", "list"] | None:
+    """What a program wrote for a value that it could not write: a missing value, a list or table as text; else None."""
+    text = text.strip()
+    if text.casefold() in _MISSING:
+        return "missing"
+    if text[:1] not in {"[", "{", "("}:
+        return "list" if text.endswith(")") and _CALL.match(text) else None
+    inside = text[1:-1].strip()
+    closed = text[-1] in "]})" and len(text) > 1
+    entries = closed and text[0] != "(" and ("," in inside or _is_number(inside))
+    return "list" if _QUOTED.match(text) or (closed and not inside) or entries else None
+
+
+def _is_number(text: str) -> bool:
+    return bool(re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?", text[:40]))
