@@ -18,8 +18,8 @@ from partlabel.images.decode import decode
 from partlabel.images.views import build_view
 from partlabel.labels import LabelTable
 from partlabel.models.bundle import load_bundle
+from partlabel.models.encoders.base import view_settings
 from partlabel.models.explain_maps import label_maps
-from partlabel.training.data import view_settings
 
 Images = tuple[Path, LabelTable]
 

@@ -16,7 +16,7 @@ from partlabel.labels import LabelTable
 from partlabel.methods.base import Clock, Context, Method, Seen
 from partlabel.methods.build import build_method, method_class
 from partlabel.methods.catalogue import CATALOGUE, Needs, check_fit, misfit
-from partlabel.models.encoders.backbone import create_backbone
+from partlabel.models.encoders.build import create_backbone
 from partlabel.runs.settings import TrainSettings
 
 LIGHT = {"reduction": 32, "hidden": 64, "dropout": 0.0, "mlp_dropout": 0.0}

@@ -12,7 +12,7 @@ from partlabel.labels import LabelTable
 from partlabel.methods.base import Clock, Context
 from partlabel.methods.build import build_method
 from partlabel.methods.catalogue import CATALOGUE
-from partlabel.models.encoders.backbone import create_backbone
+from partlabel.models.encoders.build import create_backbone
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in CATALOGUE},

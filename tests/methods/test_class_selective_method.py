@@ -13,7 +13,7 @@ from partlabel.labels import LabelTable
 from partlabel.methods.base import Clock, Context, Seen
 from partlabel.methods.build import build_method
 from partlabel.methods.catalogue import check_fit
-from partlabel.models.encoders.backbone import create_backbone
+from partlabel.models.encoders.build import create_backbone
 
 X = torch.tensor([[1.5, -0.5, 0.25], [-2.0, 0.75, -1.25]], dtype=torch.float64)
 T = torch.tensor([[1, -1, -1], [0, 1, 0]], dtype=torch.int8)

@@ -15,7 +15,7 @@ from partlabel.losses.label_recovery import recovered_targets
 from partlabel.methods.base import Clock, Context
 from partlabel.methods.build import build_method
 from partlabel.methods.colearning import CoLearning, CoLearningConfig
-from partlabel.models.encoders.backbone import create_backbone
+from partlabel.models.encoders.build import create_backbone
 
 REFINED = torch.tensor([[1.5, -0.5, 0.25], [-2.0, 0.75, -1.25]])
 COARSE = torch.tensor([[0.5, -1.5, 0.1], [-0.3, 1.75, 0.4]])

@@ -14,7 +14,7 @@ from partlabel.losses.bce import bce_cells
 from partlabel.losses.normalization import normalize
 from partlabel.methods.base import Clock, Context, Seen
 from partlabel.methods.build import build_method
-from partlabel.models.encoders.backbone import create_backbone
+from partlabel.models.encoders.build import create_backbone
 
 CLOCK = Clock(3, 3, 10, 10)
 BACKBONE = create_backbone("test_resnet", pretrained=False, size=32)

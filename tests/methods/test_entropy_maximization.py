@@ -11,7 +11,7 @@ from partlabel.labels import LabelTable
 from partlabel.methods.base import Clock, Context, Seen
 from partlabel.methods.build import build_method
 from partlabel.methods.entropy_maximization import EntropyMaximization
-from partlabel.models.encoders.backbone import create_backbone
+from partlabel.models.encoders.build import create_backbone
 
 IMAGES, CLASSES = 40, 3
 STATES = np.random.default_rng(0).integers(-1, 2, (IMAGES, CLASSES)).astype(np.int8)

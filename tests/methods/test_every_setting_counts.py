@@ -20,7 +20,8 @@ from partlabel.labels import LabelTable
 from partlabel.methods.base import Clock, Context, Method, MethodConfig, Seen
 from partlabel.methods.build import build_method, method_class
 from partlabel.methods.catalogue import CATALOGUE
-from partlabel.models.encoders.backbone import Backbone, create_backbone
+from partlabel.models.encoders.base import Backbone
+from partlabel.models.encoders.build import create_backbone
 
 
 class Row(NamedTuple):

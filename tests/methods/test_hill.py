@@ -7,7 +7,7 @@ from partlabel.labels import LabelTable
 from partlabel.losses.hill import splc_cells
 from partlabel.methods.base import Clock, Context
 from partlabel.methods.build import build_method
-from partlabel.models.encoders.backbone import create_backbone
+from partlabel.models.encoders.build import create_backbone
 
 LOGITS = torch.tensor([[3.0, 3.0, 3.0, 0.2, 0.6]])
 LABELS = torch.tensor([[1, -1, 0, 0, 0]], dtype=torch.int8)

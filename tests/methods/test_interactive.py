@@ -18,7 +18,7 @@ from partlabel.losses.matching_pursuit import joint_matching_pursuit
 from partlabel.methods.base import Clock, Context, Seen
 from partlabel.methods.build import build_method
 from partlabel.methods.interactive import Interactive, InteractiveConfig
-from partlabel.models.encoders.backbone import create_backbone
+from partlabel.models.encoders.build import create_backbone
 from partlabel.training import fit as fit_module
 
 CLASSES = ("a", "b", "c", "d")

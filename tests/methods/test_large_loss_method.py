@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from partlabel.labels import LabelTable
 from partlabel.methods.base import Clock, Context
 from partlabel.methods.build import build_method
-from partlabel.models.encoders.backbone import create_backbone
+from partlabel.models.encoders.build import create_backbone
 
 SCHEMES = ("reject", "correct_temporarily", "correct_permanently")
 X = torch.tensor([[1.5, -0.5, 0.25], [-2.0, 0.75, -1.25]], dtype=torch.float64)

@@ -7,7 +7,7 @@ from partlabel.errors import AssumptionError
 from partlabel.labels import LabelTable
 from partlabel.methods.base import Context
 from partlabel.methods.build import build_method
-from partlabel.models.encoders.backbone import create_backbone
+from partlabel.models.encoders.build import create_backbone
 
 
 @pytest.mark.parametrize("name", ["lsep", "warp"])

@@ -14,7 +14,7 @@ from partlabel.losses.positive_unlabeled import adaptive_temperature, mixup_cons
 from partlabel.methods.base import Clock, Context
 from partlabel.methods.build import build_method
 from partlabel.methods.positive_unlabeled import PositiveUnlabeled, gamma_of
-from partlabel.models.encoders.backbone import create_backbone
+from partlabel.models.encoders.build import create_backbone
 from partlabel.runs.settings import TrainSettings
 from partlabel.training.build import build
 

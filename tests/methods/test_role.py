@@ -16,7 +16,7 @@ from partlabel.methods.base import Clock, Context, Method
 from partlabel.methods.build import build_method
 from partlabel.methods.role import initial_estimates
 from partlabel.methods.single_positive import expected_positives
-from partlabel.models.encoders.backbone import create_backbone
+from partlabel.models.encoders.build import create_backbone
 from partlabel.runs.settings import TrainSettings
 from partlabel.training.adapter import Adapter
 from partlabel.training.data import Source

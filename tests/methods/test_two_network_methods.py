@@ -17,7 +17,8 @@ from partlabel.methods.build import build_method
 from partlabel.methods.coselection import PUBLISHED_TAUS
 from partlabel.methods.jocor import bernoulli_divergence
 from partlabel.models.bundle import load_bundle
-from partlabel.models.encoders.backbone import TwinBackbone, create_backbone
+from partlabel.models.encoders.build import create_backbone
+from partlabel.models.encoders.twin import TwinBackbone
 from partlabel.progress import SILENT
 from partlabel.runs.settings import TrainSettings
 from partlabel.training.adapter import Adapter

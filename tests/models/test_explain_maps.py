@@ -9,7 +9,7 @@ from partlabel.labels import LabelTable
 from partlabel.methods.base import Context
 from partlabel.methods.build import build_method
 from partlabel.methods.catalogue import CATALOGUE
-from partlabel.models.encoders.backbone import create_backbone
+from partlabel.models.encoders.build import create_backbone
 from partlabel.models.explain_maps import activation_strength, gradient_maps, label_maps
 from partlabel.models.heads import Head, HeadOutput
 from partlabel.models.heads.pooled import PooledHead

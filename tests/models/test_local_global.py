@@ -13,7 +13,7 @@ from torch import nn
 
 from partlabel.errors import UsageError
 from partlabel.models.bundle import BundleInfo, load_bundle, save_bundle
-from partlabel.models.encoders.backbone import create_backbone, rebuild_backbone
+from partlabel.models.encoders.build import create_backbone, rebuild_backbone
 from partlabel.models.encoders.local_global import GlobalBranch, LocalGlobalConv, add_local_global, added_parameters
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from partlabel.errors import UsageError
-from partlabel.models.encoders.backbone import create_backbone
+from partlabel.models.encoders.build import create_backbone
 from partlabel.models.encoders.lora import LowRankChange, add_lora, merge_lora
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger

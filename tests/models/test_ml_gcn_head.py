@@ -11,7 +11,7 @@ from partlabel.labels import LabelTable
 from partlabel.methods.base import Clock, Context
 from partlabel.methods.build import build_method
 from partlabel.models.bundle import BundleInfo, load_bundle, save_bundle
-from partlabel.models.encoders.backbone import create_backbone
+from partlabel.models.encoders.build import create_backbone
 from partlabel.models.graphs.label_graph import co_occurrence, ml_gcn_adjacency
 from partlabel.models.heads.ml_gcn import MLGCNHead
 

@@ -10,7 +10,8 @@ import torch
 
 from partlabel.errors import RunError, UsageError
 from partlabel.models.bundle import BundleInfo, load_bundle, save_bundle
-from partlabel.models.encoders.backbone import Backbone, create_backbone
+from partlabel.models.encoders.build import create_backbone
+from partlabel.models.encoders.timm_maps import TimmBackbone
 from partlabel.models.heads import HeadSpec, build_head
 from partlabel.models.tagger import Tagger
 
@@ -67,7 +68,7 @@ def test_a_cut_gives_what_the_whole_gives(name: str) -> None:
     torch.manual_seed(0)
     size = 160 if name == "test_vit" else 64
     whole = create_backbone(name, pretrained=False, size=size)
-    cut = Backbone(whole.spec, whole.network, freeze=True, train_last=1)
+    cut = TimmBackbone(whole.spec, whole.network, freeze=True, train_last=1)
     image = torch.randn(2, 3, size, size)
     cut.train()
     assert not whole.network.training
@@ -75,7 +76,7 @@ def test_a_cut_gives_what_the_whole_gives(name: str) -> None:
     assert 0 < len(trained) < len(list(cut.parameters()))
     cut.eval()
     with torch.no_grad():
-        direct = cut._as_maps(cut.network.forward_features(image))  # type: ignore[operator]
+        direct = cut._maps(cut.network.forward_features(image))  # type: ignore[operator]
         torch.testing.assert_close(cut(image), direct, rtol=1e-4, atol=1e-5)
     frozen_before = {n: t.clone() for n, t in cut.trunk_state().items()}
     cut.train()

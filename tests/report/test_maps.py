@@ -12,8 +12,8 @@ from partlabel.images.decode import decode
 from partlabel.images.views import build_view
 from partlabel.labels import LabelTable
 from partlabel.models.bundle import load_bundle
+from partlabel.models.encoders.base import view_settings
 from partlabel.report.maps import IMAGES, chosen_images, mapped_images
-from partlabel.training.data import view_settings
 
 
 def test_the_highest_place_of_the_map_is_the_brightest_of_the_image() -> None:

@@ -17,10 +17,10 @@ from partlabel.errors import UsageError
 from partlabel.images.dataset import ImageDataset
 from partlabel.labels import LabelTable
 from partlabel.models.bundle import load_bundle
-from partlabel.models.encoders.backbone import Backbone, create_backbone
+from partlabel.models.encoders.base import Backbone, view_settings
+from partlabel.models.encoders.build import create_backbone
 from partlabel.models.encoders.local_global import GlobalBranch
 from partlabel.training import fit as fit_module
-from partlabel.training.data import view_settings
 from partlabel.training.map_cache import Recipe
 
 TINY: dict[str, Any] = {

@@ -23,9 +23,10 @@ from partlabel.images.dataset import ImageDataset
 from partlabel.labels import LabelTable
 from partlabel.methods.base import Context
 from partlabel.methods.build import build_method
-from partlabel.models.encoders.backbone import Backbone, create_backbone
+from partlabel.models.encoders.base import Backbone, view_settings
+from partlabel.models.encoders.build import create_backbone
 from partlabel.progress import SILENT, Silent
-from partlabel.training.data import MapPlan, image_source, map_source, prepare_maps, view_settings
+from partlabel.training.data import MapPlan, image_source, map_source, prepare_maps
 from partlabel.training.map_cache import Recipe, cached_maps, content_hashes
 from partlabel.training.map_store import check_room, default_cache
 from partlabel.training.scoring import score

@@ -12,9 +12,10 @@ from partlabel.files import atomic_path
 from partlabel.inference.decisions import decide, refuse_not_finite
 from partlabel.inference.images import Paths, below_top, image_files, readable_images
 from partlabel.inference.model import any_device, open_model
+from partlabel.models.encoders.base import view_settings
 from partlabel.progress import SILENT, Reporter
 from partlabel.runs.folder import RunFolder
-from partlabel.training.data import image_source, view_settings
+from partlabel.training.data import image_source
 from partlabel.training.scoring import score
 from partlabel.wording import readable_name
 

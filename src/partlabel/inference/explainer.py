@@ -18,9 +18,9 @@ from partlabel.inference.decisions import decide, refuse_not_finite
 from partlabel.inference.file_states import FileStates
 from partlabel.labels import Int8Array, State
 from partlabel.models.bundle import BundleInfo
+from partlabel.models.encoders.base import view_settings
 from partlabel.models.explain_maps import activation_strength, label_maps
 from partlabel.models.tagger import Tagger
-from partlabel.training.data import view_settings
 from partlabel.wording import percent, readable_name
 
 _TITLES = {

@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partlabel.models.bundle import BundleInfo, load_bundle
+from partlabel.models.encoders.base import view_settings
 from partlabel.models.heads.twin import Report, TwinHead
 from partlabel.progress import Reporter
 from partlabel.runs.folder import RunFolder
 from partlabel.training.build import compute_device, sources
-from partlabel.training.data import image_source, view_settings
+from partlabel.training.data import image_source
 from partlabel.training.scoring import Block, score_blocks
 
 

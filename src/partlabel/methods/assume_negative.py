@@ -11,7 +11,7 @@ from torch import Tensor
 
 from partlabel.losses.bce import bce_cells
 from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs
-from partlabel.models.encoders.backbone import Pool
+from partlabel.models.encoders.base import Pool
 from partlabel.models.heads import HeadSpec
 
 

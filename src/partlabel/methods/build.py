@@ -10,7 +10,7 @@ from partlabel.errors import UsageError
 from partlabel.methods.auto import AUTO, RULES
 from partlabel.methods.base import Context, Method, MethodConfig
 from partlabel.methods.catalogue import entry
-from partlabel.models.encoders.backbone import Backbone
+from partlabel.models.encoders.base import Backbone
 from partlabel.models.tagger import Tagger
 
 

@@ -33,7 +33,7 @@ from partlabel.losses.precision import at_least_float32
 from partlabel.losses.selection import largest_count
 from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs, Seen
 from partlabel.methods.tools.distributed import gather_batch, per_process_total
-from partlabel.models.encoders.backbone import Pool
+from partlabel.models.encoders.base import Pool
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 

@@ -32,7 +32,7 @@ from partlabel.losses.pseudo_labels import confident_pseudo_labels
 from partlabel.losses.selection import largest_share
 from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs, Seen
 from partlabel.methods.tools.distributed import per_process_total
-from partlabel.models.encoders.backbone import Pool
+from partlabel.models.encoders.base import Pool
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 

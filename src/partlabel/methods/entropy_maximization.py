@@ -30,7 +30,7 @@ from torch import Tensor
 
 from partlabel.losses.entropy_maximization import entropy_maximization_cells, lowest_of_each_class
 from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs, Seen
-from partlabel.models.encoders.backbone import Pool
+from partlabel.models.encoders.base import Pool
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 

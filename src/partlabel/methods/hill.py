@@ -19,7 +19,7 @@ from torch import Tensor
 
 from partlabel.losses.hill import hill_cells, missed_labels, splc_cells
 from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs
-from partlabel.models.encoders.backbone import Pool
+from partlabel.models.encoders.base import Pool
 from partlabel.models.heads import HeadSpec
 
 

@@ -21,7 +21,7 @@ from pydantic import Field
 from partlabel.losses.normalization import Normalization
 from partlabel.methods.base import Context
 from partlabel.methods.bce import KnownBCE, KnownBCEConfig
-from partlabel.models.encoders.backbone import Pool
+from partlabel.models.encoders.base import Pool
 from partlabel.models.graphs.label_graph import co_occurrence, ml_gcn_adjacency
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger

@@ -29,7 +29,7 @@ from partlabel.losses.assume_negative import (
 from partlabel.losses.precision import at_least_float32
 from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs
 from partlabel.methods.tools.distributed import gather_batch
-from partlabel.models.encoders.backbone import Pool
+from partlabel.models.encoders.base import Pool
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 

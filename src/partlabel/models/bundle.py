@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save
 
 from partlabel.errors import RunError
 from partlabel.files import write_bytes, write_json
-from partlabel.models.encoders.backbone import BackboneSpec, rebuild_backbone
+from partlabel.models.encoders.base import BackboneSpec
+from partlabel.models.encoders.build import rebuild_backbone
 from partlabel.models.fingerprint import tensors_digest
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger

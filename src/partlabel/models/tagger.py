@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from partlabel.models.encoders.backbone import Backbone
+from partlabel.models.encoders.base import Backbone
 from partlabel.models.heads import HeadOutput, HeadSpec, Maps, build_head
 
 

@@ -14,9 +14,9 @@ from partlabel.drawing.thumbnails import fitted, jpeg, read_image
 from partlabel.images.views import build_view
 from partlabel.labels import LabelTable, State
 from partlabel.models.bundle import BundleInfo
+from partlabel.models.encoders.base import view_settings
 from partlabel.models.explain_maps import MapKind, activation_strength, label_maps
 from partlabel.models.tagger import Tagger
-from partlabel.training.data import view_settings
 
 IMAGES = 6
 _CLASSES = 3

@@ -10,11 +10,14 @@ import torch
 from partlabel.errors import UsageError
 from partlabel.methods.base import Context, Method
 from partlabel.methods.build import build_method, method_class
-from partlabel.models.encoders.backbone import Backbone, TwinBackbone, create_backbone
+from partlabel.models.encoders.base import Backbone, view_settings
+from partlabel.models.encoders.build import create_backbone
 from partlabel.models.encoders.lora import add_lora
+from partlabel.models.encoders.timm_maps import TimmBackbone
+from partlabel.models.encoders.twin import TwinBackbone
 from partlabel.progress import Reporter
 from partlabel.runs.settings import TrainSettings
-from partlabel.training.data import MapPlan, Source, image_source, map_source, view_settings
+from partlabel.training.data import MapPlan, Source, image_source, map_source
 
 
 def compute_device(settings: TrainSettings) -> torch.device:
@@ -43,7 +46,7 @@ def build(settings: TrainSettings, context: Context) -> Method[Any]:
     if settings.lora_rank:
         _check_lora(settings)
     torch.manual_seed(settings.seed)
-    backbone = _backbone(settings)
+    backbone: Backbone = _backbone(settings)
     if method_class(settings.method).networks == 2 and not (settings.freeze and not settings.train_last):
         backbone = TwinBackbone(backbone, _backbone(settings))
     method = build_method(settings.method, settings.method_settings, backbone, context)
@@ -59,7 +62,7 @@ def build(settings: TrainSettings, context: Context) -> Method[Any]:
     return method
 
 
-def _backbone(settings: TrainSettings) -> Backbone:
+def _backbone(settings: TrainSettings) -> TimmBackbone:
     backbone = create_backbone(
         settings.backbone,
         pretrained=settings.pretrained,

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from partlabel.images.dataset import ImageDataset
 from partlabel.images.paths import image_root
 from partlabel.images.views import ViewSettings
-from partlabel.models.encoders.backbone import Backbone, BackboneSpec
+from partlabel.models.encoders.base import Backbone
 from partlabel.progress import Reporter
 from partlabel.training.map_cache import (
     MapDataset,
@@ -38,18 +38,6 @@ class Source(NamedTuple):
         """The same cached maps with fewer views."""
         assert isinstance(self.dataset, MapDataset)
         return Source(MapDataset({view: self.dataset.stores[view] for view in views}), self.collate)
-
-
-def view_settings(spec: BackboneSpec, *, flip: bool = True, crop_scale: float = 0.6) -> ViewSettings:
-    """Views as a backbone wants its images."""
-    return ViewSettings(
-        size=spec.size,
-        mean=spec.mean,
-        std=spec.std,
-        flip=flip,
-        crop_scale=crop_scale,
-        interpolation="bilinear" if spec.interpolation == "bilinear" else "bicubic",
-    )
 
 
 def image_source(root: Path, names: Sequence[str], views: Sequence[str], settings: ViewSettings, seed: int) -> Source:

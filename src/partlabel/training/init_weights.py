@@ -12,7 +12,7 @@ from partlabel.errors import RunError
 from partlabel.labels import Cells, LabelTable, State
 from partlabel.methods.base import Method
 from partlabel.models.bundle import load_bundle
-from partlabel.models.encoders.backbone import name_in_single, plain_name
+from partlabel.models.encoders.base import name_in_single, plain_name
 from partlabel.progress import Reporter
 from partlabel.runs.folder import RunFolder
 from partlabel.runs.holdout import hold_out

@@ -21,7 +21,7 @@ from partlabel.errors import ImageError
 from partlabel.images.dataset import ImageDataset
 from partlabel.images.fingerprint import content_hash
 from partlabel.images.paths import resolve
-from partlabel.models.encoders.backbone import Backbone
+from partlabel.models.encoders.base import Backbone
 from partlabel.models.fingerprint import tensors_digest
 from partlabel.progress import Reporter, Tick
 from partlabel.training.map_claim import claim

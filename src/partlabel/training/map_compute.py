@@ -22,7 +22,7 @@ from partlabel.errors import ImageError, StorageError
 from partlabel.images.dataset import ImageDataset
 from partlabel.images.fingerprint import hash_of
 from partlabel.images.paths import resolve
-from partlabel.models.encoders.backbone import Backbone
+from partlabel.models.encoders.base import Backbone
 
 GPU_BATCH = 32
 _WRITTEN_AT_ONCE = 16

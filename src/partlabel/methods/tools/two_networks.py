@@ -6,7 +6,7 @@ from typing import TypeVar
 from torch import Tensor
 
 from partlabel.methods.base import Context, Method, MethodConfig, Outputs
-from partlabel.models.encoders.backbone import Pool
+from partlabel.models.encoders.base import Pool
 from partlabel.models.heads import HeadSpec
 from partlabel.models.heads.twin import Report
 

@@ -105,12 +105,28 @@ def children_before_pooling(network: nn.Module) -> dict[str, nn.Module]:
 
 
 def _stage_modules(network: nn.Module) -> set[nn.Module]:
-    """The modules that timm itself names as stages, without those that hold next to nothing (an activation, a last
-    norm).
+    """The modules that begin the stages: those that timm names, and a last stage that it does not name.
+
+    What holds next to nothing (an activation, a last norm) is no stage. Where the last maps come out of something
+    behind the last stage (`final_conv` beside `stages`, `norm5` after the dense blocks), timm names that in place of
+    the stage, which is then what follows the last named one in their container.
     """
     info = getattr(network, "feature_info", None)
     entries = info if isinstance(info, list) else getattr(info, "info", [])
     modules = dict(network.named_modules())
-    stages = {modules[entry["module"]] for entry in entries if entry.get("module") in modules}
     whole = sum(parameter.numel() for parameter in network.parameters())
-    return {stage for stage in stages if sum(parameter.numel() for parameter in stage.parameters()) > 0.005 * whole}
+
+    def holds_much(module: nn.Module) -> bool:
+        return sum(parameter.numel() for parameter in module.parameters()) > 0.005 * whole
+
+    named = [entry["module"] for entry in entries if entry.get("module") in modules]
+    stages = [name for name in named if holds_much(modules[name])]
+    while len(stages) > 1 and "." not in stages[-1] and "." in stages[-2]:
+        stages.pop()
+    found = {modules[name] for name in stages}
+    if stages and stages[-1] != named[-1] and "." in stages[-1]:
+        container, _, last = stages[-1].rpartition(".")
+        children = dict(modules[container].named_children())
+        following = list(children.values())[list(children).index(last) + 1 :]
+        found.update([child for child in following if holds_much(child)][:1])
+    return found

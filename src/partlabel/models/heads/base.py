@@ -6,7 +6,7 @@ from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from partlabel.models.encoders.backbone import Pool
+from partlabel.models.encoders.base import Pool
 
 Maps = Float[Tensor, "batch classes h w"]
 Logits = Float[Tensor, "batch classes"]

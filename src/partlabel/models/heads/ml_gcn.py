@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from partlabel.models.encoders.backbone import Pool
+from partlabel.models.encoders.base import Pool
 from partlabel.models.heads.base import Head, HeadOutput, Maps
 from partlabel.models.label_text import hold_label_vectors
 

@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from partlabel.errors import UsageError
-from partlabel.models.encoders.backbone import Pool
+from partlabel.models.encoders.base import Pool
 from partlabel.models.heads.base import Head, HeadOutput, Maps
 
 

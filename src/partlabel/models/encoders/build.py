@@ -1,0 +1,128 @@
+"""Building backbones: with weights by name, or the bare architecture of a spec."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import timm
+import torch
+from timm.layers.attention_pool2d import AttentionPool2d, RotAttentionPool2d
+from torch import nn
+
+from partlabel.errors import UsageError
+from partlabel.models.encoders.architecture import check_architecture, first_line, skeleton
+from partlabel.models.encoders.base import LARGEST_SIZE, Backbone, BackboneSpec, TrainParts
+from partlabel.models.encoders.local_global import add_local_global
+from partlabel.models.encoders.pretrained import check_weights, described
+from partlabel.models.encoders.timm_maps import TimmBackbone, as_maps
+from partlabel.models.encoders.twin import TwinBackbone
+
+
+def create_backbone(
+    name: str,
+    *,
+    pretrained: bool = True,
+    size: int | None = None,
+    freeze: bool = False,
+    train_last: int = 0,
+    model_args: Mapping[str, Any] | None = None,
+    local_global: bool = False,
+    frozen_norm: bool = False,
+    train_parts: TrainParts = "all",
+) -> TimmBackbone:
+    """Build a backbone by timm name, `hf-hub:` name or `local-dir:` folder.
+
+    A name without tag takes timm's own choice of weights, which may not be those of a paper: "resnet101" is
+    `resnet101.a1h_in1k`, a newer recipe; papers that start from torchvision's weights need `resnet101.tv_in1k`.
+
+    Args:
+        name: a name that timm knows, or where its description and weights lie.
+        pretrained: load the pretrained weights; False starts from random ones.
+        size: side of the square input image in pixels; the network's own by default.
+        freeze: see `TimmBackbone`.
+        train_last: see `TimmBackbone`.
+        model_args: further arguments of the architecture, such as output_stride (`architecture.ARGUMENTS`).
+        local_global: give its 3 × 3 convolutions a global branch each.
+        frozen_norm: see `TimmBackbone`.
+        train_parts: see `TimmBackbone`.
+
+    Raises:
+        UsageError: no such backbone, or its weights cannot be had, or it gives no maps at this size, or it has nothing
+            to give a global branch to.
+    """
+    if size is not None and not 0 < size <= LARGEST_SIZE:
+        raise UsageError(f"size {size} is not a number of pixels from 1 to {LARGEST_SIZE}")
+    architecture, given = described(name)
+    arguments = _fitted(architecture, {**given, **(model_args or {})}, size)
+    if pretrained:
+        check_weights(name)
+    try:
+        network = timm.create_model(name, pretrained=pretrained, num_classes=0, **arguments)
+    except Exception as error:
+        what = "weights do not load" if pretrained else "architecture cannot be built"
+        raise UsageError(f"backbone {name!r}: its {what} ({first_line(error)})") from error
+    config: dict[str, Any] = vars(network)["pretrained_cfg"]
+    spec = BackboneSpec(
+        architecture=architecture,
+        model_args=arguments,
+        size=size or int(config["input_size"][-1]),
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        interpolation=config.get("interpolation") or "bicubic",
+        local_global=local_global,
+    )
+    if local_global:
+        add_local_global(network)
+    return TimmBackbone(
+        spec, network, freeze=freeze, train_last=train_last, frozen_norm=frozen_norm, train_parts=train_parts
+    )
+
+
+def rebuild_backbone(spec: BackboneSpec, *, freeze: bool = False, train_last: int = 0) -> Backbone:
+    """The architecture of a spec with random weights, on torch's default device; its weights come from a bundle.
+
+    Raises:
+        UsageError: the spec names something that is not built (`architecture.check_architecture`).
+    """
+    if spec.copies == 2:
+        one = spec.model_copy(update={"copies": 1})
+        first, second = (rebuild_backbone(one, freeze=freeze, train_last=train_last) for _ in range(2))
+        return TwinBackbone(first, second)
+    check_architecture(spec.architecture, spec.model_args)
+    network = timm.create_model(spec.architecture, pretrained=False, num_classes=0, **spec.model_args)
+    if spec.local_global:
+        add_local_global(network)
+    return TimmBackbone(spec, network, freeze=freeze, train_last=train_last)
+
+
+def _fitted(architecture: str, arguments: dict[str, Any], size: int | None) -> dict[str, Any]:
+    """The arguments with which an architecture takes images of a size, tried without memory.
+
+    Raises:
+        UsageError: there are none, or what it gives are no maps.
+    """
+    network = skeleton(architecture, arguments)
+    own = int(vars(network)["pretrained_cfg"]["input_size"][-1])
+    if size and _needs_its_size(network):
+        arguments = {**arguments, "img_size": size}
+        network = skeleton(architecture, arguments)
+    side = size or own
+    try:
+        with torch.no_grad(), torch.device("meta"):
+            features = network.forward_features(torch.empty(1, 3, side, side))  # type: ignore[operator]
+    except Exception as error:
+        raise UsageError(
+            f"backbone {architecture!r} does not take images of {side} × {side} pixels ({first_line(error)}); its own "
+            f"size is {own}, set by leaving size out"
+        ) from error
+    as_maps(network, features, architecture)
+    return arguments
+
+
+def _needs_its_size(network: nn.Module) -> bool:
+    """Whether the maps, not only an attention pooling that is not used, depend on the size that a network is built
+    for.
+    """
+    pooling = getattr(network, "head", None)
+    return bool(vars(network)["pretrained_cfg"].get("fixed_input_size")) and not isinstance(
+        pooling, (AttentionPool2d, RotAttentionPool2d)
+    )

@@ -1,0 +1,165 @@
+"""A timm network as a source of feature maps, whatever layout its family uses, with an optional frozen part."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from partlabel.errors import UsageError
+from partlabel.models.encoders.base import Backbone, BackboneSpec, Pool, TrainParts
+from partlabel.models.encoders.cut import Cut, children_before_pooling, cut_before_last_stages
+from partlabel.models.encoders.local_global import branch_parameters
+
+
+class TimmBackbone(Backbone):
+    """A timm network, split into a frozen `trunk` and a trainable `tail`.
+
+    `forward` is `tail(trunk(images))`. With nothing frozen the trunk is empty; with everything frozen the tail is. The
+    trunk is kept in eval mode without gradients, so that its output may be computed once and cached. Where all is
+    frozen and the head pools the maps anyway, `trunk_pool` lets the trunk do it, which leaves one place of 49 to cache
+    and to read.
+
+    Args:
+        spec: what to build.
+        network: the timm network, without classifier.
+        freeze: freeze the network (all of it but the last `train_last` stages).
+        train_last: how many of the last stages stay trainable when frozen.
+        frozen_norm: keep every batch norm at its running statistics in training too; its scale and shift are still
+            trained.
+        train_parts: "last_stage" trains only the last stage and the global branches of all stages. What lies before is
+            frozen but, unlike with `freeze`, never cached, because the branches change its maps.
+
+    Raises:
+        UsageError: the network gives no maps, or cannot be cut before its last stages, or the arguments exclude each
+        other.
+    """
+
+    def __init__(
+        self,
+        spec: BackboneSpec,
+        network: nn.Module,
+        *,
+        freeze: bool = False,
+        train_last: int = 0,
+        frozen_norm: bool = False,
+        train_parts: TrainParts = "all",
+    ) -> None:
+        super().__init__()
+        if train_last and not freeze:
+            raise UsageError("train_last says how much of a frozen network to train; it needs freeze")
+        if freeze and spec.local_global:
+            raise UsageError(
+                "local_global adds branches that have to be trained, in every stage; train it without freeze"
+            )
+        if freeze and train_parts != "all":
+            raise UsageError(
+                f"train_parts={train_parts} and freeze exclude each other; with freeze, train_last says what to train"
+            )
+        self.spec = spec
+        self.network = network
+        self.num_features = int(network.num_features)  # type: ignore[arg-type]
+        self.freeze, self.train_last, self.frozen_norm = freeze, train_last, frozen_norm
+        self.trunk_pool: Pool | None = None
+        stages = 1 if train_parts == "last_stage" else train_last
+        self._cut: Cut | None = cut_before_last_stages(network, stages, spec.size) if stages else None
+        used = children_before_pooling(network)
+        for name, module in network.named_children():
+            if name not in used:  # several processes would wait for its gradients in vain
+                module.requires_grad_(False)
+        if freeze or train_parts != "all":
+            network.requires_grad_(False)
+            for parameter in self._trained_parameters():
+                parameter.requires_grad_(True)
+
+    def trunk(self, images: Float[Tensor, "batch 3 height width"]) -> Tensor:
+        """The frozen part: feature maps, the input of the trainable stages, or the images themselves if nothing is
+        frozen.
+        """
+        if not self.freeze:
+            return images
+        with torch.no_grad():
+            if self._cut is not None:
+                return self._cut.before(images)
+            maps = self._maps(self.network.forward_features(images))  # type: ignore[operator]
+        if self.trunk_pool is None:
+            return maps
+        return maps.mean((2, 3), keepdim=True) if self.trunk_pool == "avg" else maps.amax((2, 3), keepdim=True)
+
+    def tail(self, trunk_output: Tensor) -> Float[Tensor, "batch features h w"]:
+        """The trainable part, from what `trunk` returns to maps."""
+        if not self.freeze:
+            return self._maps(self.network.forward_features(trunk_output))  # type: ignore[operator]
+        if self._cut is not None:
+            return self._maps(self._cut.after(trunk_output))
+        return trunk_output
+
+    def trunk_state(self) -> dict[str, Tensor]:
+        """Weights and statistics of the frozen part; all of them if nothing is left trainable."""
+        tail = {
+            id(t)
+            for module in (self._cut.modules if self._cut else ())
+            for t in module.state_dict(keep_vars=True).values()
+        }
+        return {name: t for name, t in self.state_dict(keep_vars=True).items() if id(t) not in tail}
+
+    def train(self, mode: bool = True) -> "TimmBackbone":
+        """Training mode for the trainable part only; a batch norm that is not trained keeps its statistics."""
+        super().train(mode and not self.freeze)
+        if mode and self._cut is not None:
+            for module in self._cut.modules:
+                module.train()
+        for module in self.network.modules():
+            if isinstance(module, _BatchNorm) and (self.frozen_norm or _is_frozen(module)):
+                module.training = False
+        return self
+
+    def _trained_parameters(self) -> Iterator[nn.Parameter]:
+        """What is trained of a network that is not trained wholly."""
+        for module in self._cut.modules if self._cut else ():
+            yield from module.parameters()
+        yield from branch_parameters(self.network)
+
+    def _maps(self, features: Any) -> Float[Tensor, "batch features h w"]:
+        return as_maps(self.network, features, self.spec.architecture)
+
+
+def as_maps(network: nn.Module, features: Any, name: str) -> Float[Tensor, "batch features h w"]:
+    """Maps from what a timm network's `forward_features` gives: [B, d, h, w], [B, h, w, d] or [B, tokens, d], by
+    family, or a list of these, of which the last is taken.
+
+    Raises:
+        UsageError: they are no square maps of the network's channels.
+    """
+    d = int(network.num_features)  # type: ignore[arg-type]
+    last: Tensor = features[-1] if isinstance(features, list | tuple) else features
+    if last.ndim == 4:
+        channels_last = getattr(network, "output_fmt", None) == "NHWC" or last.shape[1] != d
+        last = last.permute(0, 3, 1, 2) if channels_last else last
+        if last.shape[1] == d:
+            return last
+    if last.ndim == 3 and last.shape[-1] == d:
+        tokens = last[:, _prefix_tokens(network) :]
+        side = math.isqrt(tokens.shape[1])
+        if side and side * side == tokens.shape[1]:
+            return tokens.transpose(1, 2).reshape(tokens.shape[0], d, side, side)
+    shapes = [tuple(one.shape) for one in features] if isinstance(features, list | tuple) else tuple(last.shape)
+    raise UsageError(
+        f"backbone {name} gives features of shape {shapes}, which are no square maps of {d} channels; choose another "
+        "backbone or a square image size"
+    )
+
+
+def _prefix_tokens(network: nn.Module) -> int:
+    """How many tokens stand before those of the locations; networks that do not say so have a class token or none."""
+    declared = getattr(network, "num_prefix_tokens", None)
+    if declared is not None:
+        return int(declared)
+    return int(any(name.startswith("cls_token") for name, _ in network.named_parameters(recurse=True)))
+
+
+def _is_frozen(norm: nn.Module) -> bool:
+    return any(not parameter.requires_grad for parameter in norm.parameters())
