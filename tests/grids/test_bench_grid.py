@@ -37,7 +37,7 @@ def test_own_settings_of_a_method_go_before_common_ones(write_grid: Write) -> No
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("[data.squares]", "[data.squares", "cannot be read as a grid file"),
+        ("[data.squares]", "[data.squares", "cannot be read: Expected"),
         ("seeds = [0, 1]", "", "grid.toml: seeds is missing"),
         ("seeds = [0, 1]", "seeds = []", "seeds: Tuple should have at least 1 item"),
         ("seeds = [0, 1]", "seeds = [1, 1]", "seeds: a value is listed twice, got"),

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -94,25 +94,9 @@ def config_file(path: Path | None) -> dict[str, Any]:
     """
     if path is None:
         return {}
-    if not path.is_file():
-        raise UsageError(f"config file {path} does not exist")
-    text = _text(path)
-    try:
-        if path.suffix == ".toml":
-            import tomllib
+    from partlabel.runs.config_file import read_config
 
-            values: Any = tomllib.loads(text)
-        elif path.suffix in {".yaml", ".yml"}:
-            import yaml
-
-            values = yaml.safe_load(text)
-        else:
-            values = json.loads(text)
-    except Exception as error:
-        raise UsageError(f"config file {path} cannot be read: {error}") from error
-    if not isinstance(values, dict):
-        raise UsageError(f"config file {path} holds no table of settings")
-    return cast(dict[str, Any], values)
+    return read_config(path)
 
 
 def refuse_arguments(values: Mapping[str, Any], verb: Callable[..., Any]) -> None:
@@ -152,5 +136,5 @@ def _pair(assignment: str) -> tuple[str, str]:
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

@@ -33,7 +33,6 @@ lr = [1e-3, 3e-3]             # a list is searched, on the first seed, by the mA
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +44,7 @@ from partlabel.errors import UsageError
 from partlabel.grids.schema import DigitScenes, GridFile, LabelFiles, Masking
 from partlabel.methods.auto import AUTO
 from partlabel.methods.build import method_config, setting_names
+from partlabel.runs.config_file import read_config
 from partlabel.runs.settings import make_settings
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
@@ -93,12 +93,7 @@ def read_grid(path: Path | str) -> Grid:
         UsageError: it cannot be read, or a key, setting or variable in it cannot be used; names file and key.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UsageError(f"grid file {path} does not exist")
-    try:
-        written = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read as a grid file: {error}") from error
+    written = read_config(path, "grid file", ".toml")
     filled = _filled(written, path)
     try:
         file = GridFile.model_validate(filled)
