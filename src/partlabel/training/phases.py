@@ -19,6 +19,7 @@ from partlabel.runs.processes import process_rank
 from partlabel.training.build import compute_device
 from partlabel.training.fit import Phase, cell_logits, fit, map_of_cells
 from partlabel.training.prepared import Prepared
+from partlabel.training.run_threads import threads_of_run, work_of_a_step
 
 
 def run_phases(run: RunFolder, prepared: Prepared, reporter: Reporter) -> None:
@@ -37,7 +38,8 @@ def run_phases(run: RunFolder, prepared: Prepared, reporter: Reporter) -> None:
     if settings.refit:
         reporter.say("training once more on all known cells")
         method, phase = prepared.phase(run, "refit", reporter)
-        tagger = merge_lora(fit(run, phase, method, settings, reporter))
+        with threads_of_run(run, work_of_a_step(method, settings), reporter):
+            tagger = merge_lora(fit(run, phase, method, settings, reporter))
     assert tagger is not None
     save_bundle(run.model, tagger, _bundle_info(run, tagger))
     run.update(status="done")
@@ -46,9 +48,10 @@ def run_phases(run: RunFolder, prepared: Prepared, reporter: Reporter) -> None:
 def _select(run: RunFolder, prepared: Prepared, reporter: Reporter) -> Tagger:
     """Train without the held-out cells, then keep those cells with their logits."""
     method, phase = prepared.phase(run, "selection", reporter)
-    tagger = merge_lora(fit(run, phase, method, run.settings, reporter))
-    if phase.held_out.states.size and not process_rank() and not run.has_held_out:
-        _score_held_out(run, phase, tagger, prepared, reporter)
+    with threads_of_run(run, work_of_a_step(method, run.settings), reporter):
+        tagger = merge_lora(fit(run, phase, method, run.settings, reporter))
+        if phase.held_out.states.size and not process_rank() and not run.has_held_out:
+            _score_held_out(run, phase, tagger, prepared, reporter)
     return tagger
 
 
@@ -120,7 +123,7 @@ def _adopt(run: RunFolder, winner: RunFolder) -> None:
             winner.checkpoints.rename(run.checkpoints)
         for name in ("log.csv", "held_out.parquet"):
             shutil.copyfile(winner.path / name, run.path / name)
-    run.update(held_out=winner.info["held_out"])
+    run.update(**{name: winner.info[name] for name in ("held_out", "threads") if name in winner.info})
 
 
 def _bundle_info(run: RunFolder, tagger: Tagger) -> BundleInfo:
