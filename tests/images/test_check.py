@@ -5,7 +5,7 @@ from PIL import Image
 
 from partlabel.errors import ImageError
 from partlabel.images.check import check_images
-from partlabel.images.decode import Limits
+from partlabel.images.limits import Limits
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_every_trouble_is_named_in_order(folder: Path, workers: int | None):
     names = list(EXPECTED) * 3
     calls: list[tuple[int, int]] = []
     problems = check_images(
-        folder, names, limits=Limits(max_pixels=50_000), workers=workers, progress=lambda *call: calls.append(call)
+        folder, names, limits=Limits(max_mb=0.2), workers=workers, progress=lambda *call: calls.append(call)
     )
     assert [(problem.image, problem.kind) for problem in problems] == [
         (name, EXPECTED[name]) for name in names if EXPECTED[name]

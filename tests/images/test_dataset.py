@@ -9,7 +9,8 @@ from torch.utils.data import DataLoader
 
 from partlabel.errors import ImageError
 from partlabel.images.dataset import ImageDataset, UnreadableImageError
-from partlabel.images.decode import Limits, decode
+from partlabel.images.decode import decode
+from partlabel.images.limits import Limits
 from partlabel.images.randomness import item_randomness
 from partlabel.images.views import VIEW_KINDS, ViewSettings, build_view
 
@@ -120,7 +121,12 @@ def complaint(dataset: ImageDataset, keys: list[tuple[int, int]], workers: int) 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("none.jpg", "does not exist"), ("../a.jpg", "leads out"), ("text.jpg", "not one of"), ("large.png", "10,000")],
+    [
+        ("none.jpg", "does not exist"),
+        ("../a.jpg", "leads out"),
+        ("text.jpg", "not one of"),
+        ("large.png", "to decode, more than the limit of 0.04 MB"),
+    ],
 )
 def test_a_bad_image_reaches_the_user_as_its_sentence(
     make_photo: MakePhoto, tmp_path: Path, name: str, says: str, workers: int
@@ -128,7 +134,7 @@ def test_a_bad_image_reaches_the_user_as_its_sentence(
     (tmp_path / "text.jpg").write_text("Caught UnreadableImageError: no\n")
     make_photo(200, 100).save(tmp_path / "large.png")
     make_photo(80, 60).save(tmp_path / "good.png")
-    dataset = ImageDataset(tmp_path, ["good.png", name], ("plain",), SETTINGS, 0, Limits(max_pixels=10_000))
+    dataset = ImageDataset(tmp_path, ["good.png", name], ("plain",), SETTINGS, 0, Limits(max_mb=0.04))
     sentence = complaint(dataset, [(0, 0), (0, 0), (0, 1), (0, 0)], workers)
     assert says in sentence
     with pytest.raises(UnreadableImageError) as alone:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from partlabel.errors import ImageError
-from partlabel.images.decode import DEFAULT_LIMITS, ImageTooLargeError, Limits, MissingImageError, decode
+from partlabel.images.decode import ImageTooLargeError, MissingImageError, decode
+from partlabel.images.limits import DEFAULT_LIMITS, Limits
 from partlabel.images.paths import image_root, resolve
 
 # Names handed to the threads at a time: a million pending results would take a gigabyte.

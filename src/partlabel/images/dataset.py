@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from partlabel.errors import ImageError
-from partlabel.images.decode import DEFAULT_LIMITS, Limits, decode
+from partlabel.images.decode import decode
+from partlabel.images.limits import DEFAULT_LIMITS, Limits
 from partlabel.images.paths import image_root, resolve
 from partlabel.images.randomness import item_randomness
 from partlabel.images.views import ViewSettings, build_view

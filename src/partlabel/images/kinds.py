@@ -1,0 +1,169 @@
+"""Which files are images: by content when one is decoded, by name when a folder is listed."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    ImageFile,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+    features,
+)
+
+ImageFormat = Literal["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000"]
+
+# The classes are called by name instead of through PIL.Image.open, which warns or raises by the process-wide
+# Image.MAX_IMAGE_PIXELS before a caller can look at the size.
+READERS: dict[ImageFormat, type[ImageFile.ImageFile]] = {
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "PNG": PngImagePlugin.PngImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "AVIF": AvifImagePlugin.AvifImageFile,
+    "JPEG2000": Jpeg2KImagePlugin.Jpeg2KImageFile,
+}
+_OPTIONAL: dict[ImageFormat, str] = {"AVIF": "avif", "JPEG2000": "jpg_2000", "WEBP": "webp"}
+for _kind, _feature in _OPTIONAL.items():
+    if not features.check(_feature):  # Pillow may be built without it
+        del READERS[_kind]
+
+_SIGNATURES: tuple[tuple[bytes, ImageFormat], ...] = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+    (b"\xff\x4f\xff\x51", "JPEG2000"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
+    (b"BM", "BMP"),
+)
+_SUFFIXES: dict[ImageFormat, tuple[str, ...]] = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "PNG": (".png",),
+    "WEBP": (".webp",),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+    "AVIF": (".avif",),
+    "JPEG2000": (".jp2", ".j2k"),
+}
+IMAGE_SUFFIXES = frozenset(suffix for suffixes in _SUFFIXES.values() for suffix in suffixes)
+
+# What files are that no decoder here reads, by their first bytes or by the brand of their container.
+_UNREAD: tuple[tuple[bytes, str], ...] = (
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (b"8BPS", "PSD"),
+    (b"%PDF", "PDF"),
+    (b"<svg", "SVG"),
+    (b"version https://", "a Git LFS pointer"),
+)
+ADVICE = {
+    "AVIF": "install a Pillow that reads it (pip install --upgrade pillow)",
+    "WEBP": "install a Pillow that reads it (pip install --upgrade pillow)",
+    "JPEG2000": "install a Pillow that reads it (pip install --upgrade pillow)",
+    "HEIC": "convert it to JPEG, for instance with heif-convert of libheif",
+    "JPEG XL": "convert it to JPEG, for instance with djxl of libjxl",
+    "a Git LFS pointer": "fetch the image itself with `git lfs pull`",
+}
+_CLOSED = "folder that may not be read"
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+
+
+class Folder(NamedTuple):
+    """The image files of a folder.
+
+    Args:
+        files: their paths relative to the folder, with `/`, sorted.
+        left_out: how many other files and folders there are, by what they are: an ending, "hidden", ...
+    """
+
+    files: tuple[str, ...]
+    left_out: Mapping[str, int]
+
+
+def format_of(head: bytes) -> str | None:
+    """The format of a file by its first bytes (64 are enough): one of `ImageFormat`, the name of a format that cannot
+    be read here, or None.
+    """
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head[4:8] == b"ftyp":
+        brands = {head[8:12], *(head[start : start + 4] for start in range(16, len(head) - 3, 4))}
+        if brands & {b"avif", b"avis"}:
+            return "AVIF"
+        return "HEIC" if brands & _HEIC_BRANDS else None
+    return next((kind for signature, kind in (*_SIGNATURES, *_UNREAD) if head.startswith(signature)), None)
+
+
+def image_suffix(name: str) -> str:
+    """The ending that makes a file an image, or nothing: `IMG.001` has none."""
+    ending = os.path.splitext(name)[1]
+    return ending if ending.casefold() in IMAGE_SUFFIXES else ""
+
+
+def image_files(root: Path) -> Folder:
+    """The images below a folder: told by their ending, and by their content where a name has none.
+
+    Hidden files and folders are left out. A linked folder is followed once, after the real ones, unless it holds the
+    folder itself. A link to nowhere counts as a file, so that reading it says what is wrong.
+    """
+    files: list[str] = []
+    left_out: Counter[str] = Counter()
+    for folder, name in _entries(root, left_out):
+        path = os.path.join(root, folder, name)
+        ending = os.path.splitext(name)[1]
+        if name.startswith("."):
+            left_out["hidden"] += 1
+        elif not os.path.isfile(path) and os.path.exists(path):
+            left_out["neither file nor folder"] += 1
+        elif image_suffix(name) or (not ending and _holds_image(path)):
+            files.append(f"{folder}/{name}".removeprefix("./").replace(os.sep, "/"))
+        else:
+            left_out[ending.casefold() or "without ending"] += 1
+    return Folder(tuple(sorted(files)), dict(sorted(left_out.items())))
+
+
+def _entries(root: Path, left_out: Counter[str]) -> Iterator[tuple[str, str]]:
+    """Folder, relative to the root, and name of all that is no folder; folders that are not entered are counted."""
+    top = os.path.realpath(root)
+    waiting, entered = ["."], set[str]()
+    while waiting:
+        start = waiting.pop(0)
+        real_start = os.path.realpath(os.path.join(root, start))
+        if real_start in entered or (start != "." and f"{top}/".startswith(f"{real_start.rstrip('/')}/")):
+            left_out["linked folder met twice"] += 1
+            continue
+        for path, below, names in os.walk(os.path.join(root, start), onerror=lambda _: left_out.update([_CLOSED])):
+            real = os.path.realpath(path)
+            if real in entered:
+                below.clear()
+                continue
+            entered.add(real)
+            inside = os.path.normpath(os.path.relpath(path, root))
+            left_out["hidden"] += sum(name.startswith(".") for name in below)
+            below[:] = sorted(name for name in below if not name.startswith("."))
+            waiting += [f"{inside}/{name}" for name in below if os.path.islink(os.path.join(path, name))]
+            yield from ((inside, name) for name in names)
+
+
+def _holds_image(path: str) -> bool:
+    try:
+        with open(path, "rb") as stream:
+            return format_of(stream.read(64)) in READERS
+    except OSError:
+        return False
