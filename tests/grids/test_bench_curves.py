@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from partlabel.grids.cell import Cell, Record
-from partlabel.grids.curves import curve_of, curve_plot
+from partlabel.grids.figures import curve_of, curve_plot
 from partlabel.grids.grid import Grid
 from partlabel.grids.summary import Results
 from partlabel.runs.folder import RunFolder

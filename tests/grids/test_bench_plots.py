@@ -7,9 +7,8 @@ import numpy as np
 from PIL import Image
 
 from partlabel.grids.cell import Cell, Record
-from partlabel.grids.figures import write_figures
+from partlabel.grids.figures import measure_plot, write_figures
 from partlabel.grids.grid import Grid
-from partlabel.grids.plots import measure_plot
 from partlabel.grids.summary import Results
 
 Build = Callable[..., Grid]

@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from partlabel.grids.cell import Cell, Record
 from partlabel.grids.grid import Grid
-from partlabel.grids.ranks import standings
-from partlabel.grids.summary import Results
+from partlabel.grids.summary import Results, standings
 
 NAMES = ("a", "b", "c", "d")
 MASKINGS = ("one", "two", "three")

@@ -17,11 +17,11 @@ from partlabel.api.evaluate import evaluate
 from partlabel.api.hide import hide
 from partlabel.api.train import resume, train
 from partlabel.cli.app import app
-from partlabel.errors import Interrupted, LabelError, RunError, StorageError, UsageError
+from partlabel.errors import Interrupted, LabelError, StorageError, UsageError
 from partlabel.grids.cell import Cell
 from partlabel.grids.data import Loaded
 from partlabel.grids.grid import read_grid
-from partlabel.grids.plan import make_plan
+from partlabel.grids.plan import Failed, Plan, Waiting, make_plan
 from partlabel.grids.runner import Verbs, run_grid
 from partlabel.labels import LabelTable, Source
 from partlabel.progress import Tick
@@ -327,21 +327,46 @@ def test_a_full_disk_stops_everything_and_can_be_resumed(out: Path, write_grid: 
     assert tables(again) == tables(out)
 
 
-def test_two_benches_do_not_write_to_one_folder(write_grid: Write, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
+def test_two_benches_share_the_cells_of_a_folder(write_grid: Write, out: Path, tmp_path: Path) -> None:
+    code = "import sys; from partlabel.cli import main; main()"
+    command = [sys.executable, "-c", code, "bench", str(write_grid()), "--out", str(tmp_path / "both")]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    started = [line.rpartition(": ")[2] for text in said for line in text.splitlines() if line.startswith("cell ")]
+    cells = {path.parent.name for path in (out / "cells").glob("*/cell.json")}
+    assert len(started) == len(set(started)) == len(cells)
+    assert {path.parent.name for path in (tmp_path / "both" / "cells").glob("*/cell.json")} == cells
+    assert tables(tmp_path / "both") == tables(out)
+
+
+def test_a_cell_that_another_process_runs_is_waited_for(
+    write_grid: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = write_grid(("lr = [0.001, 0.01]", "lr = 0.01"), ("seeds = [0, 1]", "seeds = [0]"))
+    folder = tmp_path / "out" / "cells" / BCE_0
     hold = (
-        "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); "
-        "print('held', flush=True); input()"
+        "import sys; from pathlib import Path; from partlabel.runs.ownership import owned\n"
+        "with owned(Path(sys.argv[1])): print('held', flush=True); input()"
     )
     holder = subprocess.Popen(
-        [sys.executable, "-c", hold, str(tmp_path / "out" / ".lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", hold, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    with holder:
-        assert holder.stdout is not None
-        holder.stdout.readline()
-        with pytest.raises(RunError, match="another bench is writing to"):
-            bench(write_grid(), out=tmp_path / "out")
-        holder.communicate(b"\n")
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    monkeypatch.setattr("partlabel.grids.runner._SECONDS_BETWEEN_LOOKS", 0.1)
+    lines = Lines()
+    told: list[str] = []
+
+    def say(text: str) -> None:
+        told.append(text)
+        if text.startswith("waiting for 1 cell of other processes"):
+            holder.communicate("\n")
+
+    monkeypatch.setattr(lines, "say", say)
+    outcome = run_grid(grid, tmp_path / "out", Verbs(hide, train, resume, evaluate), lines)
+    assert outcome.done == 2
+    assert f"process {holder.pid} on " in next(text for text in told if text.startswith("waiting"))
 
 
 def test_a_fault_of_a_library_does_not_stop_the_others(
@@ -364,6 +389,21 @@ def test_recovered_cells_make_another_cell(write_grid: Write, squares: Path, tmp
         train = LabelTable.from_cells(["a", "b"], ["x"], [0, 1], [0, 0], [1, -1], [source, Source.IMPORT])
         data = Loaded(squares, train, train, 1, 1)
         plan = make_plan(grid, data, {}, Cell("squares", "half", "bce", 0))
-        assert plan is not None
+        assert isinstance(plan, Plan)
         keys.append(plan.key)
     assert keys[0] != keys[1]
+
+
+def test_a_cell_waits_for_the_search_of_its_learning_rate(write_grid: Write, squares: Path) -> None:
+    grid = read_grid(write_grid())
+    train = LabelTable.from_cells(["a", "b"], ["x"], [0, 1], [0, 0], [1, -1])
+    data = Loaded(squares, train, train, 1, 1)
+    first, second = Cell("squares", "half", "bce", 0), Cell("squares", "half", "bce", 1)
+    assert make_plan(grid, data, {}, second) == Waiting(first)
+    failed = make_plan(grid, data, {first: {"status": "failed", "error": ""}}, second)
+    assert isinstance(failed, Failed)
+    assert "the search of its learning rate, on seed 0, failed" in failed.error
+    found = make_plan(grid, data, {first: {"status": "done", "lr": 0.5}}, second)
+    assert isinstance(found, Plan)
+    assert found.settings["lr"] == 0.5
+    assert found.rates == ()

@@ -109,11 +109,25 @@ def test_markdown_says_who_goes_on(bare_grid: Callable[..., Grid], data: dict[st
     }
     text = to_markdown(grid, data, first)
     assert "Seed 3 ran every method; the other seeds only the best 1 of each data set and masking" in text
-    assert "| a | 10.0 |\n| b | 62.5, goes on |\n| c | 25.0 |" in text.split("### Held-out mAP on seed 3")[1]
+    assert (
+        "| a | 10.0 |\n| b | 62.5, goes on |\n| c | 25.0 |" in text.split("### What rows were chosen by, on seed 3")[1]
+    )
     assert text.endswith("2 cell(s) are still to be run.\n")
     text = to_markdown(grid, data, {**first, **{Cell("squares", "half", "b", seed): record(0.5) for seed in (1, 2)}})
     assert "| a | 50.0 (n = 1) |\n| b | 50.0 ± 0.0 |\n" in text
     assert "still to be run" not in text
+
+
+def test_a_measure_among_unknown_cells_is_marked_as_another_one(
+    bare_grid: Callable[..., Grid], data: dict[str, Loaded], record: Make
+) -> None:
+    grid = bare_grid(["a", "b"], top="seeds = [3, 1]\ntop = 1")
+    records = {Cell("squares", "half", name, 3): record(0.5) for name in "ab"}
+    for number, one in enumerate(records.values()):
+        one["held_out"] = {"mAP": None, "mAP_among_unknown": 0.1 + number / 4}
+    chosen = to_markdown(grid, data, records).split("### What rows were chosen by, on seed 3")[1]
+    assert "| a | 10.0‡ |\n| b | 35.0‡, goes on |" in chosen
+    assert "‡ where no absent cell is known" in chosen
 
 
 def test_labels_cannot_break_a_row(write_grid: Callable[..., Path], data: dict[str, Loaded]) -> None:

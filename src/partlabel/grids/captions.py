@@ -43,8 +43,8 @@ def _stages(grid: Grid) -> list[str]:
         return []
     return [
         f"Seed {grid.seeds[0]} ran every method; the other seeds only the best {grid.top} of each data set and "
-        f"masking, by the mAP of held-out known training cells on seed {grid.seeds[0]}, never by test cells. Others "
-        f"stand on that seed (n = 1)."
+        f"masking, by the mAP of held-out known training cells on seed {grid.seeds[0]} (their mAP among unknown cells "
+        "where no absent cell is known), never by test cells. Others stand on that seed (n = 1)."
     ]
 
 
@@ -73,6 +73,14 @@ def rank_caption(results: Results) -> str:
         f"compare.",
     ]
     return _listed(lines)
+
+
+def choice_caption() -> str:
+    """What stands in the table of choices."""
+    return (
+        "mAP, raw, of held-out known training cells; ‡ where no absent cell is known: their mAP among unknown cells, "
+        "which is another measure."
+    )
 
 
 def curve_caption() -> str:

@@ -1,18 +1,20 @@
-"""Data of a grid: complete training labels, test labels, and their images."""
+"""Data of a grid: complete training labels, test labels, their images, and the masked tables made of them."""
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from partlabel.datasets.digit_scenes import write_scenes
-from partlabel.errors import LabelError
+from partlabel.errors import LabelError, RunError
 from partlabel.files import write_json
 from partlabel.formats import read_table, read_written, write_table
-from partlabel.grids.schema import DigitScenes, LabelFiles
+from partlabel.grids.cell import digest, read_record
+from partlabel.grids.schema import DigitScenes, LabelFiles, Masking
 from partlabel.labels import LabelTable
 from partlabel.progress import Reporter
+from partlabel.runs.ownership import owned
 from partlabel.version import __version__
 
 
@@ -64,6 +66,44 @@ def load(entry: LabelFiles | DigitScenes, base: Path, out: Path, reporter: Repor
     )
 
 
+def masked_path(complete: LabelTable, masking: Masking, seed: int, stem: Path) -> Path:
+    """File of the table that a masking makes of a complete one: `stem`, what identifies the table, and .parquet."""
+    what = digest({"input": complete.hash, "masking": masking.name, "settings": masking.settings, "seed": seed})
+    return stem.with_name(f"{stem.name}--{what[:8]}.parquet")
+
+
+def make_masked(
+    complete: LabelTable, masking: Masking, seed: int, path: Path, hide: Callable[..., LabelTable], reporter: Reporter
+) -> None:
+    """Make the masked table, or check the one that is there.
+
+    Args:
+        complete: what to hide cells of.
+        masking: how.
+        seed: of the draw.
+        path: what `masked_path` says.
+        hide: `partlabel.api.hide.hide`.
+        reporter: where progress goes.
+
+    Raises:
+        PartlabelError: the masking does not fit the table or its settings.
+        RunError: the file is not what was written.
+    """
+    record = Path(f"{path}.json")
+    written = read_record(record).get("output_hash")
+    if not path.is_file() or written is None:
+        hide(complete, masking=masking.name, out=path, seed=seed, reporter=reporter, **masking.settings)
+    elif read_written(path).hash != written:
+        raise RunError(f"{path} is not the table that {record} describes; delete both, and they are made again")
+
+
+def lacking(table: LabelTable) -> str:
+    """Which known cells a table has none of, in words; empty if it has both signs."""
+    counts = table.counts_by_class()
+    signs = [sign for sign, count in (("present", counts.present), ("absent", counts.absent)) if not count.any()]
+    return f"known {' and '.join(signs)} cells" if signs else ""
+
+
 def _from_files(entry: LabelFiles, base: Path) -> tuple[Path, LabelTable, LabelTable]:
     reading: dict[str, Any] = entry.model_dump(
         include={"codes", "unlisted", "classes", "ignore", "conflicts", "format", "separator"}
@@ -77,13 +117,14 @@ def _scenes(entry: DigitScenes, out: Path, reporter: Reporter) -> tuple[Path, La
     """Scenes, composed again only if those there are others; `made.json` is written last."""
     wanted = {**entry.model_dump(exclude={"min_present"}), "partlabel": __version__}
     made, train, test = out / "made.json", out / "train.parquet", out / "test.parquet"
-    if not made.is_file() or json.loads(made.read_text(encoding="utf-8")) != wanted:
-        made.unlink(missing_ok=True)
-        with reporter.track("composing scenes") as tick:
-            scenes = write_scenes(
-                out, train=entry.train, test=entry.test, size=entry.size, seed=entry.seed, progress=tick
-            )
-        write_table(scenes.train, train)
-        write_table(scenes.test, test)
-        write_json(made, wanted)
+    if read_record(made) != wanted:
+        with owned(out):
+            made.unlink(missing_ok=True)
+            with reporter.track("composing scenes") as tick:
+                scenes = write_scenes(
+                    out, train=entry.train, test=entry.test, size=entry.size, seed=entry.seed, progress=tick
+                )
+            write_table(scenes.train, train)
+            write_table(scenes.test, test)
+            write_json(made, wanted)
     return out / "images", read_written(train), read_written(test)

@@ -3,9 +3,9 @@
 title = "Corel5k, frozen backbone"
 seeds = [0, 1, 2]             # each seeds the masking, the held-out cells and the training
 measures = ["mAP", "OF1"]     # of partlabel.grids.measures; these and CF1 if left out
-top = 6                       # the first seed runs every row; the others only the best rows of each data and masking,
-by the
-                              # mAP of held-out known cells on the first seed; if left out, every seed runs every row
+top = 6                       # the first seed runs every row; the others only the best rows of each data and
+                              # masking, by the mAP of held-out known cells on the first seed; without it every seed
+                              # runs every row
 curves = ["bce"]              # rows, at most 8, whose held-out mAP by epoch is drawn; see validate_every
 keep_runs = false             # true keeps the weights of every run
 

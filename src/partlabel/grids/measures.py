@@ -42,7 +42,7 @@ MEASURES: dict[str, Measure] = {
     "CR": Measure(("CR",), "mean over classes of recall", True),
     "CF1": Measure(("CF1", "harmonic"), "harmonic mean of CP and CR", True),
     "held-out mAP": Measure(
-        ("mAP",), "mAP, raw, of held-out known training cells; by it choices are made", held_out=True
+        ("mAP",), "mAP, raw, of held-out known training cells, where these have both signs", held_out=True
     ),
     "CF1 mean": Measure(("CF1", "mean"), "mean over classes of F1", True),
 }

@@ -1,4 +1,8 @@
-"""Run the cells of a grid one after the other, each once, and keep the tables up to date."""
+"""Run the cells of a grid one after the other, each once, and keep the tables up to date.
+
+Several processes may run one grid into one folder: each owns the cell that it runs, reads what the others have found,
+and waits only for cells that it needs.
+"""
 
 import itertools
 import shutil
@@ -14,18 +18,20 @@ from partlabel.evaluation import Evaluation
 from partlabel.files import write_json, write_text
 from partlabel.formats import read_written
 from partlabel.grids.cell import Cell, Record, read_record
-from partlabel.grids.data import Loaded, load
+from partlabel.grids.data import Loaded, lacking, load, make_masked, masked_path
 from partlabel.grids.figures import write_figures
 from partlabel.grids.grid import Grid, read_grid, slug
-from partlabel.grids.masked import lacking, masked_table
-from partlabel.grids.out_folder import alone, shed_weights
-from partlabel.grids.plan import Plan, make_plan, search_of
-from partlabel.grids.stages import outstanding, wanted
+from partlabel.grids.out_folder import shed_weights
+from partlabel.grids.plan import Failed, Plan, Waiting, make_plan, outstanding, search_of, wanted
 from partlabel.grids.summary import Results
 from partlabel.grids.table import write_tables
 from partlabel.labels import LabelTable
 from partlabel.progress import Reporter
 from partlabel.runs.folder import RunFolder
+from partlabel.runs.ownership import OwnedError, owned
+from partlabel.wording import amount, command
+
+_SECONDS_BETWEEN_LOOKS = 5.0
 
 
 class Verbs(NamedTuple):
@@ -62,13 +68,12 @@ def run_grid(path: Path | str, out: Path | str, verbs: Verbs, reporter: Reporter
         Interrupted: Ctrl-C; the same call goes on from there.
     """
     grid, out = read_grid(path), Path(out)
-    with alone(out):
-        write_text(out / "grid.toml", grid.path.read_text(encoding="utf-8"))
-        runner = _Runner(grid, _load(grid, out, reporter), out, verbs, reporter)
-        try:
-            return runner.run()
-        except (Interrupted, KeyboardInterrupt) as error:
-            raise Interrupted(f"stopped; go on with: partlabel bench {grid.path} --out {out}") from error
+    write_text(out / "grid.toml", grid.path.read_text(encoding="utf-8"))
+    try:
+        return _Runner(grid, _load(grid, out, reporter), out, verbs, reporter).run()
+    except (Interrupted, KeyboardInterrupt) as error:
+        again = command("bench", grid.path, "--out", out)
+        raise Interrupted(f"stopped; go on with: {again}") from error
 
 
 class _Runner:
@@ -78,33 +83,57 @@ class _Runner:
         labels = itertools.product(data, grid.maskings, grid.seeds, grid.rows)
         self.cells = [Cell(label, masking, method, seed) for label, masking, seed, method in labels]
         self.records: dict[Cell, Record] = {}
+        self.started, self.ran = time.monotonic(), 0
+        self.checked: set[Path] = set()
 
     def run(self) -> Outcome:
         """Run what has no result; earlier results are in the tables from the beginning."""
         for cell in self.cells:
             self._recall(cell)
-        missing = [cell for cell in self.cells if cell not in self.records]
-        self._check_maskings([cell for cell in missing if wanted(self.grid, self.records, cell)])
-        started, number = time.monotonic(), 0
-        for cell in missing:
-            if not wanted(self.grid, self.records, cell):
-                continue
-            waiting = outstanding(self.grid, self.records)
-            minutes = (time.monotonic() - started) / 60 / max(number, 1) * waiting
-            left = f", about {minutes:.0f} min left" if number else ""
-            self.reporter.say(f"cell {number + 1} of {number + waiting}{left}: {cell}")
-            self._run(cell)
-            number += 1
-            write_tables(self.out, self.grid, self.data, self.records)
+        self._check_maskings([cell for cell in self._missing() if wanted(self.grid, self.records, cell)])
+        while busy := self._pass():
+            self.reporter.say(f"waiting for {amount(len(busy), 'cell')} of other processes; {busy[0]}")
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
         figures = write_figures(self.out, Results(self.grid, self.records))
         write_tables(self.out, self.grid, self.data, self.records, figures)
         failed, misfits = self._errors("failed"), self._errors("misfit")
         return Outcome(self.out / "table.md", len(self.records) - len(failed) - len(misfits), failed, misfits)
 
+    def _pass(self) -> list[str]:
+        """Run every cell that nobody else is running; who runs those that are left."""
+        busy = []
+        for cell in self._missing():
+            if not wanted(self.grid, self.records, cell):
+                continue
+            try:
+                with owned(self._record_path(cell).parent):
+                    if self._recall(cell):  # somebody else has run it meanwhile
+                        continue
+                    plan = self._plan(cell)
+                    if isinstance(plan, Waiting):
+                        continue
+                    self._announce(cell)
+                    self._run(cell, plan)
+                    self.ran += 1
+            except OwnedError as error:
+                busy.append(str(error))
+                continue
+            write_tables(self.out, self.grid, self.data, self.records)
+        return busy
+
+    def _missing(self) -> list[Cell]:
+        return [cell for cell in self.cells if cell not in self.records]
+
+    def _announce(self, cell: Cell) -> None:
+        waiting = outstanding(self.grid, self.records)
+        minutes = (time.monotonic() - self.started) / 60 / max(self.ran, 1) * waiting
+        left = f", about {minutes:.0f} min left" if self.ran else ""
+        self.reporter.say(f"cell {self.ran + 1} of {self.ran + waiting}{left}: {cell}")
+
     def _errors(self, status: str) -> dict[str, str]:
         return {str(cell): record["error"] for cell, record in self.records.items() if record["status"] == status}
 
-    def _plan(self, cell: Cell) -> Plan | None:
+    def _plan(self, cell: Cell) -> Plan | Waiting | Failed:
         return make_plan(self.grid, self.data[cell.data], self.records, cell)
 
     def _recall(self, cell: Cell) -> bool:
@@ -116,7 +145,11 @@ class _Runner:
             self.records[cell] = self.records[search]
             return True
         plan, record = self._plan(cell), read_record(self._record_path(cell))
-        if plan is None or record.get("status") not in {"done", "misfit"} or record.get("key") != plan.key:
+        if (
+            not isinstance(plan, Plan)
+            or record.get("status") not in {"done", "misfit"}
+            or record.get("key") != plan.key
+        ):
             return False
         self.records[cell] = record
         return True
@@ -131,14 +164,10 @@ class _Runner:
             except PartlabelError:
                 continue  # the cells of this masking will fail with this sentence, and the others go on
 
-    def _run(self, cell: Cell) -> None:
+    def _run(self, cell: Cell, plan: Plan | Failed) -> None:
         """Bring a cell to its end; a failure is recorded."""
-        if self._recall(cell):
-            return
-        plan = self._plan(cell)
-        if plan is None:
-            error = f"the search of its learning rate, on seed {self.grid.seeds[0]}, failed"
-            self.records[cell] = {"status": "failed", "error": error}
+        if isinstance(plan, Failed):
+            self.records[cell] = {"status": "failed", "error": plan.error}
             return
         path = self._record_path(cell)
         resumes = self._resumes(cell, plan, read_record(path))
@@ -146,26 +175,30 @@ class _Runner:
             shutil.rmtree(self._run_path(cell), ignore_errors=True)
         write_json(path, {"status": "started", "key": plan.key})
         started = time.monotonic()
-        try:
-            facts = self._train_and_judge(cell, plan, resumes)
-            record = {"status": "done", "key": plan.key, **facts, "seconds": round(time.monotonic() - started, 1)}
-        except (Interrupted, StorageError):
-            raise  # neither is the fault of the cell, and it can be resumed
-        except AssumptionError as error:
-            self.reporter.say(f"{cell} does not fit: {error}")
-            missing = lacking(read_written(self._masked(cell)))
-            record = {"status": "misfit", "key": plan.key, "lacking": missing, "error": str(error)}
-        except PartlabelError as error:
-            self.reporter.say(f"{cell} failed: {error}")
-            record = {"status": "failed", "key": plan.key, "error": str(error)}
-        except Exception as error:  # out of memory, or a fault of a library: the other cells still count
-            sentence = f"{type(error).__name__}: {error}"
-            self.reporter.say(f"{cell} failed: {sentence}")
-            record = {"status": "failed", "key": plan.key, "error": sentence, "traceback": traceback.format_exc()}
+        record = {**self._result(cell, plan, resumes), "key": plan.key}
+        if record["status"] == "done":
+            record["seconds"] = round(time.monotonic() - started, 1)
         write_json(path, record)
         self.records[cell] = record
         if record["status"] == "done" and not self.grid.keep_runs:
             shed_weights(self._run_path(cell))
+
+    def _result(self, cell: Cell, plan: Plan, resumes: bool) -> Record:
+        """The record of a training and its test, or of why there is none."""
+        try:
+            return {"status": "done", **self._train_and_judge(cell, plan, resumes)}
+        except (Interrupted, StorageError, OwnedError):
+            raise  # none is the fault of the cell, and it can be resumed
+        except AssumptionError as error:
+            self.reporter.say(f"{cell} does not fit: {error}")
+            return {"status": "misfit", "lacking": lacking(read_written(self._masked(cell))), "error": str(error)}
+        except PartlabelError as error:
+            self.reporter.say(f"{cell} failed: {error}")
+            return {"status": "failed", "error": str(error)}
+        except Exception as error:  # out of memory, or a fault of a library: the other cells still count
+            sentence = f"{type(error).__name__}: {error}"
+            self.reporter.say(f"{cell} failed: {sentence}")
+            return {"status": "failed", "error": sentence, "traceback": traceback.format_exc()}
 
     def _resumes(self, cell: Cell, plan: Plan, earlier: Record) -> bool:
         """Whether the run folder holds a training that can go on, or one that ended and only wants judging."""
@@ -211,9 +244,14 @@ class _Runner:
         }
 
     def _masked(self, cell: Cell) -> Path:
+        """The file of the cell's labels, checked once."""
         stem = self.out / "tables" / "--".join((slug(cell.data), slug(cell.masking), f"seed{cell.seed}"))
-        masking = self.grid.maskings[cell.masking]
-        return masked_table(self.data[cell.data].train, masking, cell.seed, stem, self.verbs.hide, self.reporter)
+        masking, complete = self.grid.maskings[cell.masking], self.data[cell.data].train
+        path = masked_path(complete, masking, cell.seed, stem)
+        if path not in self.checked:
+            make_masked(complete, masking, cell.seed, path, self.verbs.hide, self.reporter)
+            self.checked.add(path)
+        return path
 
     def _record_path(self, cell: Cell) -> Path:
         return self.out / "cells" / cell.slug / "cell.json"

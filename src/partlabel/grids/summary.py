@@ -1,20 +1,26 @@
-"""From the records of single trainings to the entries of a table."""
+"""From the records of single trainings to the entries and ranks of a table."""
 
 import itertools
 import statistics
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
+
+from scipy.stats import rankdata
 
 from partlabel.grids.cell import Cell, Record
 from partlabel.grids.grid import Grid
 from partlabel.grids.measures import MEASURES
+
+Setting = tuple[str, str]
+"""Labels of a data set and a masking."""
 
 
 class Entry(NamedTuple):
     """One measure of one method on one masked data set, over the seeds that have it.
 
     Args:
-        values: one a seed, in 0..1.
+        values: one per seed, in 0..1.
         seeds: those seeds.
         untuned: whether a value rests on thresholds at probability 0.5, because the held-out cells of a run lack a
             sign.
@@ -66,7 +72,7 @@ class Results:
         self.misfits = {cell: record for cell, record in records.items() if record["status"] == "misfit"}
 
     @property
-    def settings(self) -> list[tuple[str, str]]:
+    def settings(self) -> list[Setting]:
         """Each data set with each masking."""
         return list(itertools.product(self.grid.data, self.grid.maskings))
 
@@ -97,3 +103,37 @@ class Results:
         """The learning rate of all seeds; None if the first of them has no result."""
         record = self.done.get(Cell(data, masking, method, self.grid.seeds[0]))
         return None if record is None else Rate(record["lr"], self.grid.rows[method].rates)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a method stands among the others by one measure.
+
+    Args:
+        ranks: its rank in each setting where it is ranked; 1 is best, equal means share the mean of their ranks.
+    """
+
+    ranks: dict[Setting, float]
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over the settings where it is ranked; None if there are none."""
+        return statistics.fmean(self.ranks.values()) if self.ranks else None
+
+
+def standings(results: Results, measure: str) -> dict[str, Standing]:
+    """Every method of the grid, the best mean rank first, those without one last; equal ones as in the grid.
+
+    In each setting the methods are ranked that have the first seed, by the mean over the seeds that all of them have: a
+    method that ran on more seeds is compared with the others on the same masks.
+    """
+    ranks: dict[str, dict[Setting, float]] = {method: {} for method in results.grid.rows}
+    for setting in results.settings:
+        entries = {method: results.entry(*setting, method, measure).by_seed for method in ranks}
+        ranked = {method: values for method, values in entries.items() if results.grid.seeds[0] in values}
+        shared = set(results.grid.seeds).intersection(*ranked.values())
+        means = [statistics.fmean(values[seed] for seed in sorted(shared)) for values in ranked.values()]
+        for method, rank in zip(ranked, rankdata([-mean for mean in means]), strict=True):
+            ranks[method][setting] = float(rank)
+    found = {method: Standing(mine) for method, mine in ranks.items()}
+    return dict(sorted(found.items(), key=lambda item: float("inf") if item[1].mean is None else item[1].mean))

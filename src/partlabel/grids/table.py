@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from partlabel.files import write_text
-from partlabel.grids.captions import caption, curve_caption, data_caption, joined, rank_caption
+from partlabel.grids.captions import caption, choice_caption, curve_caption, data_caption, joined, rank_caption
 from partlabel.grids.cell import Cell, Record
 from partlabel.grids.data import Loaded
-from partlabel.grids.figures import Figure
+from partlabel.grids.figures import Shown
 from partlabel.grids.grid import Grid
-from partlabel.grids.ranks import Standing, standings
-from partlabel.grids.stages import finalists, held_out_map, outstanding
-from partlabel.grids.summary import Entry, Rate, Results
+from partlabel.grids.plan import finalists, held_out, outstanding
+from partlabel.grids.summary import Entry, Rate, Results, Standing, standings
 
 _COLUMNS = (
     "data",
@@ -37,7 +36,7 @@ _COLUMNS = (
 
 
 def write_tables(
-    out: Path, grid: Grid, data: Mapping[str, Loaded], records: Mapping[Cell, Record], figures: Sequence[Figure] = ()
+    out: Path, grid: Grid, data: Mapping[str, Loaded], records: Mapping[Cell, Record], figures: Sequence[Shown] = ()
 ) -> None:
     """Write `table.csv` and `table.md`.
 
@@ -53,7 +52,7 @@ def write_tables(
 
 
 def to_csv(results: Results) -> str:
-    """One line an entry; numbers as fractions, in full; lists separated by spaces."""
+    """One line per entry; numbers as fractions, in full; lists separated by spaces."""
     grid = results.grid
     standing = {measure: standings(results, measure) for measure in grid.measures}
     stream = io.StringIO()
@@ -72,9 +71,9 @@ def to_csv(results: Results) -> str:
 
 
 def to_markdown(
-    grid: Grid, data: Mapping[str, Loaded], records: Mapping[Cell, Record], figures: Sequence[Figure] = ()
+    grid: Grid, data: Mapping[str, Loaded], records: Mapping[Cell, Record], figures: Sequence[Shown] = ()
 ) -> str:
-    """A section for each data set with its tables, then ranks and figures, in the end what is missing."""
+    """A section for each data set with its tables, then ranks and figures, what is missing at the end."""
     results = Results(grid, records)
     parts = [f"# {grid.title}", caption(results)]
     for label, loaded in data.items():
@@ -86,7 +85,8 @@ def to_markdown(
             parts += [f"### {measure}", _table(grid, _entries(results, label, measure))]
         parts += ["### Learning rates", _table(grid, _rates(results, label))]
         if grid.top is not None:
-            parts += [f"### Held-out mAP on seed {grid.seeds[0]}", _table(grid, _held_out(results, records, label))]
+            chosen = _table(grid, _held_out(results, records, label))
+            parts += [f"### What rows were chosen by, on seed {grid.seeds[0]}", choice_caption(), chosen]
     links = {figure.shows: figure for figure in figures}
     parts += _rank_section(results, links)
     if "" in links:
@@ -99,7 +99,7 @@ def to_markdown(
     return "\n\n".join(parts) + "\n"
 
 
-def _rank_section(results: Results, links: Mapping[str, Figure]) -> list[str]:
+def _rank_section(results: Results, links: Mapping[str, Shown]) -> list[str]:
     """Ranks and plots of each measure; nothing as long as there is nothing to rank."""
     parts = []
     for measure in results.grid.measures:
@@ -168,8 +168,10 @@ def _held_out(results: Results, records: Mapping[Cell, Record], data: str) -> Ca
 
     def entry(masking: str, method: str) -> str:
         record = results.done.get(Cell(data, masking, method, grid.seeds[0]))
-        value = None if record is None else held_out_map(record)
+        judged = None if record is None else held_out(record)
+        if judged is None:
+            return "-"
         goes_on = method in (finalists(grid, records, data, masking) or ())
-        return "-" if value is None else f"{100 * value:.1f}{', goes on' * goes_on}"
+        return f"{100 * judged.value:.1f}{'‡' * judged.among_unknown}{', goes on' * goes_on}"
 
     return entry

@@ -7,7 +7,7 @@ import pytest
 from partlabel.api.hide import hide
 from partlabel.errors import RunError
 from partlabel.formats import read_table, write_table
-from partlabel.grids.masked import lacking, masked_table
+from partlabel.grids.data import lacking, make_masked, masked_path
 from partlabel.grids.schema import Masking
 from partlabel.labels import LabelTable
 from partlabel.masking import hide as mask
@@ -22,7 +22,9 @@ def complete() -> LabelTable:
 
 def file_of(complete: LabelTable, folder: Path, seed: int = 0, **masking: object) -> Path:
     entry = Masking.model_validate({"name": "known_ratio", "ratio": 0.5, **masking})
-    return masked_table(complete, entry, seed, folder / "table", hide, SILENT)
+    path = masked_path(complete, entry, seed, folder / "table")
+    make_masked(complete, entry, seed, path, hide, SILENT)
+    return path
 
 
 def test_table_is_that_of_hide_and_written_once(complete: LabelTable, tmp_path: Path) -> None:
@@ -57,6 +59,10 @@ def test_file_without_record_is_made_again(complete: LabelTable, tmp_path: Path)
     path = file_of(complete, tmp_path)
     content = path.read_bytes()
     Path(f"{path}.json").unlink()
+    path.write_bytes(content[:100])
+    assert file_of(complete, tmp_path) == path
+    assert read_table(path).table.hash == mask(complete, "known_ratio", seed=0, ratio=0.5).table.hash
+    Path(f"{path}.json").write_text('{"output_h')  # as a full disk leaves it
     path.write_bytes(content[:100])
     assert file_of(complete, tmp_path) == path
     assert read_table(path).table.hash == mask(complete, "known_ratio", seed=0, ratio=0.5).table.hash

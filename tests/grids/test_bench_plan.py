@@ -4,7 +4,7 @@ import pytest
 
 from partlabel.grids.cell import Cell, Record
 from partlabel.grids.grid import Grid
-from partlabel.grids.stages import finalists, held_out_map, outstanding, wanted
+from partlabel.grids.plan import finalists, held_out, outstanding, wanted
 
 Build = Callable[..., Grid]
 Make = Callable[..., Record]
@@ -17,8 +17,8 @@ def cell(method: str, seed: int = 7) -> Cell:
 
 def test_the_best_by_held_out_cells_of_the_first_seed_go_on(bare_grid: Build, record: Make) -> None:
     grid = bare_grid("abcd", top=TOP)
-    held_out = {"a": 0.2, "b": 0.5, "c": 0.4, "d": 0.3}
-    records = {cell(name): record(1 - value, value) for name, value in held_out.items()}  # tests would choose a and d
+    values = {"a": 0.2, "b": 0.5, "c": 0.4, "d": 0.3}
+    records = {cell(name): record(1 - value, value) for name, value in values.items()}  # tests would choose a and d
     assert finalists(grid, records, "squares", "half") == ("b", "c")
     assert {name for name in "abcd" if wanted(grid, records, cell(name, 0))} == {"b", "c"}
     assert all(wanted(grid, records, cell(name)) for name in "abcd")
@@ -62,8 +62,13 @@ def test_without_top_every_row_goes_on(bare_grid: Build) -> None:
 
 
 @pytest.mark.parametrize(
-    ("held_out", "value"),
-    [({"mAP": 0.0}, 0.0), ({"mAP": None, "mAP_among_unknown": 0.25}, 0.25), ({"mAP": None}, None), (None, None)],
+    ("judged", "expected"),
+    [
+        ({"mAP": 0.0}, (0.0, False)),
+        ({"mAP": None, "mAP_among_unknown": 0.25}, (0.25, True)),
+        ({"mAP": None}, None),
+        (None, None),
+    ],
 )
-def test_the_measure_that_models_are_chosen_by(held_out: object, value: float | None) -> None:
-    assert held_out_map({"held_out": held_out}) == value
+def test_the_measure_that_models_are_chosen_by(judged: object, expected: tuple[float, bool] | None) -> None:
+    assert held_out({"held_out": judged}) == expected
