@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -43,7 +44,7 @@ def test_one_of_several_processes_gets_a_folder(tmp_path):
 def test_one_of_several_takes_over_from_a_dead_process(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", "pass"])
     dead.wait()
-    owner = {"host": socket.gethostname(), "pid": dead.pid, "since": "yesterday", "started": "1"}
+    owner = {"host": socket.gethostname(), "pid": dead.pid, "since": "yesterday", "started": "1", "folder": "/"}
     (tmp_path / ".owner-3").write_text(json.dumps(owner))
     said = contenders(tmp_path, 3, hold=3.0)
     assert [text.strip() for text in said].count("won") == 1
@@ -64,14 +65,20 @@ def test_owner_is_named_and_leaves_nothing(tmp_path):
 
 
 def test_number_given_to_another_process_later_is_no_owner(tmp_path):
-    owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": "before", "started": "not when this one began"}
+    owner = {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "since": "before",
+        "started": "not when this one began",
+        "folder": "/",
+    }
     (tmp_path / ".owner-1").write_text(json.dumps(owner))
     with owned(tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == [".owner-2"]
 
 
 def test_process_on_another_host_is_believed(tmp_path):
-    owner = {"host": "elsewhere", "pid": 1, "since": "2026-01-01 00:00:00", "started": "1"}
+    owner = {"host": "elsewhere", "pid": 1, "since": "2026-01-01 00:00:00", "started": "1", "folder": "/"}
     path = tmp_path / ".owner-1"
     path.write_text(json.dumps(owner))
     with pytest.raises(RunError, match=r"process 1 on elsewhere since 2026-01-01.*delete .*\.owner-1"), owned(tmp_path):
@@ -87,3 +94,17 @@ def test_unreadable_owner_counts_only_while_it_may_be_being_written(tmp_path, te
     os.utime(path, (1, 1))
     with owned(tmp_path):
         assert not path.exists()
+
+
+def test_copy_of_a_folder_in_use_is_free(tmp_path):
+    (tmp_path / "run").mkdir()
+    with owned(tmp_path / "run"):
+        shutil.copytree(tmp_path / "run", tmp_path / "copy")
+        with owned(tmp_path / "copy"):
+            assert [path.name for path in (tmp_path / "copy").iterdir()] == [".owner-2"]
+        with pytest.raises(OwnedError), owned(tmp_path / "run"):
+            pass
+        (tmp_path / "run").rename(tmp_path / "moved")
+        with pytest.raises(OwnedError), owned(tmp_path / "moved"):
+            pass
+        (tmp_path / "moved").rename(tmp_path / "run")

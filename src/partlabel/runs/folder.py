@@ -269,7 +269,12 @@ class RunFolder:
             return []
         try:
             with open(path, newline="", encoding="utf-8") as stream:
-                rows = list(csv.DictReader(stream, strict=True))
+                reader = csv.DictReader(stream, strict=True)
+                rows = list(reader)
+            if rows or reader.fieldnames:
+                missing = {"phase", "epoch"} - {*(reader.fieldnames or ())}
+                if missing:
+                    raise ValueError(f"it has no column {min(missing)!r}")
             for row in rows:
                 int(row["epoch"]), row["phase"].strip(), [value.strip() for value in row.values()]
         except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:

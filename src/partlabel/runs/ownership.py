@@ -89,18 +89,24 @@ def _held(path: Path) -> bool:
             return time.time() - path.stat().st_mtime < _BEING_WRITTEN
         except OSError:
             return False
-    return bool(owner["host"] != socket.gethostname() or _started(owner["pid"]) == owner["started"])
+    if owner["host"] != socket.gethostname():
+        return True
+    return bool(_started(owner["pid"]) == owner["started"]) and not _is_copy(path, Path(owner["folder"]))
+
+
+def _is_copy(path: Path, folder: Path) -> bool:
+    """Whether the file was copied with the folder, which is still in its place, while the owner was writing there."""
+    try:
+        return folder.is_dir() and not (folder / path.name).samefile(path)
+    except FileNotFoundError:
+        return True
 
 
 def _owner(path: Path) -> dict[str, Any] | None:
     try:
         owner = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            "host": str(owner["host"]),
-            "pid": int(owner["pid"]),
-            "since": str(owner["since"]),
-            "started": owner["started"],
-        }
+        text = {name: str(owner[name]) for name in ("host", "since", "folder")}
+        return text | {"pid": int(owner["pid"]), "started": owner["started"]}
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -111,6 +117,7 @@ def _write_new(path: Path) -> bool:
     owner = {
         "host": socket.gethostname(),
         "pid": pid,
+        "folder": os.path.realpath(path.parent),
         "since": datetime.now(UTC).astimezone().isoformat(" ", "seconds"),
         "started": _started(pid),
     }
