@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from partlabel.api.train import train
-from partlabel.errors import AssumptionError, UsageError
+from partlabel.errors import UsageError
 from partlabel.labels import LabelTable
 from partlabel.methods.base import Clock, Context, Method, Seen
 from partlabel.methods.build import build_method, method_class
-from partlabel.methods.catalogue import CATALOGUE, Needs, check_fit, misfit
+from partlabel.methods.catalogue import CATALOGUE, Needs
 from partlabel.models.encoders.build import create_backbone
 from partlabel.runs.settings import TrainSettings
 
@@ -75,22 +75,6 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         {"head": "ssgrl", "hidden": 64, "reduction": 32, "label_vectors": "learned"},
     ),
 }
-READ_UNKNOWN_AS_ABSENT = {
-    "AssumeNegative",
-    "LabelSmoothing",
-    "LargeLoss",
-    "SelfPaced",
-    "CoSelection",
-    "CoTeaching",
-    "CoTeachingPlus",
-    "JoCoR",
-    "PositiveUnlabeled",
-}
-"""Classes of the methods that do so, at least in the first epoch; their catalogue entries say it."""
-LEARN_FROM_PRESENT_ALONE = {"PositiveUnlabeled"}
-"""Classes of the methods to which absent is unlabelled, as unknown is; their logits order the images of a class."""
-ONLY_RANK = {"LSEP", "WARP"}
-"""Classes of the methods whose logits order the classes of an image, without a border between present and absent."""
 CHANGE_WITH_TIME = {
     "co_teaching",
     "co_teaching by cell",
@@ -218,13 +202,14 @@ def test_no_gradient_reaches_unknown_logits_unless_declared(make: Callable[..., 
             assert gradient[labels == 0].abs().sum() == 0
 
 
-def test_unknown_is_not_read_as_absent(make: Callable[..., Method[Any]]) -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_unknown_is_not_read_as_absent(variant: str) -> None:
     """Only methods that say so may give the same loss for a table with unknowns and the one that calls them absent."""
-    method = make()
+    method, entry = _build(variant), CATALOGUE[VARIANTS[variant][0]]
     outputs, labels = method(_views(method)), _labels()
     completed = torch.where(labels == 0, -torch.ones_like(labels), labels)
     same = torch.allclose(_total(method, outputs, labels), _total(method, outputs, completed))
-    assert same == (type(method).__name__ in READ_UNKNOWN_AS_ABSENT | LEARN_FROM_PRESENT_ALONE)
+    assert same == (entry.reads_unknown in {"absent", "unlabelled"})
 
 
 def test_permuting_classes_permutes_the_result(case: Case) -> None:
@@ -285,8 +270,9 @@ def test_state_round_trips(case: Case, tmp_path: Path) -> None:
     torch.testing.assert_close(two, one, rtol=0, atol=0)
 
 
-def test_overfits_32_images(make: Callable[..., Method[Any]]) -> None:
-    method = make()
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_overfits_32_images(variant: str) -> None:
+    method, entry = _build(variant), CATALOGUE[VARIANTS[variant][0]]
     torch.manual_seed(3)
     images, labels = torch.randn(32, 3, 32, 32), torch.from_numpy(_context().labels.rows(np.arange(32)))
     views = dict.fromkeys(method.views, images)
@@ -296,12 +282,10 @@ def test_overfits_32_images(make: Callable[..., Method[Any]]) -> None:
         _total(method, method(views), labels).backward()
         optimizer.step()
     logits = method.train(True)(views)["logits"].detach()
-    goal = (
-        torch.where(labels == 0, -torch.ones_like(labels), labels) if "AssumeNegative" in str(type(method)) else labels
-    )
-    if type(method).__name__ in LEARN_FROM_PRESENT_ALONE:
+    goal = torch.where(labels == 0, -1, labels) if VARIANTS[variant][0] == "assume_negative" else labels
+    if entry.reads_unknown == "unlabelled":  # its logits order the images of a class
         right = (logits[:, None] > logits)[(labels == 1)[:, None] & (labels != 1)]
-    elif type(method).__name__ in ONLY_RANK:
+    elif entry.needs is Needs.PAIRS:  # its logits order the classes of an image
         above = logits[:, :, None] > logits[:, None]
         right = above[(goal == 1)[:, :, None] & (goal == -1)[:, None]]
     else:
@@ -324,25 +308,6 @@ def test_time_changes_the_objective_where_it_is_said_to(variant: str) -> None:
     _live_through(method, LATE)
     late = _total(method, outputs, labels, LATE)
     assert torch.allclose(early, late) == (variant not in CHANGE_WITH_TIME)
-
-
-@pytest.mark.parametrize("name", CATALOGUE)
-def test_catalogue_is_true(name: str) -> None:
-    kind = method_class(name)
-    assert kind.Config().model_config["frozen"]
-    assert kind.__module__.startswith("partlabel.methods.")
-
-
-def test_a_table_that_does_not_fit_is_refused_with_names() -> None:
-    only_present = LabelTable.from_dense(["x", "y"], ["a"], [[1], [0]])
-    for name, entry in CATALOGUE.items():
-        if entry.needs is not Needs.PRESENT:
-            with pytest.raises(AssumptionError, match=r"1 present and no absent.*assume_negative"):
-                check_fit(name, only_present)
-        else:
-            assert misfit(name, only_present) is None
-    with pytest.raises(AssumptionError, match="no method can learn"):
-        check_fit("bce", LabelTable.from_dense(["x"], ["a"], [[0]]))
 
 
 @pytest.mark.parametrize("name", CATALOGUE)

@@ -1,4 +1,4 @@
-"""Run by test_two_processes.py as one of two: gradients of half a batch, averaged over the processes, and buffers."""
+"""Run by test_two_processes.py as one of two: gradients of part of a batch averaged over processes, and buffers."""
 
 import sys
 from itertools import product
@@ -14,6 +14,7 @@ from partlabel.methods.build import build_method
 from partlabel.methods.catalogue import CATALOGUE
 from partlabel.models.encoders.build import create_backbone
 
+OFFICIAL = {"normalization": "official", "pseudo": "scaled"}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in CATALOGUE},
     "positive_unlabeled": ("positive_unlabeled", {"mixup_weight": 0}),  # each process mixes its own part
@@ -22,6 +23,16 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "co_teaching_plus from the start": ("co_teaching_plus", {"agree_epochs": 0}),
     "co_teaching_plus by cell": ("co_teaching_plus", {"agree_epochs": 0, "unit": "cell", "tau": 0.5}),
     "co_teaching_plus, one cell differs": ("co_teaching_plus", {"agree_epochs": 0, "tau": 0}),
+    **{
+        f"{name}, divided by {by}": (name, {"normalization": by})
+        for name, by in [
+            *product(("bce",), ("sum", "image", "class", "partial_bce")),
+            *product(("asl", "saliency", "class_selective", "curriculum", "interactive", "ssgrl"), ("sum",)),
+        ]
+    },
+    "colearning official": ("colearning", OFFICIAL),
+    "colearning official, one unknown cell": ("colearning", OFFICIAL),
+    "colearning official, no unknown cell": ("colearning", OFFICIAL),
 }
 FIRST, LATER = Clock(0, 0, 1, 1), Clock(2, 5, 4, 8)
 
@@ -43,6 +54,9 @@ def gradients(rank: int, world: int) -> dict[str, dict[str, torch.Tensor]]:
             _center(method, views)
         if case.endswith("one cell differs"):
             _differ_in_one_cell(method, views)
+        if "unknown cell" in case:
+            labels[labels == 0] = -1
+            labels[0, 0] = 0 if "one" in case else 1  # which only one process has
         part = slice(rank, None, world)
         outputs = method({view: tensor[part] for view, tensor in views.items()})
         method.objective(outputs, labels[part], torch.arange(8)[part], clock)["total"].backward()

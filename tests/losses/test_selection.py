@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partlabel.losses.selection import largest_share, share_of, smallest_share
+from partlabel.losses.selection import largest_count, largest_share, share_of, smallest_share
 
 UNDER_G = [0.1, 2, 0.5, 0.05, 1.2, 0.3, 0.7, 0.02, 0.9, 0.4]
 UNDER_F = [0.2, 1.5, 0.6, 0.01, 0.8, 0.35, 0.9, 0.03, 1.1, 0.25]
@@ -48,3 +48,14 @@ def test_ties_are_chosen_together() -> None:
     losses = torch.tensor([[1.0, 1.0, 1.0, 2.0]])
     every = torch.ones_like(losses, dtype=torch.bool)
     assert (losses <= smallest_share(losses, every, 0.25)).sum() == 3
+
+
+@given(st.lists(st.tuples(st.integers(-4, 4), st.booleans()), min_size=1, max_size=12), st.integers(0, 14))
+def test_border_of_a_count(cells: list[tuple[int, bool]], count: int) -> None:
+    values = torch.tensor([[value for value, _ in cells]], dtype=torch.float64)
+    candidates = torch.tensor([[candidate for _, candidate in cells]])
+    falling = sorted((value for value, candidate in cells if candidate), reverse=True)
+    expected = falling[min(count, len(falling)) - 1] if count and falling else math.inf
+    border = largest_count(values, candidates, count)
+    assert border.dtype == values.dtype
+    assert border.item() == expected

@@ -11,10 +11,9 @@ from torch import Tensor
 
 from partlabel.errors import UsageError
 from partlabel.labels import LabelTable
-from partlabel.losses.label_recovery import recovered_targets
 from partlabel.methods.base import Clock, Context
 from partlabel.methods.build import build_method
-from partlabel.methods.colearning import CoLearning, CoLearningConfig
+from partlabel.methods.colearning import CoLearning, CoLearningConfig, recovered_targets
 from partlabel.models.encoders.build import create_backbone
 
 REFINED = torch.tensor([[1.5, -0.5, 0.25], [-2.0, 0.75, -1.25]])

@@ -11,10 +11,9 @@ import torch
 from partlabel.errors import AssumptionError
 from partlabel.labels import LabelTable
 from partlabel.losses.assume_negative import expected_positive_penalty
-from partlabel.losses.role import role_cells
 from partlabel.methods.base import Clock, Context, Method
 from partlabel.methods.build import build_method
-from partlabel.methods.role import initial_estimates
+from partlabel.methods.role import initial_estimates, role_cells
 from partlabel.methods.single_positive import expected_positives
 from partlabel.models.encoders.build import create_backbone
 from partlabel.runs.settings import TrainSettings

@@ -16,6 +16,11 @@ Labels = Int8[Tensor, "batch classes"]
 EPSILON = 1e-5
 
 
+def unknown_as_absent(labels: Labels) -> Labels:
+    """The labels with every unknown cell taken as absent: what a method that assumes negatives learns."""
+    return torch.where(labels == 1, labels, -torch.ones_like(labels))
+
+
 def negative_log(probability: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """nl(u) = -log(u + 1e-5)."""
     return -torch.log(probability + EPSILON)

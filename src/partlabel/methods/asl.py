@@ -11,14 +11,11 @@ from pydantic import Field
 from torch import Tensor
 
 from partlabel.losses.asymmetric import asymmetric_cells
-from partlabel.losses.normalization import Normalization, normalize
-from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs
-from partlabel.methods.tools.distributed import per_process_total
-from partlabel.models.encoders.base import Pool
-from partlabel.models.heads import HeadSpec
+from partlabel.losses.normalization import Normalization
+from partlabel.methods.base import Clock, Index, Labels, Method, Outputs, PooledConfig
 
 
-class AsymmetricConfig(MethodConfig):
+class AsymmetricConfig(PooledConfig):
     """Settings of `asl`."""
 
     gamma_positive: float = Field(default=0.0, ge=0)
@@ -31,8 +28,6 @@ class AsymmetricConfig(MethodConfig):
     """No gradient through the focusing weight. Official training script."""
     normalization: Normalization = "batch"
     """What the sum is divided by. Ours; official code: "sum"."""
-    pool: Pool = "avg"
-    """Pooling of the head ("avg" or "max"). The papers use average pooling."""
 
 
 class Asymmetric(Method[AsymmetricConfig]):
@@ -40,11 +35,6 @@ class Asymmetric(Method[AsymmetricConfig]):
 
     Config = AsymmetricConfig
     batch_global = ("number of known cells",)
-
-    @classmethod
-    def head(cls, config: AsymmetricConfig, context: Context) -> HeadSpec:
-        """A pooled head."""
-        return HeadSpec(kind="pooled", settings={"pool": config.pool})
 
     def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
         """Known cells only."""
@@ -57,7 +47,7 @@ class Asymmetric(Method[AsymmetricConfig]):
             clip=config.clip,
             detach_weight=config.detach_weight,
         )
-        return {"total": normalize(cells, known, config.normalization, batch_total=per_process_total(known.sum()))}
+        return {"total": self.reduce(cells, known, config.normalization)}
 
 
 class FocalConfig(AsymmetricConfig):

@@ -9,11 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
+import torch
 from jaxtyping import Float, Int8, Int64
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from partlabel.labels import LabelTable
+from partlabel.losses.normalization import Normalization, normalize
+from partlabel.methods.tools.distributed import per_process_total, process_count
+from partlabel.models.encoders.base import Pool
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 
@@ -86,6 +90,13 @@ class MethodConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
+class PooledConfig(MethodConfig):
+    """Settings of every method with the default head."""
+
+    pool: Pool = "avg"
+    """Pooling of the head ("avg" or "max"). The papers use average pooling."""
+
+
 _Config = TypeVar("_Config", bound=MethodConfig)
 
 
@@ -131,8 +142,8 @@ class Method(nn.Module, Generic[_Config]):
 
     @classmethod
     def head(cls, config: _Config, context: Context) -> HeadSpec:
-        """The head this method puts on the backbone; plain average pooling unless overridden."""
-        return HeadSpec(kind="pooled")
+        """The head this method puts on the backbone; global pooling and a linear layer unless overridden."""
+        return HeadSpec(kind="pooled", settings={"pool": config.pool} if isinstance(config, PooledConfig) else {})
 
     @property
     def class_axes(self) -> dict[str, tuple[int, ...]]:
@@ -166,6 +177,39 @@ class Method(nn.Module, Generic[_Config]):
             clock: where training stands.
         """
         raise NotImplementedError
+
+    def reduce(
+        self,
+        cells: Tensor,
+        counted: Tensor | None = None,
+        by: Normalization = "class",
+        *,
+        g: tuple[float, float, float] = (-4.45, 5.45, 1.0),
+    ) -> Tensor:
+        """From the cell losses of this process to the loss of the batch of all processes (see `losses.normalization`).
+
+        Gradients are averaged over processes; with this, their average is the gradient of one process with the whole
+        batch, however the cells that count are shared out. Every process must call it.
+
+        Args:
+            cells: float `[B, C]`, loss of every cell.
+            counted: bool `[B, C]`, the cells that count; all of them if not given.
+            by: what the sum is divided by; "class" with all cells is their mean.
+            g: coefficients of "partial_bce".
+
+        Returns:
+            A scalar.
+        """
+        counted = torch.ones_like(cells, dtype=torch.bool) if counted is None else counted
+        if by == "batch":
+            return normalize(cells, counted, by, batch_total=per_process_total(counted.sum()))
+        loss = normalize(cells, counted, by, g=g)
+        if process_count() == 1:
+            return loss
+        if by == "sum":
+            return loss * process_count()
+        images = torch.full((), float(len(cells)), device=cells.device)
+        return loss * (images / per_process_total(images)).to(loss.dtype)
 
     def refresh_due(self, clock: Clock) -> bool:
         """Whether `refresh` is to be called before this step."""

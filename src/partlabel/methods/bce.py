@@ -9,14 +9,11 @@ of this.
 from torch import Tensor
 
 from partlabel.losses.bce import bce_cells
-from partlabel.losses.normalization import Normalization, normalize
-from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs
-from partlabel.methods.tools.distributed import per_process_total
-from partlabel.models.encoders.base import Pool
-from partlabel.models.heads import HeadSpec
+from partlabel.losses.normalization import Normalization
+from partlabel.methods.base import Clock, Index, Labels, Method, Outputs, PooledConfig
 
 
-class KnownBCEConfig(MethodConfig):
+class KnownBCEConfig(PooledConfig):
     """Settings of `bce`."""
 
     normalization: Normalization = "batch"
@@ -25,8 +22,6 @@ class KnownBCEConfig(MethodConfig):
     """g(p) = g_alpha · p^g_gamma + g_beta of "partial_bce". Two public re-implementations; g(0.1) = 5.005, g(1) = 1."""
     g_beta: float = 5.45
     g_gamma: float = 1.0
-    pool: Pool = "avg"
-    """Pooling of the head ("avg" or "max"). The papers use average pooling."""
 
 
 class KnownBCE(Method[KnownBCEConfig]):
@@ -35,19 +30,8 @@ class KnownBCE(Method[KnownBCEConfig]):
     Config = KnownBCEConfig
     batch_global = ("number of known cells",)
 
-    @classmethod
-    def head(cls, config: KnownBCEConfig, context: Context) -> HeadSpec:
-        """A pooled head."""
-        return HeadSpec(kind="pooled", settings={"pool": config.pool})
-
     def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
         """Known cells only."""
         known, config = labels != 0, self.config
-        total = normalize(
-            bce_cells(outputs["logits"], labels),
-            known,
-            config.normalization,
-            batch_total=per_process_total(known.sum()),
-            g=(config.g_alpha, config.g_beta, config.g_gamma),
-        )
-        return {"total": total}
+        g = (config.g_alpha, config.g_beta, config.g_gamma)
+        return {"total": self.reduce(bce_cells(outputs["logits"], labels), known, config.normalization, g=g)}

@@ -6,6 +6,7 @@ To add a method, write `methods/NAME.py` and one entry below.
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
+from typing import Literal
 
 from partlabel.errors import AssumptionError, UsageError
 from partlabel.labels import LabelTable
@@ -19,6 +20,13 @@ class Needs(StrEnum):
     PAIRS = "images with both a known present and a known absent cell"
 
 
+ReadsUnknown = Literal["ignored", "absent", "soft", "unlabelled"]
+"""How a method reads unknown cells. "ignored": no gradient reaches them. "absent": as if they were known absent, at
+least in the first epoch. "soft": by a target or a weight of their own, such as a prediction or a smaller share in the
+loss. "unlabelled": as every cell that is not known present, known absent ones included.
+"""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One method of the catalogue.
@@ -28,13 +36,15 @@ class Entry:
         title: the paper's, or what it is.
         venue: where and when it was published.
         needs: what it needs of a label table.
-        unknown: what it does with unknown cells, in a few words.
+        reads_unknown: how it reads unknown cells.
+        unknown: the same in a few words, after "unknown cells are".
     """
 
     location: str
     title: str
     venue: str
     needs: Needs
+    reads_unknown: ReadsUnknown
     unknown: str
 
 
@@ -44,6 +54,7 @@ CATALOGUE: dict[str, Entry] = {
         "Binary cross-entropy with unknown taken as absent",
         "baseline",
         Needs.PRESENT,
+        "absent",
         "taken as absent",
     ),
     "bce": Entry(
@@ -52,12 +63,14 @@ CATALOGUE: dict[str, Entry] = {
         "CVPR 2019",
         Needs.BOTH_SIGNS,
         "ignored",
+        "ignored",
     ),
     "asl": Entry(
         "asl:Asymmetric",
         "Asymmetric loss for multi-label classification (Ridnik et al.)",
         "ICCV 2021",
         Needs.BOTH_SIGNS,
+        "ignored",
         "ignored",
     ),
     "focal": Entry(
@@ -66,12 +79,14 @@ CATALOGUE: dict[str, Entry] = {
         "ICCV 2017",
         Needs.BOTH_SIGNS,
         "ignored",
+        "ignored",
     ),
     "saliency": Entry(
         "saliency:Saliency",
         "Saliency regularization for self-training with partial annotations (Wang et al.)",
         "ICCV 2023",
         Needs.BOTH_SIGNS,
+        "soft",
         "given confident pseudo-labels",
     ),
     "colearning": Entry(
@@ -79,6 +94,7 @@ CATALOGUE: dict[str, Entry] = {
         "Co-learning of semantic-aware features and label recovery, CSL (He et al.)",
         "arXiv 2025",
         Needs.BOTH_SIGNS,
+        "soft",
         "given the network's own probabilities as soft labels",
     ),
     "positive_unlabeled": Entry(
@@ -86,6 +102,7 @@ CATALOGUE: dict[str, Entry] = {
         "Positive label is all you need for multi-label classification, PU-MLC (Yuan et al.)",
         "ICME 2024",
         Needs.PRESENT,
+        "unlabelled",
         "unlabelled, as is the whole batch; absent cells are not used",
     ),
     "coselection": Entry(
@@ -93,6 +110,7 @@ CATALOGUE: dict[str, Entry] = {
         "Partial labels: from sample selection to label selection (Lyu et al.)",
         "AAAI 2025",
         Needs.PRESENT,
+        "absent",
         "taken as absent, but for those that a second network finds unlikely to be",
     ),
     "co_teaching": Entry(
@@ -100,6 +118,7 @@ CATALOGUE: dict[str, Entry] = {
         "Co-teaching, with BCE (Han et al.)",
         "NeurIPS 2018",
         Needs.PRESENT,
+        "absent",
         "taken as absent; each network learns what its peer finds easy",
     ),
     "co_teaching_plus": Entry(
@@ -107,6 +126,7 @@ CATALOGUE: dict[str, Entry] = {
         "Co-teaching+, with BCE (Yu et al.)",
         "ICML 2019",
         Needs.PRESENT,
+        "absent",
         "taken as absent; learned where two networks disagree and the peer finds it easy",
     ),
     "jocor": Entry(
@@ -114,6 +134,7 @@ CATALOGUE: dict[str, Entry] = {
         "JoCoR, with BCE (Wei et al.)",
         "CVPR 2020",
         Needs.PRESENT,
+        "absent",
         "taken as absent; learned where two networks agree easily",
     ),
     "ssgrl": Entry(
@@ -122,6 +143,7 @@ CATALOGUE: dict[str, Entry] = {
         "ICCV 2019",
         Needs.BOTH_SIGNS,
         "ignored",
+        "ignored",
     ),
     "ml_gcn": Entry(
         "ml_gcn:MLGCN",
@@ -129,12 +151,14 @@ CATALOGUE: dict[str, Entry] = {
         "CVPR 2019",
         Needs.BOTH_SIGNS,
         "ignored",
+        "ignored",
     ),
     "interactive": Entry(
         "interactive:Interactive",
         "Interactive multi-label CNN learning with partial labels (Huynh, Elhamifar)",
         "CVPR 2020",
         Needs.BOTH_SIGNS,
+        "soft",
         "predicted, and kept smooth over similar images and related labels",
     ),
     "label_smoothing": Entry(
@@ -142,6 +166,7 @@ CATALOGUE: dict[str, Entry] = {
         "Assume negative with label smoothing, AN-LS (Cole et al.)",
         "CVPR 2021",
         Needs.PRESENT,
+        "absent",
         "taken as absent, smoothed",
     ),
     "weak_assume_negative": Entry(
@@ -149,6 +174,7 @@ CATALOGUE: dict[str, Entry] = {
         "Weak assume negative, WAN (Cole et al.)",
         "CVPR 2021",
         Needs.PRESENT,
+        "soft",
         "taken as absent with weight 1 / (classes - 1)",
     ),
     "expected_positive": Entry(
@@ -156,6 +182,7 @@ CATALOGUE: dict[str, Entry] = {
         "Expected positive regularization, EPR (Cole et al.)",
         "CVPR 2021",
         Needs.PRESENT,
+        "soft",
         "free, but for the number of present classes expected in an image",
     ),
     "role": Entry(
@@ -163,6 +190,7 @@ CATALOGUE: dict[str, Entry] = {
         "Regularized online label estimation, ROLE (Cole et al.)",
         "CVPR 2021",
         Needs.PRESENT,
+        "soft",
         "estimated with the classifier, as many present as expected in an image",
     ),
     "entropy_maximization": Entry(
@@ -170,6 +198,7 @@ CATALOGUE: dict[str, Entry] = {
         "Acknowledging the unknown, EM + APL (Zhou et al.)",
         "ECCV 2022",
         Needs.PRESENT,
+        "soft",
         "kept undecided; the least likely are given soft absent labels",
     ),
     "hill": Entry(
@@ -177,6 +206,7 @@ CATALOGUE: dict[str, Entry] = {
         "Hill loss for missing labels (Zhang et al.)",
         "arXiv 2021",
         Needs.PRESENT,
+        "soft",
         "softly taken as absent, less so where found likely",
     ),
     "splc": Entry(
@@ -184,6 +214,7 @@ CATALOGUE: dict[str, Entry] = {
         "Self-paced loss correction, SPLC (Zhang et al.)",
         "arXiv 2021",
         Needs.PRESENT,
+        "absent",
         "taken as absent; after the first epoch as present where found likely",
     ),
     "large_loss": Entry(
@@ -191,6 +222,7 @@ CATALOGUE: dict[str, Entry] = {
         "Large loss matters in weakly supervised multi-label classification (Kim et al.)",
         "CVPR 2022",
         Needs.PRESENT,
+        "absent",
         "taken as absent, but for those of largest loss",
     ),
     "class_selective": Entry(
@@ -198,6 +230,7 @@ CATALOGUE: dict[str, Entry] = {
         "Class-aware selective loss (Ben-Baruch et al.)",
         "CVPR 2022",
         Needs.BOTH_SIGNS,
+        "soft",
         "ignored at first; then taken as absent with less weight, but for likely ones and frequent classes",
     ),
     "curriculum": Entry(
@@ -205,6 +238,7 @@ CATALOGUE: dict[str, Entry] = {
         "Partial BCE with curriculum labelling (Durand et al.)",
         "CVPR 2019",
         Needs.BOTH_SIGNS,
+        "soft",
         "predicted, the easy ones first, and learned from then on",
     ),
     "lsep": Entry(
@@ -213,12 +247,14 @@ CATALOGUE: dict[str, Entry] = {
         "CVPR 2017",
         Needs.PAIRS,
         "ignored",
+        "ignored",
     ),
     "warp": Entry(
         "pairwise:WARP",
         "Weighted approximate ranking, WARP (Weston et al., Gong et al.), of known pairs",
         "ICLR 2014",
         Needs.PAIRS,
+        "ignored",
         "ignored",
     ),
 }
@@ -235,6 +271,12 @@ def entry(name: str) -> Entry:
         similar = f"closest: {', '.join(near)}; " if near else ""
         raise UsageError(f"no method {name!r}; {similar}methods are {', '.join(CATALOGUE)}, or auto")
     return CATALOGUE[name]
+
+
+def notice(name: str) -> str | None:
+    """What the user is told before training: how unknown cells are read, unless they are ignored or unlabelled."""
+    found = entry(name)
+    return f"{name}: unknown cells are {found.unknown}" if found.reads_unknown in {"absent", "soft"} else None
 
 
 def misfit(name: str, table: LabelTable) -> str | None:

@@ -3,7 +3,7 @@
 Ben-Baruch, Ridnik, Friedman, Ben-Cohen, Zamir, Noy, Zelnik-Manor: Multi-label Classification with Partial Annotations
 using Class-aware Selective Loss, CVPR 2022.
 
-Unknown cells are pushed down as absent ones, with less weight (P-ASL, see `losses.class_selective`), except for two
+Unknown cells are pushed down as absent ones, with less weight (P-ASL, see `partial_asymmetric_cells`), except for two
 sets that carry no loss because they may well be present:
     (i)  cells of classes whose prior is above a threshold;
     (ii) the K·B unknown cells of the batch with the largest p, those of (i) among them (K an image on average).
@@ -23,22 +23,20 @@ out as well.
 from collections.abc import Callable, Iterator
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Int8
 from pydantic import Field
 from torch import Tensor
 
-from partlabel.losses.class_selective import partial_asymmetric_cells
-from partlabel.losses.normalization import Normalization, normalize
+from partlabel.losses.asymmetric import asymmetric_cells
+from partlabel.losses.normalization import Normalization
 from partlabel.losses.precision import at_least_float32
 from partlabel.losses.selection import largest_count
-from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs, Seen
-from partlabel.methods.tools.distributed import gather_batch, per_process_total
-from partlabel.models.encoders.base import Pool
-from partlabel.models.heads import HeadSpec
+from partlabel.methods.base import Clock, Context, Index, Labels, Method, Outputs, PooledConfig, Seen
+from partlabel.methods.tools.distributed import gather_batch
 from partlabel.models.tagger import Tagger
 
 
-class ClassSelectiveConfig(MethodConfig):
+class ClassSelectiveConfig(PooledConfig):
     """Settings of `class_selective`."""
 
     gamma_positive: float = Field(default=0.0, ge=0)
@@ -55,8 +53,6 @@ class ClassSelectiveConfig(MethodConfig):
     """Share of the epochs in which unknown is ignored, to estimate the prior; 0: no prior. Ours."""
     normalization: Normalization = "batch"
     """What the sum is divided by. Ours; official code: "sum"."""
-    pool: Pool = "avg"
-    """Pooling of the head ("avg" or "max"). Paper: average pooling."""
 
 
 class ClassSelective(Method[ClassSelectiveConfig]):
@@ -70,11 +66,6 @@ class ClassSelective(Method[ClassSelectiveConfig]):
     def __init__(self, tagger: Tagger, config: ClassSelectiveConfig, context: Context) -> None:
         super().__init__(tagger, config, context)
         self.register_buffer("class_prior", torch.zeros(len(tagger.classes)))
-
-    @classmethod
-    def head(cls, config: ClassSelectiveConfig, context: Context) -> HeadSpec:
-        """A pooled head."""
-        return HeadSpec(kind="pooled", settings={"pool": config.pool})
 
     @property
     def class_axes(self) -> dict[str, tuple[int, ...]]:
@@ -109,7 +100,7 @@ class ClassSelective(Method[ClassSelectiveConfig]):
             gamma_negative=config.gamma_negative,
             gamma_unknown=config.gamma_unknown,
         )
-        total = normalize(cells, counted, config.normalization, batch_total=per_process_total(counted.sum()))
+        total = self.reduce(cells, counted, config.normalization)
         return {"total": total, "left_out_share": (~counted).to(torch.float32).mean()}
 
     def left_out(self, logits: Tensor, labels: Labels) -> Bool[Tensor, "batch classes"]:
@@ -118,3 +109,21 @@ class ClassSelective(Method[ClassSelectiveConfig]):
         all_logits, all_unknown = gather_batch(logits.detach()), gather_batch(unknown)
         border = largest_count(all_logits, all_unknown, self.config.top_k * len(all_logits))
         return unknown & ((logits >= border) | (self.class_prior > self.config.prior_threshold))
+
+
+def partial_asymmetric_cells(
+    logits: Float[Tensor, "batch classes"],
+    labels: Int8[Tensor, "batch classes"],
+    *,
+    gamma_positive: int | float,
+    gamma_negative: int | float,
+    gamma_unknown: int | float,
+) -> Float[Tensor, "batch classes"]:
+    """Loss of each cell (P-ASL), with p = σ(z) and unknown cells pushed down; no gradient passes through the weights.
+
+    present: -(1 - p)^γ₊ log p; known absent: -p^γ₋ log(1 - p); unknown: -p^γᵤ log(1 - p).
+    """
+    present = (labels == 1).to(logits.dtype)
+    known = asymmetric_cells(logits, present, gamma_positive=gamma_positive, gamma_negative=gamma_negative)
+    unknown = asymmetric_cells(logits, torch.zeros_like(logits), gamma_positive=0, gamma_negative=gamma_unknown)
+    return torch.where(labels == 0, unknown, known)

@@ -17,8 +17,8 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor
 
+from partlabel.losses.assume_negative import unknown_as_absent
 from partlabel.losses.bce import bce_cells
-from partlabel.losses.normalization import normalize
 from partlabel.losses.precision import at_least_float32
 from partlabel.losses.selection import smallest_share
 from partlabel.methods.base import Clock, Index, Labels, Outputs
@@ -54,14 +54,14 @@ class CoTeaching(TwoNetworks[_Config]):
 
     def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
         """`first` and `second`, each network on what the other chose."""
-        completed = torch.where(labels == 1, labels, -torch.ones_like(labels))
+        completed = unknown_as_absent(labels)
         logits = at_least_float32(outputs["first"]), at_least_float32(outputs["second"])
         losses = [bce_cells(each, completed) for each in logits]
         candidates = self._candidates(logits, clock)
         parts = {}
         for name, own, peer in (("first", 0, 1), ("second", 1, 0)):
             chosen = small_loss_cells(losses[peer], candidates, labels, self.config.unit, self.keep_share(clock))
-            parts[name] = normalize(losses[own], chosen, "class")
+            parts[name] = self.reduce(losses[own], chosen)
             parts[f"{name}_dropped_share"] = (~chosen).to(torch.float32).mean()
         return {"total": parts["first"] + parts["second"], **parts}
 

@@ -27,16 +27,17 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
+from jaxtyping import Float, Int8
 from pydantic import Field
 from torch import Tensor
 
 from partlabel.losses.asymmetric import asymmetric_cells
-from partlabel.losses.label_recovery import Recovery, recovered_targets
-from partlabel.losses.normalization import normalize
 from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs
 from partlabel.methods.tools.distributed import per_process_total
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
+
+Recovery = Literal["probability", "scaled"]
 
 OFFICIAL_SCALE = 1000
 """By which the public code multiplies both losses."""
@@ -132,13 +133,13 @@ class CoLearning(Method[CoLearningConfig]):
         official = config.normalization == "official"
         scale = OFFICIAL_SCALE if official else 1
         cells = self._cells(outputs["logits"], (labels == 1).to(torch.float32))
-        summed = official and not bool(known.all())
-        refined = normalize(cells, known, "sum" if summed else "batch", batch_total=per_process_total(known.sum()))
+        summed = official and bool(per_process_total((~known).sum()) > 0)
+        refined = self.reduce(cells, known, "sum" if summed else "batch")
         total = config.lambda_1 * scale * refined
         if not config.colearning:
             return {"total": total}
         targets = recovered_targets(outputs["logits"].float(), labels, config.pseudo)
-        coarse = self._cells(outputs["coarse"], targets).mean()
+        coarse = self.reduce(self._cells(outputs["coarse"], targets))
         return {"total": total + config.lambda_2 * scale * coarse, "refined": scale * refined, "coarse": scale * coarse}
 
     def _cells(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -150,3 +151,21 @@ class CoLearning(Method[CoLearningConfig]):
             gamma_negative=config.gamma_negative,
             clip=config.clip,
         )
+
+
+def recovered_targets(
+    logits: Float[Tensor, "batch classes"], labels: Int8[Tensor, "batch classes"], recovery: Recovery = "probability"
+) -> Float[Tensor, "batch classes"]:
+    """1 for present cells, 0 for absent ones, a probability for unknown ones; no gradient flows back.
+
+    Args:
+        logits: z, of the network that recovers.
+        labels: +1 present, -1 absent, 0 unknown.
+        recovery: "probability": σ(z_c) (co-learning, eq. 8). "scaled": σ(z_c · max z) with the image's largest logit,
+            as in its public code; where all logits of an image are negative it gives every unknown cell more than 1/2,
+            and the most to the least likely one.
+    """
+    logits = logits.detach()
+    if recovery == "scaled":
+        logits = logits * logits.amax(1, keepdim=True)
+    return torch.where(labels == 0, torch.sigmoid(logits), (labels == 1).to(logits.dtype))

@@ -28,8 +28,8 @@ from pydantic import Field
 from torch import Tensor
 
 from partlabel.errors import UsageError
+from partlabel.losses.assume_negative import unknown_as_absent
 from partlabel.losses.bce import bce_cells
-from partlabel.losses.normalization import normalize
 from partlabel.losses.precision import at_least_float32
 from partlabel.losses.selection import largest_share, smallest_share
 from partlabel.methods.base import Clock, Context, Index, Labels, Outputs
@@ -94,7 +94,7 @@ class CoSelection(TwoNetworks[CoSelectionConfig]):
 
     def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
         """`first` and `second`, each network on what its peer left it."""
-        completed = torch.where(labels == 1, labels, -torch.ones_like(labels))
+        completed = unknown_as_absent(labels)
         logits = at_least_float32(outputs["first"]), at_least_float32(outputs["second"])
         losses = [bce_cells(each, completed) for each in logits]
         unknown = labels == 0
@@ -105,7 +105,7 @@ class CoSelection(TwoNetworks[CoSelectionConfig]):
             if self.config.high_loss == "correct":
                 cells = torch.where(high, bce_cells(logits[own], torch.ones_like(labels)), cells)
                 kept = kept | high
-            parts[name] = normalize(cells, kept | ~unknown, "class")
+            parts[name] = self.reduce(cells, kept | ~unknown)
             parts[f"{name}_dropped_share"] = (unknown & ~kept).to(torch.float32).mean()
         return {"total": parts["first"] + parts["second"], **parts}
 

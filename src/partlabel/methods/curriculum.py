@@ -27,17 +27,14 @@ from torch import Tensor
 
 from partlabel.labels import LabelTable
 from partlabel.losses.bce import bce_cells
-from partlabel.losses.normalization import Normalization, normalize
+from partlabel.losses.normalization import Normalization
 from partlabel.losses.pseudo_labels import confident_pseudo_labels
 from partlabel.losses.selection import largest_share
-from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs, Seen
-from partlabel.methods.tools.distributed import per_process_total
-from partlabel.models.encoders.base import Pool
-from partlabel.models.heads import HeadSpec
+from partlabel.methods.base import Clock, Context, Index, Labels, Method, Outputs, PooledConfig, Seen
 from partlabel.models.tagger import Tagger
 
 
-class CurriculumConfig(MethodConfig):
+class CurriculumConfig(PooledConfig):
     """Settings of `curriculum`."""
 
     rule: Literal["threshold", "proportion"] = "threshold"
@@ -54,8 +51,6 @@ class CurriculumConfig(MethodConfig):
     """g(p) = g_alpha · p^g_gamma + g_beta of "partial_bce". Two public re-implementations; g(0.1) = 5.005, g(1) = 1."""
     g_beta: float = 5.45
     g_gamma: float = 1.0
-    pool: Pool = "avg"
-    """Pooling of the head ("avg" or "max"). Ours."""
 
 
 class Curriculum(Method[CurriculumConfig]):
@@ -70,11 +65,6 @@ class Curriculum(Method[CurriculumConfig]):
         super().__init__(tagger, config, context)
         self.table: LabelTable = context.labels
         self.register_buffer("added", torch.zeros(self.table.shape, dtype=torch.int8))
-
-    @classmethod
-    def head(cls, config: CurriculumConfig, context: Context) -> HeadSpec:
-        """A pooled head."""
-        return HeadSpec(kind="pooled", settings={"pool": config.pool})
 
     @property
     def class_axes(self) -> dict[str, tuple[int, ...]]:
@@ -117,11 +107,6 @@ class Curriculum(Method[CurriculumConfig]):
         config = self.config
         completed = self._with_added(labels, index)
         counted = completed != 0
-        total = normalize(
-            bce_cells(outputs["logits"], completed),
-            counted,
-            config.normalization,
-            batch_total=per_process_total(counted.sum()),
-            g=(config.g_alpha, config.g_beta, config.g_gamma),
-        )
+        g = (config.g_alpha, config.g_beta, config.g_gamma)
+        total = self.reduce(bce_cells(outputs["logits"], completed), counted, config.normalization, g=g)
         return {"total": total, "added_share": (completed != labels).to(torch.float32).mean()}

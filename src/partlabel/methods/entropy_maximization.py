@@ -29,13 +29,11 @@ from pydantic import Field
 from torch import Tensor
 
 from partlabel.losses.entropy_maximization import entropy_maximization_cells, lowest_of_each_class
-from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs, Seen
-from partlabel.models.encoders.base import Pool
-from partlabel.models.heads import HeadSpec
+from partlabel.methods.base import Clock, Context, Index, Labels, Method, Outputs, PooledConfig, Seen
 from partlabel.models.tagger import Tagger
 
 
-class EntropyMaximizationConfig(MethodConfig):
+class EntropyMaximizationConfig(PooledConfig):
     """Settings of `entropy_maximization`."""
 
     alpha: float = Field(default=0.1, ge=0)
@@ -48,8 +46,6 @@ class EntropyMaximizationConfig(MethodConfig):
     """Share of the unknown cells of a class that have a soft label in the last epoch; 0: EM alone. Official code:
     0.9.
     """
-    pool: Pool = "avg"
-    """Pooling of the head ("avg" or "max"). Paper: average."""
 
 
 class EntropyMaximization(Method[EntropyMaximizationConfig]):
@@ -65,11 +61,6 @@ class EntropyMaximization(Method[EntropyMaximizationConfig]):
         self.labels = context.labels
         self.register_buffer("soft", torch.full(context.labels.shape, -1.0, dtype=torch.float16))
 
-    @classmethod
-    def head(cls, config: EntropyMaximizationConfig, context: Context) -> HeadSpec:
-        """A pooled head."""
-        return HeadSpec(kind="pooled", settings={"pool": config.pool})
-
     @property
     def class_axes(self) -> dict[str, tuple[int, ...]]:
         """Soft labels have their classes along the second axis."""
@@ -80,7 +71,7 @@ class EntropyMaximization(Method[EntropyMaximizationConfig]):
         soft, config = self.soft[index], self.config
         cells = entropy_maximization_cells(outputs["logits"], labels, soft, alpha=config.alpha, beta=config.beta)
         share = ((soft >= 0) & (labels == 0)).to(torch.float32).mean()
-        return {"total": cells.mean(), "soft_share": share}
+        return {"total": self.reduce(cells), "soft_share": share}
 
     def refresh_due(self, clock: Clock) -> bool:
         """At the first step of each epoch after the warm-up."""

@@ -18,12 +18,10 @@ from pydantic import Field
 from torch import Tensor
 
 from partlabel.losses.hill import hill_cells, missed_labels, splc_cells
-from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs
-from partlabel.models.encoders.base import Pool
-from partlabel.models.heads import HeadSpec
+from partlabel.methods.base import Clock, Index, Labels, Method, Outputs, PooledConfig
 
 
-class HillConfig(MethodConfig):
+class HillConfig(PooledConfig):
     """Settings of `hill`."""
 
     margin: float = Field(default=1.0, ge=0)
@@ -32,8 +30,6 @@ class HillConfig(MethodConfig):
     """γ, focusing of present cells. Paper: 2."""
     down_weight: float = Field(default=1.5, ge=1)
     """λ of the weight (λ - p) of unknown cells. Paper: 1.5."""
-    pool: Pool = "avg"
-    """Pooling of the head ("avg" or "max"). Paper: average."""
 
 
 class Hill(Method[HillConfig]):
@@ -42,21 +38,16 @@ class Hill(Method[HillConfig]):
     Config = HillConfig
     learns_from_unknown = True
 
-    @classmethod
-    def head(cls, config: HillConfig, context: Context) -> HeadSpec:
-        """A pooled head."""
-        return HeadSpec(kind="pooled", settings={"pool": config.pool})
-
     def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
         """Mean over all cells."""
         config = self.config
         cells = hill_cells(
             outputs["logits"], labels, margin=config.margin, gamma=config.gamma, down_weight=config.down_weight
         )
-        return {"total": cells.mean()}
+        return {"total": self.reduce(cells)}
 
 
-class SelfPacedConfig(MethodConfig):
+class SelfPacedConfig(PooledConfig):
     """Settings of `splc`."""
 
     tau: float = Field(default=0.6, ge=0, le=1)
@@ -67,8 +58,6 @@ class SelfPacedConfig(MethodConfig):
     """m, taken off the logits of present cells. Official code: 1."""
     gamma: float = Field(default=2.0, ge=0)
     """γ, focusing of all cells. Paper: 2."""
-    pool: Pool = "avg"
-    """Pooling of the head ("avg" or "max"). Paper: average."""
 
 
 class SelfPaced(Method[SelfPacedConfig]):
@@ -77,11 +66,6 @@ class SelfPaced(Method[SelfPacedConfig]):
     Config = SelfPacedConfig
     learns_from_unknown = True
 
-    @classmethod
-    def head(cls, config: SelfPacedConfig, context: Context) -> HeadSpec:
-        """A pooled head."""
-        return HeadSpec(kind="pooled", settings={"pool": config.pool})
-
     def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
         """Mean over all cells; `corrected_share` is the share of cells taken as present against the assumption."""
         logits, config = outputs["logits"], self.config
@@ -89,4 +73,4 @@ class SelfPaced(Method[SelfPacedConfig]):
         if clock.epoch < config.first_corrected_epoch:
             missed = torch.zeros_like(missed)
         cells = splc_cells(logits, labels, missed, margin=config.margin, gamma=config.gamma)
-        return {"total": cells.mean(), "corrected_share": missed.to(torch.float32).mean()}
+        return {"total": self.reduce(cells), "corrected_share": missed.to(torch.float32).mean()}

@@ -38,7 +38,8 @@ from torch import Tensor, nn
 from partlabel.errors import UsageError
 from partlabel.losses.bce import bce_cells
 from partlabel.losses.matching_pursuit import Pursuit, joint_matching_pursuit, near_pairs
-from partlabel.losses.normalization import Normalization, normalize
+from partlabel.losses.normalization import Normalization
+from partlabel.losses.precision import at_least_float32
 from partlabel.losses.smoothness import fill_unknown, reconstruct, smoothness, squash
 from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs, Seen
 from partlabel.methods.tools.distributed import gather_batch, per_process_total
@@ -190,11 +191,11 @@ class Interactive(Method[InteractiveConfig]):
         """`supervised` on known cells, `label_smoothness` and `feature_smoothness` before they are weighed."""
         known = labels != 0
         cells = bce_cells(outputs["logits"], labels)
-        supervised = normalize(cells, known, self.config.normalization, batch_total=per_process_total(known.sum()))
+        supervised = self.reduce(cells, known, self.config.normalization)
         if not self._smooths:
             return {"total": supervised}
         with torch.autocast(labels.device.type, enabled=False):  # half precision would choose other images
-            batch = _Images(index, labels, _at_least_single(outputs["features"]), _at_least_single(outputs["logits"]))
+            batch = _Images(index, labels, at_least_float32(outputs["features"]), at_least_float32(outputs["logits"]))
             of_labels, of_features, found = self._smoothness(batch)
         total = supervised + self.config.lambda_y * self._ratio(self.label_ratio, supervised, of_labels) * of_labels
         total = total + self.config.lambda_f * self._ratio(self.feature_ratio, supervised, of_features) * of_features
@@ -293,7 +294,3 @@ class Interactive(Method[InteractiveConfig]):
                 return 1.0
             kept.copy_(ratio)
         return kept
-
-
-def _at_least_single(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

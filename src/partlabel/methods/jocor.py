@@ -11,8 +11,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from partlabel.losses.assume_negative import unknown_as_absent
 from partlabel.losses.bce import bce_cells
-from partlabel.losses.normalization import normalize
 from partlabel.losses.precision import at_least_float32
 from partlabel.methods.base import Clock, Index, Labels, Outputs
 from partlabel.methods.co_teaching import CoTeaching, CoTeachingConfig, small_loss_cells
@@ -32,13 +32,13 @@ class JoCoR(CoTeaching[JoCoRConfig]):
 
     def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
         """One loss for both networks."""
-        completed = torch.where(labels == 1, labels, -torch.ones_like(labels))
+        completed = unknown_as_absent(labels)
         first, second = at_least_float32(outputs["first"]), at_least_float32(outputs["second"])
         supervised = bce_cells(first, completed) + bce_cells(second, completed)
         joint = (1 - self.config.agreement) * supervised + self.config.agreement * bernoulli_divergence(first, second)
         every = torch.ones_like(labels, dtype=torch.bool)
         chosen = small_loss_cells(joint, every, labels, self.config.unit, self.keep_share(clock))
-        return {"total": normalize(joint, chosen, "class"), "dropped_share": (~chosen).to(torch.float32).mean()}
+        return {"total": self.reduce(joint, chosen), "dropped_share": (~chosen).to(torch.float32).mean()}
 
 
 def bernoulli_divergence(

@@ -17,24 +17,23 @@ batch whose k-th loss is 0; known absent ones do not occur); k takes no rounding
 was one too many at times; k counts the batch of all processes.
 """
 
+import math
 from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from partlabel.losses.assume_negative import unknown_as_absent
 from partlabel.losses.bce import bce_cells
-from partlabel.losses.large_loss import large_loss_count
 from partlabel.losses.precision import at_least_float32
 from partlabel.losses.selection import largest_count
-from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs
-from partlabel.methods.tools.distributed import gather_batch, per_process_total
-from partlabel.models.encoders.base import Pool
-from partlabel.models.heads import HeadSpec
+from partlabel.methods.base import Clock, Context, Index, Labels, Method, Outputs, PooledConfig
+from partlabel.methods.tools.distributed import gather_batch
 from partlabel.models.tagger import Tagger
 
 
-class LargeLossConfig(MethodConfig):
+class LargeLossConfig(PooledConfig):
     """Settings of `large_loss`."""
 
     scheme: Literal["reject", "correct_temporarily", "correct_permanently"] = "reject"
@@ -43,8 +42,6 @@ class LargeLossConfig(MethodConfig):
     """Δ, in percent of the cells. Tried by the authors: 0.1 to 0.5, over 10 epochs; the default within that range is
     ours.
     """
-    pool: Pool = "avg"
-    """Pooling of the head ("avg" or "max"). Paper: average pooling."""
 
 
 class LargeLoss(Method[LargeLossConfig]):
@@ -60,11 +57,6 @@ class LargeLoss(Method[LargeLossConfig]):
         if config.scheme == "correct_permanently":
             self.register_buffer("flipped", torch.zeros(context.labels.shape, dtype=torch.uint8))
 
-    @classmethod
-    def head(cls, config: LargeLossConfig, context: Context) -> HeadSpec:
-        """A pooled head."""
-        return HeadSpec(kind="pooled", settings={"pool": config.pool})
-
     @property
     def class_axes(self) -> dict[str, tuple[int, ...]]:
         """Those of the tagger, and the columns of what was flipped."""
@@ -77,14 +69,13 @@ class LargeLoss(Method[LargeLossConfig]):
         if config.scheme == "correct_permanently":
             labels = torch.where((labels == 0) & self.flipped[index].bool(), torch.ones_like(labels), labels)
         unknown = labels == 0
-        losses = bce_cells(logits, labels.masked_fill(unknown, -1))
+        losses = bce_cells(logits, unknown_as_absent(labels))
         border = self._border(losses, unknown, index, clock)
         large = unknown & (losses >= border)
         corrected = (
             torch.zeros_like(losses) if config.scheme == "reject" else bce_cells(logits, torch.ones_like(labels))
         )
-        cells = per_process_total(torch.full((), float(losses.numel()), device=losses.device))
-        total = torch.where(large, corrected, losses).sum() / cells.to(losses.dtype)
+        total = self.reduce(torch.where(large, corrected, losses))
         return {"total": total, "modified_share": large.to(torch.float32).mean()}
 
     def _border(self, losses: Tensor, unknown: Tensor, index: Index, clock: Clock) -> Tensor:
@@ -101,3 +92,20 @@ class LargeLoss(Method[LargeLossConfig]):
             # every process keeps the flips of all, because their buffers are kept equal to those of the first
             self.flipped[gather_batch(index)] |= (unknown & (losses > border)).to(torch.uint8)
         return border
+
+
+def large_loss_count(cells: int, epoch: int, delta_rel: int | float, *, grows: bool) -> int:
+    """How many cells of a mini-batch: ceil(cells · delta_rel / 100 · e), e the epoch or, if it does not grow,
+    min(epoch, 1).
+
+    Args:
+        cells: B·C, over all processes; known cells are counted too.
+        epoch: from 0, in which nothing is modified.
+        delta_rel: percentage of the cells.
+        grows: whether the share grows from epoch to epoch.
+
+    Returns:
+        The number, at most `cells`; what is whole but for rounding errors counts as whole.
+    """
+    times = epoch if grows else min(epoch, 1)
+    return min(math.ceil(cells * delta_rel / 100 * times - 1e-9), cells)

@@ -20,27 +20,18 @@ from torch import Tensor
 from partlabel.errors import AssumptionError
 from partlabel.losses.pairwise import lsep_images, rankable, warp_images
 from partlabel.losses.precision import at_least_float32
-from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs
+from partlabel.methods.base import Clock, Context, Index, Labels, Method, Outputs, PooledConfig
 from partlabel.methods.tools.distributed import per_process_total
-from partlabel.models.encoders.base import Pool
-from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 
 
-class PairwiseConfig(MethodConfig):
-    """Settings of `lsep` and `warp`."""
-
-    pool: Pool = "avg"
-    """Pooling of the head ("avg" or "max"). LSEP: average pooling."""
-
-
-class LSEP(Method[PairwiseConfig]):
+class LSEP(Method[PooledConfig]):
     """Log-sum-exp pairwise ranking."""
 
-    Config = PairwiseConfig
+    Config = PooledConfig
     batch_global = ("number of images with a pair",)
 
-    def __init__(self, tagger: Tagger, config: PairwiseConfig, context: Context) -> None:
+    def __init__(self, tagger: Tagger, config: PooledConfig, context: Context) -> None:
         super().__init__(tagger, config, context)
         counts = context.labels.counts_by_image()
         if not ((counts.present > 0) & (counts.absent > 0)).any():
@@ -48,11 +39,6 @@ class LSEP(Method[PairwiseConfig]):
                 "no image of the table has both a known present and a known absent cell, so that there is no pair to "
                 "rank; take a method that compares no classes, such as bce"
             )
-
-    @classmethod
-    def head(cls, config: PairwiseConfig, context: Context) -> HeadSpec:
-        """A pooled head."""
-        return HeadSpec(kind="pooled", settings={"pool": config.pool})
 
     def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
         """Mean over the images that have a pair; `pair_share` says how many those are."""

@@ -21,14 +21,15 @@ the table then begins anew.
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int8
 from pydantic import Field
 from torch import Tensor, nn
 
 from partlabel.labels import LabelTable
-from partlabel.losses.role import role_cells
+from partlabel.losses.assume_negative import observed_cells, sides
+from partlabel.losses.precision import at_least_float32
 from partlabel.methods.base import Clock, Context, Index, Labels, Method, OptimizerRule, Outputs
 from partlabel.methods.single_positive import ExpectedPositiveConfig, batch_penalty, expected_positives
-from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 
 
@@ -51,11 +52,6 @@ class Role(Method[RoleConfig]):
         self.expected = expected_positives(config.expected_positives, context.labels)
         self.estimates = nn.Parameter(initial_estimates(context.labels))
 
-    @classmethod
-    def head(cls, config: RoleConfig, context: Context) -> HeadSpec:
-        """A pooled head."""
-        return HeadSpec(kind="pooled", settings={"pool": config.pool})
-
     @property
     def class_axes(self) -> dict[str, tuple[int, ...]]:
         """The table has its classes along the second axis."""
@@ -69,7 +65,7 @@ class Role(Method[RoleConfig]):
     def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
         """`mutual` between classifier and estimates, and the `penalty` on the number of present classes of both."""
         logits, estimates = outputs["logits"], self.estimates[index]
-        mutual = role_cells(logits, estimates, labels).mean()
+        mutual = self.reduce(role_cells(logits, estimates, labels))
         penalty = (batch_penalty(logits, self.expected) + batch_penalty(estimates, self.expected)) / 2
         return {"total": mutual + penalty, "mutual": mutual, "penalty": penalty}
 
@@ -80,3 +76,29 @@ def initial_estimates(labels: LabelTable) -> Tensor:
     states = torch.from_numpy(labels.dense())
     drawn = torch.rand(labels.shape).mul_(2 * spread).sub_(spread)
     return torch.where(states == 0, drawn, sure * states)
+
+
+def role_cells(
+    logits: Float[Tensor, "batch classes"],
+    estimates: Float[Tensor, "batch classes"],
+    labels: Int8[Tensor, "batch classes"],
+) -> Float[Tensor, "batch classes"]:
+    """½·[observed(P) + observed(Q) + CE(Q → P) + CE(P → Q)] of each cell, without the regularisers.
+
+    CE(A → B) = a·nl(b) + (1 - a)·nl(1 - b) runs over all cells, known ones too, with no gradient into the target a.
+
+    Args:
+        logits: of the classifier, P = σ(logits).
+        estimates: logits of the label estimates, Q = σ(estimates).
+        labels: +1, -1, 0; `observed` counts known cells only.
+    """
+    observed = observed_cells(logits, labels) + observed_cells(estimates, labels)
+    return (observed + _cross_entropy(estimates, logits) + _cross_entropy(logits, estimates)) / 2
+
+
+def _cross_entropy(
+    teacher: Float[Tensor, "batch classes"], student: Float[Tensor, "batch classes"]
+) -> Float[Tensor, "batch classes"]:
+    target = torch.sigmoid(at_least_float32(teacher.detach()))
+    if_present, if_absent = sides(student)
+    return target * if_present + (1 - target) * if_absent

@@ -23,10 +23,9 @@ from pydantic import Field
 from torch import Tensor
 
 from partlabel.losses.bce import bce_cells
-from partlabel.losses.normalization import Normalization, normalize
+from partlabel.losses.normalization import Normalization
 from partlabel.losses.pseudo_labels import confident_pseudo_labels
 from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs
-from partlabel.methods.tools.distributed import per_process_total
 from partlabel.models.heads import HeadSpec
 
 
@@ -91,5 +90,4 @@ class Saliency(Method[SaliencyConfig]):
 
     def _bce(self, logits: Tensor, labels: Labels) -> Tensor:
         counted = labels != 0
-        total = per_process_total(counted.sum())
-        return normalize(bce_cells(logits, labels), counted, self.config.normalization, batch_total=total)
+        return self.reduce(bce_cells(logits, labels), counted, self.config.normalization)

@@ -27,43 +27,27 @@ from partlabel.losses.assume_negative import (
     weak_assume_negative_cells,
 )
 from partlabel.losses.precision import at_least_float32
-from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs
+from partlabel.methods.base import Clock, Context, Index, Labels, Method, Outputs, PooledConfig
 from partlabel.methods.tools.distributed import gather_batch
-from partlabel.models.encoders.base import Pool
-from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 
 
-class WeakAssumeNegativeConfig(MethodConfig):
-    """Settings of `weak_assume_negative`."""
-
-    pool: Pool = "avg"
-    """Pooling of the head ("avg" or "max"). Paper: average."""
-
-
-class WeakAssumeNegative(Method[WeakAssumeNegativeConfig]):
+class WeakAssumeNegative(Method[PooledConfig]):
     """Assume negative, each unknown cell weighted 1 / (C - 1)."""
 
-    Config = WeakAssumeNegativeConfig
+    Config = PooledConfig
     learns_from_unknown = True
-
-    @classmethod
-    def head(cls, config: WeakAssumeNegativeConfig, context: Context) -> HeadSpec:
-        """A pooled head."""
-        return HeadSpec(kind="pooled", settings={"pool": config.pool})
 
     def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
         """Mean over all cells."""
-        return {"total": weak_assume_negative_cells(outputs["logits"], labels).mean()}
+        return {"total": self.reduce(weak_assume_negative_cells(outputs["logits"], labels))}
 
 
-class LabelSmoothingConfig(MethodConfig):
+class LabelSmoothingConfig(PooledConfig):
     """Settings of `label_smoothing`."""
 
     smoothing: float = Field(default=0.1, ge=0, lt=0.5)
     """e, the weight of the opposite side. Paper and official code: 0.1."""
-    pool: Pool = "avg"
-    """Pooling of the head ("avg" or "max"). Paper: average."""
 
 
 class LabelSmoothing(Method[LabelSmoothingConfig]):
@@ -72,23 +56,16 @@ class LabelSmoothing(Method[LabelSmoothingConfig]):
     Config = LabelSmoothingConfig
     learns_from_unknown = True
 
-    @classmethod
-    def head(cls, config: LabelSmoothingConfig, context: Context) -> HeadSpec:
-        """A pooled head."""
-        return HeadSpec(kind="pooled", settings={"pool": config.pool})
-
     def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
         """Mean over all cells."""
-        return {"total": label_smoothing_cells(outputs["logits"], labels, self.config.smoothing).mean()}
+        return {"total": self.reduce(label_smoothing_cells(outputs["logits"], labels, self.config.smoothing))}
 
 
-class ExpectedPositiveConfig(MethodConfig):
+class ExpectedPositiveConfig(PooledConfig):
     """Settings of `expected_positive`."""
 
     expected_positives: float | None = Field(default=None, gt=0)
     """K, mean number of present classes in an image; None: estimated where both signs are known. Paper: given."""
-    pool: Pool = "avg"
-    """Pooling of the head ("avg" or "max"). Paper: average."""
 
 
 class ExpectedPositive(Method[ExpectedPositiveConfig]):
@@ -102,14 +79,9 @@ class ExpectedPositive(Method[ExpectedPositiveConfig]):
         super().__init__(tagger, config, context)
         self.expected = expected_positives(config.expected_positives, context.labels)
 
-    @classmethod
-    def head(cls, config: ExpectedPositiveConfig, context: Context) -> HeadSpec:
-        """A pooled head."""
-        return HeadSpec(kind="pooled", settings={"pool": config.pool})
-
     def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
         """`observed` on known cells, and the `penalty` on the number of present classes."""
-        observed = observed_cells(outputs["logits"], labels).mean()
+        observed = self.reduce(observed_cells(outputs["logits"], labels))
         penalty = batch_penalty(outputs["logits"], self.expected)
         return {"total": observed + penalty, "observed": observed, "penalty": penalty}
 

@@ -15,9 +15,8 @@ from pydantic import Field
 from torch import Tensor
 
 from partlabel.losses.bce import bce_cells
-from partlabel.losses.normalization import Normalization, normalize
+from partlabel.losses.normalization import Normalization
 from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs
-from partlabel.methods.tools.distributed import per_process_total
 from partlabel.models.graphs.label_graph import co_occurrence
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
@@ -94,7 +93,4 @@ class SSGRL(Method[SSGRLConfig]):
 
     def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
         """Known cells only."""
-        known = labels != 0
-        cells = bce_cells(outputs["logits"], labels)
-        total = normalize(cells, known, self.config.normalization, batch_total=per_process_total(known.sum()))
-        return {"total": total}
+        return {"total": self.reduce(bce_cells(outputs["logits"], labels), labels != 0, self.config.normalization)}

@@ -4,13 +4,18 @@ import torch
 from torch import Tensor, distributed
 
 
+def process_count() -> int:
+    """How many processes share a batch."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
 def per_process_total(count: Tensor) -> Tensor:
     """Total of a count over all processes, divided by their number; the count itself in a single process.
 
     Gradients are averaged over processes, so a loss that divides its local sum by this equals the loss of the whole
     batch divided by the whole count.
     """
-    if _processes() == 1:
+    if process_count() == 1:
         return count
     total = count.detach().to(torch.float64 if count.device.type == "cpu" else torch.float32, copy=True)
     distributed.all_reduce(total)
@@ -24,7 +29,7 @@ def gather_batch(tensor: Tensor) -> Tensor:
     first axis, and compute the same loss of what it returns; then the average of the processes' parameter gradients is
     that of one process with the whole batch.
     """
-    world = _processes()
+    world = process_count()
     if world == 1:
         return tensor
     parts = _all_parts(tensor.detach(), world)
@@ -47,7 +52,3 @@ def _all_parts(tensor: Tensor, world: int) -> list[Tensor]:
     parts = [torch.empty_like(padded) for _ in range(world)]
     distributed.all_gather(parts, padded)
     return [part[:size] for part, size in zip(parts, sizes, strict=True)]
-
-
-def _processes() -> int:
-    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1

@@ -5,19 +5,16 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from partlabel.methods.base import Context, Method, MethodConfig, Outputs
-from partlabel.models.encoders.base import Pool
+from partlabel.methods.base import Context, Method, Outputs, PooledConfig
 from partlabel.models.heads import HeadSpec
 from partlabel.models.heads.twin import Report
 
 
-class TwoNetworksConfig(MethodConfig):
+class TwoNetworksConfig(PooledConfig):
     """Settings of every method with two networks."""
 
     reported: Report = "mean"
     """Which network tags images; `evaluate` judges all three. Papers: either, both, or not said."""
-    pool: Pool = "avg"
-    """Pooling of the heads."""
 
 
 _Config = TypeVar("_Config", bound=TwoNetworksConfig)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from partlabel.losses.asymmetric import asymmetric_cells
-from partlabel.losses.class_selective import partial_asymmetric_cells
+from partlabel.methods.class_selective import partial_asymmetric_cells
 
 
 @pytest.mark.parametrize("gammas", [(0.0, 1.0, 2.0), (1.0, 3.0, 4.0), (0.5, 0.0, 7.0)])

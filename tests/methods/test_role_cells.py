@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from partlabel.losses.assume_negative import expected_positive_penalty
-from partlabel.losses.role import role_cells
+from partlabel.methods.role import role_cells
 
 
 def test_reference_number() -> None:

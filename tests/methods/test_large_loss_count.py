@@ -1,14 +1,10 @@
-"""How many cells of large loss there are, and from which loss on."""
-
-import math
+"""How many cells of large loss there are."""
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partlabel.losses.large_loss import large_loss_count
-from partlabel.losses.selection import largest_count
+from partlabel.methods.large_loss import large_loss_count
 
 
 @pytest.mark.parametrize(
@@ -31,14 +27,3 @@ def test_counts(cells: int, epoch: int, delta_rel: float, growing: int, fixed: i
 def test_counts_are_ceilings(cells: int, epoch: int, permille_of_percent: int) -> None:
     exact = -(-cells * permille_of_percent * epoch // 100_000)
     assert large_loss_count(cells, epoch, permille_of_percent / 1000, grows=True) == min(exact, cells)
-
-
-@given(st.lists(st.tuples(st.integers(-4, 4), st.booleans()), min_size=1, max_size=12), st.integers(0, 14))
-def test_border_of_a_count(cells: list[tuple[int, bool]], count: int) -> None:
-    values = torch.tensor([[value for value, _ in cells]], dtype=torch.float64)
-    candidates = torch.tensor([[candidate for _, candidate in cells]])
-    falling = sorted((value for value, candidate in cells if candidate), reverse=True)
-    expected = falling[min(count, len(falling)) - 1] if count and falling else math.inf
-    border = largest_count(values, candidates, count)
-    assert border.dtype == values.dtype
-    assert border.item() == expected

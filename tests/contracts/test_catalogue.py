@@ -1,0 +1,156 @@
+"""What the catalogue says of a method is what its objective does."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from partlabel.errors import AssumptionError
+from partlabel.labels import LabelTable
+from partlabel.methods.base import Clock, Context, Method, Seen
+from partlabel.methods.build import build_method, method_class
+from partlabel.methods.catalogue import CATALOGUE, Needs, check_fit, misfit, notice
+from partlabel.models.encoders.build import create_backbone
+
+CLASSES = ("a", "b", "c", "d")
+IMAGES, EPOCHS = 12, 10
+STATES = np.random.default_rng(2).integers(-1, 2, (IMAGES, len(CLASSES))).astype(np.int8)
+SETTINGS: dict[str, dict[str, Any]] = {
+    "class_selective": {"top_k": 1, "prior_threshold": 0.5},  # the defaults leave out all of four classes
+    "colearning": {"hidden": 16, "reduction": 16, "label_features": 8},
+    "positive_unlabeled": {"mixup_weight": 0},
+}
+
+
+class Answer(NamedTuple):
+    """An objective, and the gradient that reaches the logits of the images."""
+
+    losses: dict[str, Tensor]
+    gradient: Tensor
+
+    @property
+    def known(self) -> Tensor:
+        """The part that known cells have in the loss, where it is told apart, else the whole."""
+        return self.losses.get("supervised", self.losses.get("refined", self.losses["total"]))
+
+
+def _build(name: str) -> Method[Any]:
+    torch.manual_seed(0)
+    table = LabelTable.from_dense([f"{row:02d}.png" for row in range(IMAGES)], CLASSES, STATES)
+    backbone = create_backbone("test_resnet", pretrained=False, size=32)
+    return build_method(name, SETTINGS.get(name, {}), backbone, Context(table)).eval()
+
+
+def _answer(method: Method[Any], logits: Tensor, labels: Tensor, epoch: int = 0, part: str = "total") -> Answer:
+    """The objective of the first images of the table, if these were their logits in all outputs."""
+    torch.manual_seed(1)
+    outputs = dict(method({view: torch.randn(len(labels), 3, 32, 32) for view in method.views}))
+    leaf = logits.clone().requires_grad_()
+    outputs |= {name: leaf for name, value in outputs.items() if value.shape == logits.shape}
+    losses = method.objective(outputs, labels, torch.arange(len(labels)), Clock(epoch, epoch, EPOCHS, EPOCHS))
+    answer = Answer(losses, torch.zeros_like(logits))
+    loss = answer.known if part == "known" else losses["total"]
+    (gradient,) = torch.autograd.grad(loss, leaf, allow_unused=True, materialize_grads=True)
+    return answer._replace(gradient=gradient)
+
+
+def _seen() -> Iterator[Seen]:
+    """The images of the table as a network sees them, made up."""
+    random = torch.Generator().manual_seed(4)
+    width = create_backbone("test_resnet", pretrained=False, size=32).num_features
+    logits = 3 * torch.randn(IMAGES, len(CLASSES), generator=random)
+    yield Seen(torch.arange(IMAGES), torch.rand(IMAGES, width, generator=random), logits)
+
+
+def _last_epoch(method: Method[Any], logits: Tensor, labels: Tensor) -> Answer:
+    """The objective in the last epoch, after all that methods keep from the ones before."""
+    for epoch in range(EPOCHS):
+        clock = Clock(epoch, epoch, EPOCHS, EPOCHS)
+        if method.refresh_due(clock):
+            method.refresh(clock, _seen)
+        answer = _answer(method, logits, labels, epoch)
+    return answer
+
+
+def _spread_logits() -> Tensor:
+    return 4 * torch.randn(IMAGES, len(CLASSES), generator=torch.Generator().manual_seed(3))
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_unknown_is_ignored_where_the_catalogue_says_so_and_nowhere_else(name: str) -> None:
+    method, labels = _build(name), torch.from_numpy(STATES)
+    unknown = labels == 0
+    first = _answer(method, _spread_logits(), labels).gradient[unknown]
+    last = _last_epoch(method, _spread_logits(), labels).gradient[unknown]
+    reached = bool((first != 0).any() or (last != 0).any())
+    assert reached == (CATALOGUE[name].reads_unknown != "ignored")
+    assert method.learns_from_unknown == reached
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_unknown_is_read_as_absent_where_the_catalogue_says_so_and_nowhere_else(name: str) -> None:
+    method, logits, labels = _build(name), _spread_logits(), torch.from_numpy(STATES)
+    losses = {
+        filled: _answer(method, logits, torch.where(labels == 0, filled, labels).to(torch.int8)).losses["total"]
+        for filled in (0, -1)
+    }
+    reads = CATALOGUE[name].reads_unknown
+    assert torch.allclose(losses[0], losses[-1]) == (reads in {"absent", "unlabelled"})
+    forgotten = torch.where(labels == -1, 0, labels).to(torch.int8)
+    without_absent = _answer(method, logits, forgotten).losses["total"]
+    assert torch.allclose(losses[0], without_absent) == (reads in {"absent", "unlabelled"})
+    words = CATALOGUE[name].unknown
+    assert reads != "absent" or words.startswith("taken as absent")
+    assert (reads == "unlabelled") == words.startswith("unlabelled")
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_needs_are_what_the_objective_needs(name: str) -> None:
+    """Without a known absent cell, a method that needs some has nothing to push a logit down with."""
+    method = _build(name)
+    present = torch.from_numpy(np.where(STATES == 1, 1, 0).astype(np.int8))
+    flat = torch.zeros(present.shape)
+    if CATALOGUE[name].needs is Needs.PRESENT:
+        gradient = _answer(method, flat + 1, present, part="known").gradient
+        assert (gradient > 0).any(), "it learns nothing but presence"
+        assert (_answer(method, flat, present).gradient[present == 1] < 0).all()
+    else:
+        assert not (_answer(method, flat + 1, present, part="known").gradient > 0).any()
+    one_sign = present.clone()
+    one_sign[: IMAGES // 2] = -1
+    one_sign[IMAGES // 2 :] = 1
+    assert (_answer(method, flat + 1, one_sign, part="known").gradient == 0).all() == (
+        CATALOGUE[name].needs is Needs.PAIRS
+    )
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_what_is_told_before_training_comes_from_what_is_done(name: str) -> None:
+    told = notice(name)
+    assert (told is not None) == (CATALOGUE[name].reads_unknown in {"absent", "soft"})
+    assert told is None or told == f"{name}: unknown cells are {CATALOGUE[name].unknown}"
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_locations_are_methods_with_frozen_settings(name: str) -> None:
+    kind = method_class(name)
+    assert issubclass(kind, Method)
+    assert kind.__name__ == CATALOGUE[name].location.partition(":")[2]
+    config = kind.Config()
+    with pytest.raises(ValueError, match="frozen"):
+        setattr(config, next(iter(kind.Config.model_fields)), 1)
+
+
+def test_a_table_that_does_not_fit_is_refused_with_names() -> None:
+    only_present = LabelTable.from_dense(["x", "y"], ["a"], [[1], [0]])
+    for name, entry in CATALOGUE.items():
+        if entry.needs is not Needs.PRESENT:
+            with pytest.raises(AssumptionError, match=r"1 present and no absent.*assume_negative"):
+                check_fit(name, only_present)
+        else:
+            assert misfit(name, only_present) is None
+    with pytest.raises(AssumptionError, match="no method can learn"):
+        check_fit("bce", LabelTable.from_dense(["x"], ["a"], [[0]]))
