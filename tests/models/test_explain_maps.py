@@ -25,7 +25,9 @@ def features() -> Tensor:
 
 
 class Mapless(Head):
-    """A head that cannot say where: a product of two pooled features a class."""
+    """A head that cannot say where: a product of two pooled features per class."""
+
+    has_class_maps = False
 
     def __init__(self) -> None:
         super().__init__()

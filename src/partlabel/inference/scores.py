@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from partlabel.models.bundle import BundleInfo, load_bundle
 from partlabel.models.encoders.base import view_settings
-from partlabel.models.heads.twin import Report, TwinHead
+from partlabel.models.heads.twin import Network, TwinHead
 from partlabel.progress import Reporter
 from partlabel.runs.folder import RunFolder
 from partlabel.training.build import compute_device, sources
@@ -17,7 +17,7 @@ from partlabel.training.scoring import Block, score_blocks
 
 
 def run_blocks(
-    run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter, network: Report | None = None
+    run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter, network: Network | None = None
 ) -> tuple[Iterator[Block], BundleInfo]:
     """Logits of images by a finished run, in blocks of images; a frozen run reads and fills the cache of maps.
 
@@ -44,7 +44,7 @@ def run_blocks(
 
 
 def run_logits(
-    run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter, network: Report | None = None
+    run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter, network: Network | None = None
 ) -> tuple[NDArray[np.float32], BundleInfo]:
     """Logits, float32 `[N, C]`, of images by a finished run; arguments as in `run_blocks`."""
     blocks, info = run_blocks(run, names, root, reporter, network)

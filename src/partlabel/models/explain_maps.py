@@ -1,7 +1,6 @@
 """Maps that explain an image whatever the head: gradients of single logits, and the strength of the maps themselves."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Literal
 
 import torch
@@ -27,7 +26,7 @@ def label_maps(
         gradient: gradient maps too where the head has class maps.
     """
     maps: dict[MapKind, Maps] = {}
-    with suppress(NotImplementedError):
+    if head.has_class_maps:
         maps["class"] = head.class_maps(features)[:, list(columns)]
     if gradient or not maps:
         maps["gradient"] = gradient_maps(head, features, columns)

@@ -4,8 +4,7 @@ numbers.
 The semantic heads (co-learning 2024, the SSGRL family 2019) score place p for label c by w·(P tanh(U f_p ∘ V s_c) + b)
 + b'. Nothing non-linear stands between P and w, so v = Pᵀw gives the same values and gradients for a fraction of the
 work: `attention_logits` takes U f, V s and v. The product over places × labels × hidden is made a block at a time, and
-    made again for
-the backward pass.
+made again for the backward pass.
 """
 
 from collections.abc import Iterator
@@ -45,9 +44,19 @@ def attention_logits(
     Returns:
         `[B, P, C]`, in the widest type of the inputs, but at least float32.
     """
+    if image_part.is_meta or torch.compiler.is_exporting():
+        return _dense(image_part, label_part, weight)
     if image_part.device.type == "cpu":
         budget_bytes = min(budget_bytes, CPU_BLOCK_BYTES)
     return _AttentionLogits.apply(image_part, label_part, weight, budget_bytes)  # type: ignore[no-any-return]
+
+
+def _dense(image_part: Tensor, label_part: Tensor, weight: Tensor) -> Tensor:
+    """The same in one expression, for those who follow it in the abstract: an export, or shapes without numbers."""
+    wide = torch.float32
+    for part in (image_part, label_part, weight):
+        wide = torch.promote_types(wide, part.dtype)
+    return torch.tanh(image_part.to(wide).unsqueeze(2) * label_part.to(wide).unsqueeze(1)) @ weight.to(wide)
 
 
 class _AttentionLogits(Function):

@@ -7,13 +7,13 @@ from torch import Tensor
 
 from partlabel.methods.base import Context, Method, Outputs, PooledConfig
 from partlabel.models.heads import HeadSpec
-from partlabel.models.heads.twin import Report
+from partlabel.models.heads.twin import Network
 
 
 class TwoNetworksConfig(PooledConfig):
     """Settings of every method with two networks."""
 
-    reported: Report = "mean"
+    reported: Network = "mean"
     """Which network tags images; `evaluate` judges all three. Papers: either, both, or not said."""
 
 

@@ -1,5 +1,7 @@
 """Heads by kind, and how to build one."""
 
+import math
+
 from partlabel.errors import UsageError
 from partlabel.models.heads.base import Head, HeadOutput, HeadSpec, Logits, Maps
 from partlabel.models.heads.colearning import CoLearningHead
@@ -29,7 +31,11 @@ def build_head(spec: HeadSpec, features: int, classes: int) -> Head:
     """
     if spec.kind not in HEADS:
         raise UsageError(f"no head {spec.kind!r}; heads are {', '.join(HEADS)}")
+    for name, value in spec.settings.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"head {spec.kind!r}: {name} is not a finite number")
     try:
         return HEADS[spec.kind](features, classes, **spec.settings)
     except TypeError as error:
-        raise UsageError(f"head {spec.kind!r} does not take these settings: {error}") from error
+        reason = str(error).partition("\n")[0]
+        raise UsageError(f"head {spec.kind!r} does not take these settings: {reason}") from error

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from partlabel.errors import UsageError
 from partlabel.models.encoders.base import Pool
 
 Maps = Float[Tensor, "batch classes h w"]
@@ -19,6 +20,16 @@ class HeadSpec(BaseModel):
 
     kind: str = "pooled"
     settings: dict[str, Any] = {}
+
+
+def check_pool(pool: str) -> None:
+    """Refuse the name of a pooling that there is not.
+
+    Raises:
+        UsageError: it is neither "avg" nor "max".
+    """
+    if pool not in {"avg", "max"}:
+        raise UsageError(f"pool {pool!r} is not 'avg' or 'max'")
 
 
 class HeadOutput(NamedTuple):
@@ -37,9 +48,11 @@ class Head(nn.Module):
 
     Attributes:
         pool: the pooling that `forward` begins with and can find done already; None where it needs the places.
+        has_class_maps: whether there are `class_maps`.
     """
 
     pool: Pool | None = None
+    has_class_maps: bool = True
 
     @property
     def class_axes(self) -> dict[str, tuple[int, ...]]:
@@ -54,5 +67,5 @@ class Head(nn.Module):
         raise NotImplementedError
 
     def class_maps(self, maps: Float[Tensor, "batch features h w"]) -> Maps:
-        """How much each place speaks for each class."""
+        """How much each place speaks for each class; only where `has_class_maps`."""
         raise NotImplementedError

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from partlabel.models.encoders.base import Pool
-from partlabel.models.heads.base import Head, HeadOutput, Maps
+from partlabel.models.heads.base import Head, HeadOutput, Maps, check_pool
 from partlabel.models.label_text import hold_label_vectors
 
 
@@ -39,6 +39,7 @@ class MLGCNHead(Head):
         pool: Pool = "max",
     ) -> None:
         super().__init__()
+        check_pool(pool)
         self.pool = pool
         hold_label_vectors(self, classes, label_features, learned=learned_labels)
         self.register_buffer("adjacency", torch.zeros(classes, classes))

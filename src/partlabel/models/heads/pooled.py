@@ -3,9 +3,8 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from partlabel.errors import UsageError
 from partlabel.models.encoders.base import Pool
-from partlabel.models.heads.base import Head, HeadOutput, Maps
+from partlabel.models.heads.base import Head, HeadOutput, Maps, check_pool
 
 
 class PooledHead(Head):
@@ -19,8 +18,7 @@ class PooledHead(Head):
 
     def __init__(self, features: int, classes: int, pool: Pool = "avg") -> None:
         super().__init__()
-        if pool not in {"avg", "max"}:
-            raise UsageError(f"pool {pool!r} is not 'avg' or 'max'")
+        check_pool(pool)
         self.pool = pool
         self.linear = nn.Linear(features, classes)
 

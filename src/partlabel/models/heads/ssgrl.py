@@ -4,9 +4,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from partlabel.errors import UsageError
 from partlabel.models.heads.base import Head, HeadOutput, Maps
 from partlabel.models.label_text import hold_label_vectors
 from partlabel.models.semantic_attention import attention_logits
+
+MOST_STEPS = 100
+"""The steps leave no trace in the weights, so a stranger's bundle could ask for any number; the paper takes 3."""
 
 Nodes = Float[Tensor, "batch classes features"]
 
@@ -58,6 +62,9 @@ class SSGRLHead(Head):
         reduction: channels that a 1 × 1 convolution with batch norm first brings the maps to; None: they stay.
         hidden: width of the attention, h.
         steps: steps of the gated graph.
+
+    Raises:
+        UsageError: more than 100 steps.
     """
 
     label_vectors: Tensor
@@ -75,6 +82,8 @@ class SSGRLHead(Head):
         steps: int = 3,
     ) -> None:
         super().__init__()
+        if not 0 <= steps <= MOST_STEPS:
+            raise UsageError(f"steps of the gated graph are 0 to {MOST_STEPS}, not {steps}")
         width = reduction or features
         self.reduction = (
             nn.Sequential(nn.Conv2d(features, width, 1, bias=False), nn.BatchNorm2d(width))

@@ -9,7 +9,7 @@ from torch import Tensor
 from partlabel.errors import UsageError
 from partlabel.models.heads.base import Head, HeadOutput, HeadSpec, Maps
 
-Report = Literal["first", "second", "mean"]
+Network = Literal["first", "second", "mean"]
 """Which network tags an image: one of the two, or the mean of their logits."""
 
 
@@ -26,17 +26,20 @@ class TwinHead(Head):
         report: which network's logits are reported.
     """
 
-    def __init__(self, features: int, classes: int, head: Mapping[str, Any], report: Report = "mean") -> None:
+    def __init__(self, features: int, classes: int, head: Mapping[str, Any], report: Network = "mean") -> None:
         super().__init__()
         from partlabel.models.heads import build_head
 
         if report not in {"first", "second", "mean"}:
             raise UsageError(f"report {report!r} is not 'first', 'second' or 'mean'")
         spec = HeadSpec.model_validate(head)
+        if spec.kind == "twin":
+            raise UsageError("a twin head holds two heads of another kind")
         self.features, self.report = features, report
         self.first = build_head(spec, features, classes)
         self.second = build_head(spec, features, classes)
         self.pool = self.first.pool
+        self.has_class_maps = self.first.has_class_maps
 
     @property
     def class_axes(self) -> dict[str, tuple[int, ...]]:
