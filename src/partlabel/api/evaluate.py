@@ -15,7 +15,7 @@ from partlabel.files import write_json
 from partlabel.formats.opening import ReadArguments, Table, open_truth
 from partlabel.inference.scores import run_logits
 from partlabel.labels import LabelTable
-from partlabel.models.heads.twin import Report
+from partlabel.models.heads.twin import Network
 from partlabel.progress import SILENT, Reporter
 from partlabel.report import write_report
 from partlabel.runs.folder import RunFolder
@@ -74,7 +74,7 @@ def evaluate(
     if info.head.kind == "twin":
         written["networks"] = {
             network: _mean_ap(run_logits(folder, labels.images, Path(images).resolve(), reporter, network)[0], labels)
-            for network in get_args(Report)
+            for network in get_args(Network)
         }
     folder.write_evaluation(written)
     if json is not None:
