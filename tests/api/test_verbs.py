@@ -129,7 +129,7 @@ def test_a_copied_bundle_predicts_the_same(
     assert set(one.column_names) == {"image", "class", "probability", "logit", "predicted"}
 
 
-def test_recover_suggests_unknown_cells_only(
+def test_recovered_labels_can_be_merged_and_checks_are_not_written_over(
     run: partlabel.RunFolder, color_images: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path
 ) -> None:
     root, _ = color_images

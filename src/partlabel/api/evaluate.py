@@ -1,24 +1,27 @@
 """`evaluate`: a run, or scores from any tool, against tri-state truth."""
 
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from partlabel.errors import LabelError, RunError, UsageError
+from partlabel.errors import LabelError, UsageError
 from partlabel.evaluation import Evaluation
 from partlabel.evaluation import evaluate as judge
 from partlabel.files import write_json
-from partlabel.formats.opening import ReadArguments, Table, open_truth
+from partlabel.formats.opening import ReadArguments, Table, open_truth, refuse_to_overwrite
+from partlabel.inference.classes import covered_classes
 from partlabel.inference.scores import run_logits
 from partlabel.labels import LabelTable
-from partlabel.models.heads.twin import Network
+from partlabel.models.bundle import BundleInfo
 from partlabel.progress import SILENT, Reporter
 from partlabel.report import write_report
+from partlabel.report.folder import training_images
 from partlabel.runs.folder import RunFolder
+from partlabel.runs.side_files import courtesy
 
 
 def evaluate(
@@ -32,14 +35,16 @@ def evaluate(
     reporter: Reporter = SILENT,
     read: ReadArguments | None = None,
 ) -> Evaluation:
-    """Judge a run by labels that it was not trained on. The result stays in the run folder too, as evaluation.json.
+    """Judge a run by labels that it was not trained on.
 
-    Of a method with two networks, evaluation.json also holds the mAP and AUC of each and of their mean, under
+    The result and the report stay in the run folder too (evaluation.json, report.html), unless that may only be read.
+    For a method with two networks, evaluation.json also holds the mAP and AUC of each and of their mean, under
     `networks`.
 
     Args:
         run: a finished run.
-        truth: label table, or the path of a label file, with the classes of the run in any order.
+        truth: label table, or the path of a label file, with classes of the run in any order; where it lacks some,
+            the others are judged.
         images: folder that the image names are relative to.
         thresholds: "held_out": those that were set on the run's held-out training cells; or one probability for all
             classes.
@@ -49,40 +54,66 @@ def evaluate(
         read: how to read the label file.
 
     Raises:
-        RunError: the truth lacks classes of the run, or has others.
+        RunError: the truth has classes that the run does not know, or none of its classes.
         ImageError: an image cannot be read.
+        UsageError: `thresholds` is no probability, or `json` is a file that is read.
+        NotFiniteError: the model gives a known cell no finite logit.
     """
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
-    labels = same_classes(open_truth(truth, reporter, read or {}), folder)
-    fixed = None if thresholds == "held_out" else _logit(float(thresholds))
-    seen = _used_in_training(folder, labels, Path(images).resolve())
+    fixed = None if thresholds == "held_out" else _logit(thresholds)
+    root = Path(images).resolve()
+    labels = covered_classes(open_truth(truth, reporter, read or {}), folder, reporter)
+    if json is not None:
+        _refuse_to_overwrite(Path(json), truth, folder, root, labels)
+    seen = _used_in_training(folder, labels, root)
     if seen:
         reporter.say(f"{seen} of {len(labels)} images were used in training: these are no test numbers")
-    logits, info = run_logits(folder, labels.images, Path(images).resolve(), reporter)
-    values: NDArray[np.float64] | float
-    if fixed is None:
-        if info.thresholds is None:
-            reporter.say("the run has no held-out cells of both signs; F1 measures use probability 0.5")
-        values = np.asarray(info.thresholds) if info.thresholds is not None else 0.0
-    else:
-        values = fixed
+    scores = run_logits(folder, labels.images, root, reporter)
+    columns = [position for position, name in enumerate(scores.info.classes) if name in labels.class_positions]
     counts = folder.labels().counts_by_class()
     result = judge(
-        logits, labels.dense(), info.classes, thresholds=values, training_annotations=counts.present + counts.absent
+        scores.logits[:, columns],
+        labels.dense(),
+        labels.classes,
+        thresholds=_thresholds(fixed, scores.info, columns, reporter),
+        training_annotations=(counts.present + counts.absent)[columns],
+        images=labels.images,
     )
     written = {**result.to_json(), "images_used_in_training": seen}
-    if info.head.kind == "twin":
+    if scores.networks:
         written["networks"] = {
-            network: _mean_ap(run_logits(folder, labels.images, Path(images).resolve(), reporter, network)[0], labels)
-            for network in get_args(Network)
+            network: _mean_ap(logits[:, columns], labels) for network, logits in scores.networks.items()
         }
-    folder.write_evaluation(written)
     if json is not None:
         write_json(json, written)
+    with courtesy(reporter):
+        folder.write_evaluation(written)
     if report:
-        trained_in = Path(folder.info["inputs"]["images"])
-        write_report(folder, images=trained_in if trained_in.is_dir() else None, evaluation=folder.evaluation())
+        with courtesy(reporter):
+            write_report(folder, images=training_images(folder, root), evaluation=written)
     return result
+
+
+def _thresholds(
+    fixed: float | None, info: BundleInfo, columns: list[int], reporter: Reporter
+) -> NDArray[np.float64] | float:
+    """Thresholds on the logits: the fixed one, or those that the run set on its held-out cells."""
+    if fixed is not None:
+        return fixed
+    if info.thresholds is None:
+        reporter.say("the run has no held-out cells of both signs; F1 measures use probability 0.5")
+        return 0.0
+    return np.asarray(info.thresholds, np.float64)[columns]
+
+
+def _refuse_to_overwrite(json: Path, truth: Table, run: RunFolder, root: Path, labels: LabelTable) -> None:
+    """Refuse to write the result over what is read: the truth, an image, or a file of the run."""
+    refuse_to_overwrite([json], truth)
+    target = json.resolve()
+    if target.is_relative_to(run.path.resolve()) and target.exists():
+        raise UsageError(f"{json} belongs to the run; give another file to write")
+    if target.is_relative_to(root) and str(target.relative_to(root)) in labels.image_positions:
+        raise UsageError(f"{json} is one of the images; give another file to write")
 
 
 def _used_in_training(run: RunFolder, labels: LabelTable, root: Path) -> int:
@@ -121,34 +152,26 @@ def evaluate_scores(
         LabelError: an image or class of the truth has no score.
     """
     labels = open_truth(truth, reporter, read or {})
-    result = judge(_read_scores(Path(scores), labels), labels.dense(), labels.classes, thresholds=threshold)
+    if json is not None:
+        refuse_to_overwrite([Path(json)], truth, scores)
+    result = judge(
+        _read_scores(Path(scores), labels), labels.dense(), labels.classes, thresholds=threshold, images=labels.images
+    )
     if json is not None:
         write_json(json, result.to_json())
     return result
 
 
-def same_classes(labels: LabelTable, run: RunFolder) -> LabelTable:
-    """The truth with the classes in the run's order."""
-    classes = run.labels().classes
-    missing = [name for name in classes if name not in labels.class_positions]
-    extra = [name for name in labels.classes if name not in set(classes)]
-    if missing or extra:
-        parts = [
-            f"{what} {len(names)} ({', '.join(map(repr, names[:3]))}{', ...' if len(names) > 3 else ''})"
-            for what, names in (("the labels lack", missing), ("the run does not know", extra))
-            if names
-        ]
-        raise RunError(
-            f"{run.path} was trained on another class list: {' and '.join(parts)}; give labels with the "
-            "classes of the run, no more and no fewer"
+def _logit(probability: float | str) -> float:
+    try:
+        value = float(probability)
+    except (TypeError, ValueError):
+        value = float("nan")
+    if not 0 < value < 1:
+        raise UsageError(
+            f"thresholds {probability!r} is neither 'held_out' nor a probability between 0 and 1; give one of these"
         )
-    return labels.select_classes(list(classes))
-
-
-def _logit(probability: float) -> float:
-    if not 0 < probability < 1:
-        raise UsageError(f"threshold {probability} is not a probability between 0 and 1")
-    return float(np.log(probability / (1 - probability)))
+    return float(np.log(value / (1 - value)))
 
 
 def _read_csv(path: Path) -> pyarrow.Table:

@@ -3,16 +3,20 @@
 from dataclasses import replace
 from pathlib import Path
 
-from partlabel.api.evaluate import same_classes
 from partlabel.errors import LabelError
-from partlabel.formats.opening import ReadArguments, Table, open_table, open_truth
+from partlabel.formats.opening import ReadArguments, Table, open_table, open_truth, refuse_input
+from partlabel.inference.classes import same_classes
 from partlabel.inference.scores import run_blocks
+from partlabel.labels import LabelTable
 from partlabel.progress import SILENT, Reporter
 from partlabel.recovery.calibrate import fit_calibration
 from partlabel.recovery.suggest import Suggestions, refuse_checked, suggest
 from partlabel.recovery.thresholds import fit_thresholds
 from partlabel.report import write_report
+from partlabel.report.folder import training_images
+from partlabel.report.recovered import keep_recovered, recovered_section
 from partlabel.runs.folder import RunFolder
+from partlabel.runs.side_files import courtesy
 
 
 def recover(
@@ -36,7 +40,7 @@ def recover(
         table: label table, or the path of a label file, with the classes of the run; it is not changed.
         images: folder that the image names are relative to.
         out: CSV file to write; `out` + ".json" says what each class's threshold rests on, and the run's report.html
-            shows examples.
+            shows examples, unless the run may only be read.
         truth: label table, or the path of a label file, by which the report marks suggestions as right or wrong; it
             chooses nothing.
         min_precision: precision that the suggestions should reach.
@@ -45,22 +49,20 @@ def recover(
 
     Raises:
         LabelError: the held-out cells hold no present or no absent cell, so that no precision can be measured; or the
-        truth
-            has none of the images.
+            truth has none of the images or classes.
         RunError: the table has other classes than the run.
         ImageError: an image cannot be read.
-        UsageError: `out` exists and was changed since it was written.
+        UsageError: `out` is a file that is read, or it exists and was changed since it was written.
     """
     if out is not None:
+        refuse_input(out, table, *(() if truth is None else (truth,)))
         refuse_checked(out)
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
     labels, _ = open_table(table, reporter, read or {})
     labels = same_classes(labels, folder)
     true = None if truth is None else open_truth(truth, reporter, read or {})
-    if true is not None and not set(true.images) & set(labels.images):
-        raise LabelError(
-            "the truth has none of the table's images; give labels of the same images, or leave --truth out"
-        )
+    if true is not None:
+        _check_truth(true, labels)
     held_out = folder.held_out(labels.classes)
     calibration = fit_calibration(*held_out, labels.classes)
     thresholds = fit_thresholds(*held_out, labels.classes, min_precision)
@@ -74,8 +76,20 @@ def recover(
         )
     if out is not None:
         found.write(out)
-        write_report(folder, images=Path(images), evaluation=folder.evaluation(), suggestions=found, truth=true)
+        root = Path(images)
+        with courtesy(reporter):
+            keep_recovered(folder, recovered_section(found, true, root))
+            write_report(folder, images=training_images(folder, root), evaluation=folder.evaluation(), truth=true)
     return found
+
+
+def _check_truth(truth: LabelTable, labels: LabelTable) -> None:
+    for what, theirs, ours in (("images", truth.images, labels.images), ("classes", truth.classes, labels.classes)):
+        if not set(theirs) & set(ours):
+            raise LabelError(
+                f"the truth has none of the table's {what}; the first one of the table is {ours[0]!r}, that of the "
+                f"truth {theirs[0]!r}; give labels of the same {what}, or leave --truth out"
+            )
 
 
 def _said(found: Suggestions, target: float) -> str:

@@ -16,7 +16,9 @@ from partlabel.methods.build import setting_names
 from partlabel.methods.catalogue import check_fit, notice
 from partlabel.progress import SILENT, Reporter
 from partlabel.report import write_report
+from partlabel.report.folder import training_images
 from partlabel.runs.folder import RunFolder
+from partlabel.runs.origin import sealed
 from partlabel.runs.owning import earlier_run, new_run
 from partlabel.runs.processes import process_rank
 from partlabel.runs.settings import TrainSettings, make_settings
@@ -108,7 +110,7 @@ def train(
     assets = {name: tensor.numpy() for name, tensor in prepared.assets.items()}
     with new_run(out):
         run = RunFolder.create(out, checked, inputs, labels, assets, **facts)
-        _finish(run, prepared, report, reporter)
+        _finish(run, prepared, root, report, reporter)
     return run
 
 
@@ -139,12 +141,13 @@ def resume(
             raise RunError(f"{run.labels_path} is not what this run started with; restore the file or train anew")
         root = image_root(images or inputs["images"]).resolve()
         if images is not None and not process_rank():
-            run.update(inputs={**inputs, "images": str(root)})
+            run.update(inputs=sealed({**inputs, "images": str(root)}))
         init = Path(inputs["init"]) if inputs.get("init") else None
         if init and run.checkpoints.is_dir() and not (init / "run.json").is_file():
             init = None  # a checkpoint holds what came of it
         assets = {name: torch.from_numpy(value) for name, value in run.assets().items()}
-        _finish(run, Prepared.of(run.settings, labels, root, assets, init), report, reporter)
+        named = None if images is None else root
+        _finish(run, Prepared.of(run.settings, labels, root, assets, init), named, report, reporter)
     return run
 
 
@@ -164,20 +167,20 @@ def _prepared(
     return prepared
 
 
-def _finish(run: RunFolder, prepared: Prepared, report: bool, reporter: Reporter) -> None:
+def _finish(run: RunFolder, prepared: Prepared, named: Path | None, report: bool, reporter: Reporter) -> None:
     """Train a run to its end."""
     try:
         run_phases(run, prepared, reporter)
         if report and not process_rank():
-            _report(run, prepared.root, reporter)
+            _report(run, named, reporter)
     except KeyboardInterrupt as error:  # outside the steps: computing maps, scoring
         raise Interrupted(f"stopped; go on with: {run.resume_command}") from error
 
 
-def _report(run: RunFolder, root: Path | None, reporter: Reporter) -> None:
-    """The report, without which a finished run is finished all the same."""
+def _report(run: RunFolder, named: Path | None, reporter: Reporter) -> None:
+    """The report, without which a finished run is finished all the same; `named` is the folder that the user gave."""
     try:
-        reporter.say(f"{write_report(run, images=root)} shows how it went")
+        reporter.say(f"{write_report(run, images=named or training_images(run))} shows how it went")
     except StorageError as error:
         reporter.say(f"the run is finished but has no report: {error}")
 

@@ -18,13 +18,19 @@ BLOCK_CELLS = 1 << 20
 """Cells worked on at a time, or one whole row or column where that is more; bounds the memory of every measure."""
 
 
-def check_cells(scores: ArrayLike, states: ArrayLike, classes: Sequence[str] | None = None) -> tuple[Scores, States]:
+def check_cells(
+    scores: ArrayLike,
+    states: ArrayLike,
+    classes: Sequence[str] | None = None,
+    images: Sequence[str] | None = None,
+) -> tuple[Scores, States]:
     """Scores and states as arrays that fit each other. Floating scores and int8 states are not copied.
 
     Args:
         scores: `[N, C]`, higher means more likely present. What stands at unknown cells does not matter, not even NaN.
         states: `[N, C]` of -1 (absent), 0 (unknown), +1 (present).
         classes: C names, for the error sentences.
+        images: N names, for the error sentences.
 
     Raises:
         UsageError: the shapes are not `[N, C]` or differ.
@@ -48,13 +54,11 @@ def check_cells(scores: ArrayLike, states: ArrayLike, classes: Sequence[str] | N
         broken = ~np.isfinite(score_array[block]) & (state_array[block] != State.UNKNOWN)
         if broken.any():
             row, column = np.argwhere(broken)[0]
-            value, name = (
-                score_array[block][row, column],
-                f"column {column}" if classes is None else repr(classes[column]),
-            )
+            image = f"row {block.start + row}" if images is None else repr(images[block.start + row])
+            name = f"column {column}" if classes is None else repr(classes[column])
             raise NotFiniteError(
-                f"the score of image row {block.start + row}, class {name} is {value}, but its label is known: "
-                "every known cell needs a finite score"
+                f"the score of image {image}, class {name} is {score_array[block][row, column]}, but its label is "
+                "known: every known cell needs a finite score"
             )
     return score_array, state_array
 

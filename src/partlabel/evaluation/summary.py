@@ -150,6 +150,7 @@ def evaluate(
     thresholds: ArrayLike = 0.0,
     top_k: int = 3,
     training_annotations: ArrayLike | None = None,
+    images: Sequence[str] | None = None,
 ) -> Evaluation:
     """Judge scores against tri-state truth, over known cells only: adding unknown cells changes no measure.
 
@@ -165,13 +166,14 @@ def evaluate(
             set on held-out training cells (`best_f1_thresholds`), never on these.
         top_k: most predictions an image in the top-k measures.
         training_annotations: integer `[C]`, known training cells of each class; gives mAP of 5 groups of classes.
+        images: N names, for the error sentences.
 
     Raises:
         UsageError: shapes, thresholds, `top_k` or `training_annotations` do not fit.
         LabelError: a state is not -1, 0 or +1, or no cell is known.
         NotFiniteError: the score of a known cell is NaN or infinite.
     """
-    score_array, state_array = check_cells(scores, states, classes)
+    score_array, state_array = check_cells(scores, states, classes, images)
     if not state_array.any():
         raise LabelError("no cell of the truth is known, so there is nothing to evaluate")
     ranking = ranking_measures(score_array, state_array)

@@ -1,6 +1,6 @@
 """Label tables as arguments: a table, or the path of a file and how to read it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -10,7 +10,7 @@ from partlabel.labels import LabelTable, Source
 from partlabel.names import names_alike
 from partlabel.progress import Reporter
 
-__all__ = ["ReadArguments", "Table", "open_table", "open_truth", "refuse_input"]
+__all__ = ["ReadArguments", "Table", "open_table", "open_truth", "refuse_input", "refuse_to_overwrite"]
 
 Table = LabelTable | Path | str
 
@@ -21,9 +21,18 @@ def refuse_input(out: Path | str, *tables: Table) -> None:
     Raises:
         UsageError: `out`, or the record beside it, is one of the tables.
     """
-    written = {Path(out).resolve(), Path(f"{out}.json").resolve()}
+    refuse_to_overwrite([Path(out), Path(f"{out}.json")], *tables)
+
+
+def refuse_to_overwrite(written: Iterable[Path], *tables: Table) -> None:
+    """Refuse to write over a file that is read.
+
+    Raises:
+        UsageError: a file to write is one of the tables.
+    """
+    targets = {path.resolve() for path in written}
     for table in tables:
-        if not isinstance(table, LabelTable) and Path(table).resolve() in written:
+        if not isinstance(table, LabelTable) and Path(table).resolve() in targets:
             raise UsageError(f"{table} is read and would be overwritten; give another file to write")
 
 

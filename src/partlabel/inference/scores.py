@@ -2,53 +2,96 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple, get_args
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from partlabel.models.bundle import BundleInfo, load_bundle
 from partlabel.models.encoders.base import view_settings
+from partlabel.models.heads import HeadOutput
 from partlabel.models.heads.twin import Network, TwinHead
+from partlabel.models.tagger import Tagger
 from partlabel.progress import Reporter
 from partlabel.runs.folder import RunFolder
 from partlabel.training.build import compute_device, sources
-from partlabel.training.data import image_source
+from partlabel.training.data import Source, image_source
 from partlabel.training.scoring import Block, score_blocks
+
+_NETWORKS: tuple[Network, ...] = get_args(Network)
+
+
+class RunScores(NamedTuple):
+    """What a run makes of N images.
+
+    Args:
+        logits: float32 `[N, C]`, of the network that the run reports.
+        info: of the run's bundle.
+        networks: of a run with two networks, the logits of each and of their mean; else empty.
+    """
+
+    logits: NDArray[np.float32]
+    info: BundleInfo
+    networks: dict[Network, NDArray[np.float32]]
 
 
 def run_blocks(
-    run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter, network: Network | None = None
+    run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter
 ) -> tuple[Iterator[Block], BundleInfo]:
-    """Logits of images by a finished run, in blocks of images; a frozen run reads and fills the cache of maps.
+    """Logits of images by a finished run, in blocks of images; a frozen run reads and fills the cache of maps."""
+    tagger, info, source = _opened(run, names, root, reporter)
+    return _blocks(run, tagger, source, len(names), reporter), info
 
-    Of a run with two networks, `network` says which one tags; by default the one that the run reports.
-    """
+
+def run_logits(run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter) -> RunScores:
+    """Logits of images by a finished run, both networks of a run with two from one forward pass."""
+    tagger, info, source = _opened(run, names, root, reporter)
+    twin = tagger.head if isinstance(tagger.head, TwinHead) else None
+    parts = 1 if twin is None else len(_NETWORKS)
+    found = np.empty((parts, len(names), len(info.classes)), np.float32)
+    for rows, block in _blocks(run, tagger, source, len(names), reporter, every_network=twin is not None):
+        found[:, rows] = block[None] if twin is None else block.swapaxes(0, 1)
+    if twin is None:
+        return RunScores(found[0], info, {})
+    networks = dict(zip(_NETWORKS, found, strict=True))
+    return RunScores(networks[twin.report], info, networks)
+
+
+def _opened(run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter) -> tuple[Tagger, BundleInfo, Source]:
     settings = run.settings
     tagger, info = load_bundle(run.model, freeze=settings.freeze, train_last=settings.train_last)
-    if network is not None and isinstance(tagger.head, TwinHead):
-        tagger.head.report = network
-    device = compute_device(settings)
     if settings.freeze:
         tagger.use_trunk_output()
         _, source = sources(settings, tagger.backbone, (), names, root, reporter)
     else:
         source = image_source(root, names, ("plain",), view_settings(info.backbone), settings.seed)
-
-    def blocks() -> Iterator[Block]:
-        with reporter.track("scoring images") as tick:
-            yield from score_blocks(
-                tagger.to(device), source, len(names), device=device, workers=settings.workers, tick=tick
-            )
-
-    return blocks(), info
+    return tagger, info, source
 
 
-def run_logits(
-    run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter, network: Network | None = None
-) -> tuple[NDArray[np.float32], BundleInfo]:
-    """Logits, float32 `[N, C]`, of images by a finished run; arguments as in `run_blocks`."""
-    blocks, info = run_blocks(run, names, root, reporter, network)
-    logits = np.empty((len(names), len(info.classes)), np.float32)
-    for rows, block in blocks:
-        logits[rows] = block
-    return logits, info
+def _blocks(
+    run: RunFolder, tagger: Tagger, source: Source, images: int, reporter: Reporter, *, every_network: bool = False
+) -> Iterator[Block]:
+    settings = run.settings
+    device = compute_device(settings)
+    with reporter.track("scoring images") as tick:
+        yield from score_blocks(
+            tagger.to(device),
+            source,
+            images,
+            device=device,
+            workers=settings.workers,
+            tick=tick,
+            outputs=_each_network if every_network else _reported,
+        )
+
+
+def _reported(output: HeadOutput) -> torch.Tensor:
+    return output.logits
+
+
+def _each_network(output: HeadOutput) -> torch.Tensor:
+    """Logits `[B, 3, C]` of the first network, the second and their mean, as `TwinHead` has it."""
+    first, second = output.extra["first"], output.extra["second"]
+    by_name: dict[Network, torch.Tensor] = {"first": first, "second": second, "mean": (first + second) / 2}
+    return torch.stack([by_name[network] for network in _NETWORKS], dim=1)

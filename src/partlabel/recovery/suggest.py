@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from partlabel.errors import LabelError, UsageError
+from partlabel.errors import LabelError, NotFiniteError, UsageError
 from partlabel.evaluation.scored_cells import BoolArray, FloatArray
 from partlabel.files import atomic_path, file_sha256, write_json
 from partlabel.labels import IntArray, LabelTable, Source, State
@@ -128,9 +129,14 @@ class Suggestions:
         """Write a CSV that reads as a long label file, and its summary beside it as `PATH.json`; each whole or not at
         all.
 
+        The summary comes first, with the hash of the CSV that it is of and of the one that it replaces, so that an
+        interruption between the two leaves a pair that `refuse_checked` knows.
+
         Raises:
             StorageError: a file cannot be written.
         """
+        path = Path(path)
+        replaced = file_sha256(path) if path.is_file() else None
         with atomic_path(path) as temporary:
             with temporary.open("w", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file, lineterminator="\n")
@@ -138,7 +144,8 @@ class Suggestions:
                 for image, name, probability, logit, rule in self:
                     writer.writerow((image, name, "present", "recovered", f"{probability:.6f}", f"{logit:.6g}", rule))
             digest = file_sha256(temporary)
-        write_json(f"{path}.json", {"sha256": digest, **self.summary()})
+            replaces = {"replaces": replaced} if replaced not in {None, digest} else {}
+            write_json(f"{path}.json", {"sha256": digest, **replaces, **self.summary()})
 
 
 def refuse_checked(path: Path | str) -> None:
@@ -146,19 +153,19 @@ def refuse_checked(path: Path | str) -> None:
     checks.
 
     Raises:
-        UsageError: there is such a file.
+        UsageError: there is such a file, or the one beside it for the summary is no summary.
     """
-    path = Path(path)
-    if not path.is_file():
-        return
-    try:
-        written = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        written = None
-    if written != file_sha256(path):
+    path, beside = Path(path), Path(f"{path}.json")
+    record: Any = None
+    with suppress(OSError, ValueError):
+        record = json.loads(beside.read_text(encoding="utf-8"))
+    written = [record.get("sha256"), record.get("replaces")] if isinstance(record, dict) else []
+    if path.is_file() and file_sha256(path) not in written:
         raise UsageError(
             f"{path} exists and is not as recover wrote it: it may hold your checks; give another file to write"
         )
+    if beside.exists() and not (isinstance(record, dict) and "target_precision" in record):
+        raise UsageError(f"{beside} exists and is no summary that recover wrote; give another file to write")
 
 
 def suggest(
@@ -196,6 +203,7 @@ def suggest(
         open_cells = table.rows(index)[:, columns] == State.UNKNOWN
         if scored[index].any() or np.unique(index).size < index.size:
             raise LabelError("an image was scored twice; give the logits of each image once")
+        _refuse_nan(values, index, table, calibration.classes)
         scored[index] = True
         unknown += open_cells.sum(axis=0)
         probability = calibration.probability(values)
@@ -203,6 +211,16 @@ def suggest(
         at = chunk_row, column
         found.append((index[chunk_row], columns[column], probability[at], values[at].astype(np.float64)))
     return _sorted(table, thresholds, columns, scored, unknown, found)
+
+
+def _refuse_nan(logits: NDArray[Any], rows: IntArray, table: LabelTable, classes: tuple[str, ...]) -> None:
+    missing = np.argwhere(np.isnan(logits))
+    if missing.size:
+        row, column = missing[0]
+        raise NotFiniteError(
+            f"{len(missing)} logit(s) are NaN, the first for image {table.images[rows[row]]!r} and class "
+            f"{classes[column]!r}; the model is broken, train it again"
+        )
 
 
 def _columns(table: LabelTable, calibration: Calibration, thresholds: PrecisionThresholds) -> IntArray:

@@ -14,8 +14,7 @@ from partlabel.images.paths import image_root
 from partlabel.labels import LabelTable
 from partlabel.models.bundle import BundleInfo, load_bundle
 from partlabel.models.tagger import Tagger
-from partlabel.recovery import Calibration, Suggestions, score_suggestions
-from partlabel.recovery.suggest import ASSUMPTION
+from partlabel.recovery import Calibration, Suggestions
 from partlabel.report import overview
 from partlabel.report.classes import (
     MOST_ROWS,
@@ -30,10 +29,11 @@ from partlabel.report.maps import chosen_images, mapped_images
 from partlabel.report.parts import LeftOut
 from partlabel.report.plots import loss_plot, map_plot
 from partlabel.report.probabilities import calibration_section, probability_text
-from partlabel.report.strips import error_strips, recovered_strips
+from partlabel.report.recovered import Recovered, kept_recovered, recovered_section
+from partlabel.report.strips import error_strips
 from partlabel.runs.folder import RunFolder
 from partlabel.version import __version__
-from partlabel.wording import number, percent
+from partlabel.wording import number, percent, readable_name
 
 _NO_IMAGES = LeftOut("no image folder was given")
 _NO_HELD_OUT = LeftOut("the run has no held-out cells")
@@ -42,7 +42,7 @@ _NO_HELD_OUT = LeftOut("the run has no held-out cells")
 def write_report(
     run: RunFolder,
     *,
-    images: Path | None,
+    images: Path | LeftOut | None,
     evaluation: Mapping[str, Any] | None = None,
     suggestions: Suggestions | None = None,
     truth: LabelTable | None = None,
@@ -54,9 +54,11 @@ def write_report(
 
     Args:
         run: the run; an unfinished one lacks the sections that need its model.
-        images: the image folder; without it the page has no images.
+        images: the folder of the images that the run was trained on; without it, or with the reason why there is none,
+            they are left out.
         evaluation: a test of the run, as `Evaluation.to_json` gives it.
-        suggestions: what was recovered; their images are under `images` too.
+        suggestions: what was recovered, from images of the same folder; without them the section is the one that
+            `recover` kept in the run, if it did.
         truth: true labels, to mark the suggestions and the mapped labels as right, wrong or not annotated.
 
     Returns:
@@ -67,7 +69,12 @@ def write_report(
         RunError: the run folder is damaged.
         LabelError: the truth has no image, or no class, of the suggestions.
     """
-    page = _Page(run, None if images is None else image_root(images), evaluation, suggestions, truth)
+    root = images if isinstance(images, LeftOut) else _NO_IMAGES if images is None else image_root(images)
+    if suggestions is None:
+        recovered = kept_recovered(run)
+    else:
+        recovered = recovered_section(suggestions, truth, None if isinstance(root, LeftOut) else root)
+    page = _Page(run, root, evaluation, recovered, truth)
     source = importlib.resources.files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(percent=percent, number=number)
@@ -82,12 +89,12 @@ class _Page:
     def __init__(
         self,
         run: RunFolder,
-        root: Path | None,
+        root: Path | LeftOut,
         evaluation: Mapping[str, Any] | None,
-        suggestions: Suggestions | None,
+        recovered: Recovered | None,
         truth: LabelTable | None,
     ) -> None:
-        self.run, self.root, self.evaluation, self.suggestions, self.truth = run, root, evaluation, suggestions, truth
+        self.run, self.root, self.evaluation, self.recovered, self.truth = run, root, evaluation, recovered, truth
         self.settings = run.settings
         self.labels = run.labels()
         self.cells: HeldOutCells | None = read_held_out(run, self.labels.classes)
@@ -117,7 +124,8 @@ class _Page:
             "curves": self._curves(),
             "classes": self._classes(),
             "calibration": self._calibration(),
-            "recovered": self._recovered(),
+            "recovered": self.recovered or LeftOut("no suggestions were given; `partlabel recover` makes them"),
+            "folder": None if isinstance(self.root, LeftOut) else readable_name(self.root.absolute()),
             "errors": self._errors(),
             "maps": self._maps(),
         }
@@ -147,30 +155,9 @@ class _Page:
             return LeftOut("it needs held-out cells of both signs")
         return calibration_section(self.calibration, self.cells)
 
-    def _recovered(self) -> dict[str, Any] | LeftOut:
-        if self.suggestions is None:
-            return LeftOut("no suggestions were given; `partlabel recover` makes them")
-        score = None if self.truth is None else score_suggestions(self.suggestions, self.truth)
-        strips = [] if self.root is None else recovered_strips(self.suggestions, self.truth, Thumbnails(self.root))
-        found = self.suggestions
-        without = [
-            (name, reason)
-            for column, name in enumerate(found.table.classes)
-            if (reason := found.thresholds.why_not(column)) is not None
-        ]
-        return {
-            "card": overview.recovered_card(found, score),
-            "strips": strips,
-            "assumption": ASSUMPTION,
-            "images": self.root is not None,
-            "without": without[:MOST_ROWS],
-            "classes": len(set(found.class_index.tolist())),
-            "judged": self.truth is not None,
-        }
-
     def _errors(self) -> dict[str, Any] | LeftOut:
-        if self.root is None:
-            return _NO_IMAGES
+        if isinstance(self.root, LeftOut):
+            return self.root
         if self.cells is None or self.judged is None:
             return _NO_HELD_OUT
         worst = self.judged.worst()
@@ -183,8 +170,8 @@ class _Page:
         return {"where": self.judged.where, "strips": strips, "marked": thresholds is not None}
 
     def _maps(self) -> Any:
-        if self.root is None:
-            return _NO_IMAGES
+        if isinstance(self.root, LeftOut):
+            return self.root
         if isinstance(self.bundle, LeftOut):
             return self.bundle
         images = chosen_images(self.labels)

@@ -5,6 +5,7 @@ run.json           versions, inputs, how it ended  checkpoints/      last.ckpt, 
 labels.parquet     the labels as trained on        model/            the bundle to ship
 held_out.parquet   held-out cells, their logits    report.html       to look at
 assets/            vectors of the class names and other tensors that the method took from outside the labels
+evaluation.json    the last evaluation             recovered.json    what the report shows of the last suggestions
 """
 
 import csv
@@ -28,6 +29,7 @@ from partlabel.errors import RunError, StorageError
 from partlabel.files import atomic_path, write_json, write_text
 from partlabel.formats import read_written, write_table
 from partlabel.labels import Cells, LabelTable
+from partlabel.runs.origin import sealed
 from partlabel.runs.ownership import is_ownership
 from partlabel.runs.processes import process_rank, wait_for
 from partlabel.runs.settings import TrainSettings
@@ -77,7 +79,7 @@ class RunFolder:
             with atomic_path(run.path / "assets" / f"{name}.npy") as temporary, open(temporary, "wb") as stream:
                 np.save(stream, value, allow_pickle=False)
         run.write_config(settings)
-        run.update(status="training", versions=versions(), inputs=dict(inputs), **facts)
+        run.update(status="training", versions=versions(), inputs=sealed(inputs), **facts)
         (run.path / _BEGINNING).unlink(missing_ok=True)
         return run
 

@@ -1,6 +1,6 @@
 """Logits of many images."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from partlabel.methods.base import Seen
+from partlabel.models.heads import HeadOutput
 from partlabel.models.tagger import Tagger
 from partlabel.progress import Tick
 from partlabel.training.data import Source
@@ -26,15 +27,19 @@ def score_blocks(
     batch_size: int = 64,
     workers: int = 0,
     tick: Tick = lambda done, total: None,
+    outputs: Callable[[HeadOutput], torch.Tensor] = lambda output: output.logits,
 ) -> Iterator[Block]:
-    """Logits of the plain view of each image, in order, a batch at a time. The tagger's mode is restored in the end."""
+    """Logits of the plain view of each image, in order, a batch at a time. The tagger's mode is restored at the end.
+
+    `outputs` says what to take of a forward pass in place of the logits: a tensor `[B, ...]`.
+    """
     batches = _in_order(images, batch_size)
     loader = DataLoader(source.dataset, batch_sampler=batches, num_workers=workers, collate_fn=source.collate)
     was_training, done = tagger.training, 0
     tagger.eval()
     try:
         for batch in loader:
-            part = tagger(batch["views"]["plain"].to(device)).logits.float().cpu().numpy()
+            part = outputs(tagger(batch["views"]["plain"].to(device))).float().cpu().numpy()
             yield np.arange(done, done + len(part)), part
             done += len(part)
             tick(done, images)

@@ -1,0 +1,55 @@
+"""Labels in the class order of a run."""
+
+from partlabel.errors import RunError
+from partlabel.labels import LabelTable
+from partlabel.progress import Reporter
+from partlabel.runs.folder import RunFolder
+
+
+def same_classes(labels: LabelTable, run: RunFolder) -> LabelTable:
+    """The labels with the classes in the run's order.
+
+    Raises:
+        RunError: they lack classes of the run, or have others.
+    """
+    classes = run.labels().classes
+    missing = [name for name in classes if name not in labels.class_positions]
+    _check(run, missing, labels, classes)
+    return labels.select_classes(list(classes))
+
+
+def covered_classes(labels: LabelTable, run: RunFolder, reporter: Reporter) -> LabelTable:
+    """The labels in the run's order, which may lack some classes of the run; those are reported.
+
+    Raises:
+        RunError: the labels have classes that the run does not know.
+    """
+    classes = run.labels().classes
+    missing = [name for name in classes if name not in labels.class_positions]
+    if set(labels.classes) <= set(classes) and len(missing) < len(classes):
+        if missing:
+            reporter.say(
+                f"{len(classes) - len(missing)} of the run's {len(classes)} classes are judged; the labels lack "
+                + _listed(missing)
+            )
+    else:
+        _check(run, missing, labels, classes)
+    return labels.select_classes([name for name in classes if name in labels.class_positions])
+
+
+def _check(run: RunFolder, missing: list[str], labels: LabelTable, classes: tuple[str, ...]) -> None:
+    extra = [name for name in labels.classes if name not in set(classes)]
+    if missing or extra:
+        parts = [
+            f"{what} {len(names)} ({_listed(names)})"
+            for what, names in (("the labels lack", missing), ("the run does not know", extra))
+            if names
+        ]
+        raise RunError(
+            f"{run.path} was trained on another class list: {' and '.join(parts)}; give labels with the classes of the "
+            "run, no more and no fewer"
+        )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")
