@@ -1,11 +1,12 @@
 """Shared settings of all tests: shapes checked, one thread, a cache of their own."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,29 @@ with install_import_hook(["partlabel.losses", "partlabel.methods", "partlabel.mo
 
 settings.register_profile("partlabel", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("partlabel")
+
+
+class AtSteps:
+    """A reporter that calls a function with the number of training steps done, after each of them."""
+
+    def __init__(self, call: Callable[[int], object]) -> None:
+        self.call = call
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    @contextmanager
+    def track(self, what: str) -> Iterator[Callable[[int, int], None]]:
+        """Pass the steps of a training on."""
+        steps = what.startswith("training") and what.endswith("step")
+        yield lambda done, total: self.call(done) if steps else None  # type: ignore[func-returns-value]
+
+
+@pytest.fixture(scope="session")
+def at_steps() -> type[AtSteps]:
+    """The class, for tests that look on at a training or stop it."""
+    return AtSteps
+
 
 CLASSES = ("red", "green", "blue")
 

@@ -67,7 +67,13 @@ class MissingDependencyError(PartlabelError, ImportError):
     exit_code = 9
 
 
+class WorkerError(PartlabelError):
+    """A process that reads images was killed, could not be started, or found no shared memory."""
+
+    exit_code = 10
+
+
 class Interrupted(PartlabelError):
-    """Stopped on request (Ctrl-C) in a state that can be resumed."""
+    """Stopped on request (Ctrl-C, SIGTERM) in a state that can be resumed."""
 
     exit_code = 130

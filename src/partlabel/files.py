@@ -54,6 +54,13 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files below a folder that killed writers left; nobody may be writing there."""
+    for path in folder.rglob(".*.part*"):
+        if path.is_file() and not path.is_symlink():
+            path.unlink(missing_ok=True)
+
+
 def write_text(target: Path | str, text: str) -> None:
     """Write UTF-8 text atomically."""
     with atomic_path(target) as temporary:

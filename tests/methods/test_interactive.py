@@ -19,7 +19,6 @@ from partlabel.methods.base import Clock, Context, Seen
 from partlabel.methods.build import build_method
 from partlabel.methods.interactive import Interactive, InteractiveConfig
 from partlabel.models.encoders.build import create_backbone
-from partlabel.training import fit as fit_module
 
 CLASSES = ("a", "b", "c", "d")
 CLOCK = Clock(0, 0, 1, 8)
@@ -291,22 +290,18 @@ def test_resumed_training_goes_on_with_its_dictionary(
     color_images: tuple[Path, LabelTable],
     partial_labels: LabelTable,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    at_steps: Any,
 ) -> None:
     """Interrupted between two refreshes: what was cached, and the measured ratio, must come from the checkpoint."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    original = fit_module._Watch.after_step
-
-    def keep(watch: Any, done: int) -> None:
-        original(watch, done)
-        if done == 5:
-            shutil.copytree(whole, cut)
-
-    monkeypatch.setattr(fit_module._Watch, "after_step", keep)
+    keep = at_steps(
+        lambda done: shutil.copytree(whole, cut, ignore=shutil.ignore_patterns(".owner*")) if done == 5 else None
+    )
     train(
         partial_labels,
         images=color_images[0],
         out=whole,
+        reporter=keep,
         method="interactive",
         backbone="test_resnet",
         pretrained=False,
@@ -322,7 +317,6 @@ def test_resumed_training_goes_on_with_its_dictionary(
         scale="loss_ratio",
         report=False,
     )
-    monkeypatch.undo()
     resume(cut, report=False)
     one, two = (load_file(run / "model" / "model.safetensors") for run in (whole, cut))
     assert all(one[name].equal(two[name]) for name in one)

@@ -17,7 +17,6 @@ from partlabel.errors import Interrupted, RunError
 from partlabel.formats import write_table
 from partlabel.labels import LabelTable
 from partlabel.runs.folder import RunFolder
-from partlabel.training import fit as fit_module
 
 SETTINGS: dict[str, Any] = {
     "backbone": "test_resnet",
@@ -51,22 +50,16 @@ def _log(run: Path) -> list[tuple[str, ...]]:
 
 @pytest.fixture(scope="module")
 def whole(
-    tmp_path_factory: pytest.TempPathFactory, color_images: tuple[Path, LabelTable], partial_labels: LabelTable
+    tmp_path_factory: pytest.TempPathFactory,
+    color_images: tuple[Path, LabelTable],
+    partial_labels: LabelTable,
+    at_steps: Any,
 ) -> Path:
     """A run that nothing interrupted, with a copy of the folder after each step."""
     out = tmp_path_factory.mktemp("whole") / "run"
     steps = out.parent / "steps"
-    original = fit_module._Watch.after_step
-
-    def keep(watch: Any, done: int) -> None:
-        original(watch, done)
-        shutil.copytree(out, steps / str(done))
-
-    fit_module._Watch.after_step = keep  # type: ignore[method-assign]
-    try:
-        train(partial_labels, images=color_images[0], out=out, **SETTINGS)
-    finally:
-        fit_module._Watch.after_step = original  # type: ignore[method-assign]
+    keep = at_steps(lambda done: shutil.copytree(out, steps / str(done), ignore=shutil.ignore_patterns(".owner*")))
+    train(partial_labels, images=color_images[0], out=out, reporter=keep, **SETTINGS)
     return out
 
 
@@ -116,48 +109,33 @@ def test_ctrl_c_or_sigterm_leaves_a_resumable_run(
     whole: Path,
     color_images: tuple[Path, LabelTable],
     partial_labels: LabelTable,
+    at_steps: Any,
     tmp_path: Path,
 ) -> None:
     run = tmp_path / "run"
-    original = fit_module._Watch.after_step
-
-    def press(watch: Any, done: int) -> None:
-        if done == 3:
-            os.kill(os.getpid(), number)
-        original(watch, done)
-
-    fit_module._Watch.after_step = press  # type: ignore[method-assign]
-    try:
-        with pytest.raises(Interrupted, match=r"stopped after step 3 of 8; go on with: partlabel train --resume"):
-            train(partial_labels, images=color_images[0], out=run, **{**SETTINGS, "checkpoint_every": 0})
-    finally:
-        fit_module._Watch.after_step = original  # type: ignore[method-assign]
+    press = at_steps(lambda done: os.kill(os.getpid(), number) if done == 2 else None)
+    with pytest.raises(Interrupted, match=r"stopped after step 3 of 8; go on with: partlabel train --resume"):
+        train(partial_labels, images=color_images[0], out=run, reporter=press, **{**SETTINGS, "checkpoint_every": 0})
     resume(run)
     _same(run, whole)
 
 
 def test_no_checkpoint_holds_a_half_summed_gradient(
-    color_images: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path
+    color_images: tuple[Path, LabelTable], partial_labels: LabelTable, at_steps: Any, tmp_path: Path
 ) -> None:
     """Three batches make a step, so that neither an epoch (4 batches) nor every second batch ends with one."""
     settings = {**SETTINGS, "method": "assume_negative", "accumulate": 3, "checkpoint_every": 2}
     whole = tmp_path / "whole"
     train(partial_labels, images=color_images[0], out=whole, **settings)
-    original = fit_module._Watch.after_step
     for step in (2, 4, 5, 7):
 
-        def stop(watch: Any, done: int, step: int = step) -> None:
-            original(watch, done)
+        def stop(done: int, step: int = step) -> None:
             if done == step:
                 raise Interrupted("killed")
 
         run = tmp_path / f"run{step}"
-        fit_module._Watch.after_step = stop  # type: ignore[method-assign]
-        try:
-            with pytest.raises(Interrupted, match="killed"):
-                train(partial_labels, images=color_images[0], out=run, **settings)
-        finally:
-            fit_module._Watch.after_step = original  # type: ignore[method-assign]
+        with pytest.raises(Interrupted, match="killed"):
+            train(partial_labels, images=color_images[0], out=run, reporter=at_steps(stop), **settings)
         resume(run)
         _same(run, whole)
 

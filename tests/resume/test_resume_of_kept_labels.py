@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 from partlabel.api.train import resume, train
 from partlabel.errors import Interrupted
 from partlabel.labels import LabelTable
-from partlabel.training import fit as fit_module
 
 SETTINGS: dict[str, Any] = {
     "backbone": "test_resnet",
@@ -33,22 +32,14 @@ METHODS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("kept", METHODS)
 def test_same_weights(
-    kept: str, color_images: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path, monkeypatch: Any
+    kept: str, color_images: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path, at_steps: Any
 ) -> None:
     settings = {**SETTINGS, **METHODS[kept]}
     hash_before = partial_labels.hash
     train(partial_labels, images=color_images[0], out=tmp_path / "whole", **settings)
-    original = fit_module._Watch.after_step
-
-    def press(watch: Any, done: int) -> None:
-        if done == 5:
-            os.kill(os.getpid(), signal.SIGINT)
-        original(watch, done)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(fit_module._Watch, "after_step", press)
-        with pytest.raises(Interrupted, match="stopped after step 5 of 8"):
-            train(partial_labels, images=color_images[0], out=tmp_path / "cut", **settings)
+    press = at_steps(lambda done: os.kill(os.getpid(), signal.SIGINT) if done == 4 else None)
+    with pytest.raises(Interrupted, match="stopped after step 5 of 8"):
+        train(partial_labels, images=color_images[0], out=tmp_path / "cut", reporter=press, **settings)
     checkpoint = torch.load(tmp_path / "cut" / "checkpoints" / "selection-last.ckpt", weights_only=True)
     assert checkpoint["state_dict"][f"method.{kept}"].any()
     resume(tmp_path / "cut", report=False)

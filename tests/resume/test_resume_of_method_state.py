@@ -10,7 +10,6 @@ import torch
 from partlabel.api.train import resume, train
 from partlabel.labels import LabelTable
 from partlabel.runs.folder import RunFolder
-from partlabel.training import fit as fit_module
 
 SETTINGS: dict[str, Any] = {
     "backbone": "test_resnet",
@@ -41,18 +40,11 @@ def test_from_every_step(
     color_images: tuple[Path, LabelTable],
     partial_labels: LabelTable,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    at_steps: Any,
 ) -> None:
     whole, steps = tmp_path / "whole", tmp_path / "steps"
-    with monkeypatch.context() as patch:
-        original = fit_module._Watch.after_step
-
-        def keep(watch: Any, done: int) -> None:
-            original(watch, done)
-            shutil.copytree(whole, steps / str(done))
-
-        patch.setattr(fit_module._Watch, "after_step", keep)
-        train(partial_labels, images=color_images[0], out=whole, method=method, **own, **SETTINGS)
+    keep = at_steps(lambda done: shutil.copytree(whole, steps / str(done), ignore=shutil.ignore_patterns(".owner*")))
+    train(partial_labels, images=color_images[0], out=whole, reporter=keep, method=method, **own, **SETTINGS)
     wanted = _last(whole)
     assert not torch.equal(wanted["state_dict"][table], _last(steps / "1")["state_dict"][table])
     assert not any(table.rpartition(".")[2] in name for name in wanted["state_dict"] if name.startswith("average."))

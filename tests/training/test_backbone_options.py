@@ -20,7 +20,6 @@ from partlabel.models.bundle import load_bundle
 from partlabel.models.encoders.base import Backbone, view_settings
 from partlabel.models.encoders.build import create_backbone
 from partlabel.models.encoders.local_global import GlobalBranch
-from partlabel.training import fit as fit_module
 from partlabel.training.map_cache import Recipe
 
 TINY: dict[str, Any] = {
@@ -158,20 +157,18 @@ def test_from_training_to_tags(
 
 
 def test_low_rank_training_goes_on_exactly(
-    color_images: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    color_images: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path, at_steps: Any
 ) -> None:
     out, steps = tmp_path / "whole", tmp_path / "steps"
-    original = fit_module._Watch.after_step
-
-    def keep(watch: Any, done: int) -> None:
-        original(watch, done)
-        if done in {3, 8}:
-            shutil.copytree(out, steps / str(done))
-
-    monkeypatch.setattr(fit_module._Watch, "after_step", keep)
+    keep = at_steps(
+        lambda done: (
+            shutil.copytree(out, steps / str(done), ignore=shutil.ignore_patterns(".owner*"))
+            if done in {3, 8}
+            else None
+        )
+    )
     lora = {"lora_rank": 4, "ema": 0.9, "checkpoint_every": 1, "select": "best"}
-    whole = partlabel.train(partial_labels, images=color_images[0], out=out, **TINY, **lora)
-    monkeypatch.setattr(fit_module._Watch, "after_step", original)
+    whole = partlabel.train(partial_labels, images=color_images[0], out=out, reporter=keep, **TINY, **lora)
     expected = load_file(whole.model / "model.safetensors")
     for step in ("3", "8"):
         found = load_file(resume(steps / step, report=False).model / "model.safetensors")

@@ -20,7 +20,7 @@ from partlabel.runs.holdout import hold_out, with_contrast
 from partlabel.runs.settings import TrainSettings
 from partlabel.training import data
 from partlabel.training.build import build, sources
-from partlabel.training.fit import Phase, cell_logits, map_of_cells
+from partlabel.training.phase import Phase, cell_logits, map_of_cells
 from partlabel.training.scoring import score
 
 TINY: dict[str, Any] = {

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from partlabel.errors import Interrupted, RunError, StorageError, UsageError
+from partlabel.files import remove_leftovers
 from partlabel.formats.opening import ReadArguments, Table, open_table
 from partlabel.images.paths import image_root
 from partlabel.labels import Cells, LabelTable
@@ -20,9 +21,11 @@ from partlabel.report.folder import training_images
 from partlabel.runs.folder import RunFolder
 from partlabel.runs.origin import sealed
 from partlabel.runs.owning import earlier_run, new_run
-from partlabel.runs.processes import process_rank
+from partlabel.runs.processes import check_group, process_rank
 from partlabel.runs.settings import TrainSettings, make_settings
+from partlabel.stopping import way_on
 from partlabel.training.build import compute_device
+from partlabel.training.generators import own_generators
 from partlabel.training.init_weights import seen_before
 from partlabel.training.learning_rates import candidate_rates
 from partlabel.training.phases import run_phases
@@ -135,7 +138,10 @@ def resume(
         if report and run.labels_path.is_file() and not (run.path / "report.html").is_file():
             _report(run, None if images is None else image_root(images), reporter)
         return run
+    check_group(run.settings.devices, on_cpu=compute_device(run.settings).type == "cpu")
     with earlier_run(run):
+        if not process_rank():
+            remove_leftovers(run.path)
         labels, inputs = run.labels(), run.info["inputs"]
         if labels.hash != inputs["labels_hash"]:
             raise RunError(f"{run.labels_path} is not what this run started with; restore the file or train anew")
@@ -144,7 +150,7 @@ def resume(
             run.update(inputs=sealed({**inputs, "images": str(root)}))
         init = Path(inputs["init"]) if inputs.get("init") else None
         if init and run.checkpoints.is_dir() and not (init / "run.json").is_file():
-            init = None  # a checkpoint holds what came of it
+            init = None  # a checkpoint holds what came of it, but for frozen weights, whose digest is checked
         assets = {name: torch.from_numpy(value) for name, value in run.assets().items()}
         named = None if images is None else root
         _finish(run, Prepared.of(run.settings, labels, root, assets, init), named, report, reporter)
@@ -163,18 +169,21 @@ def _prepared(
     assets, origin = gathered_assets(settings, labels.classes, reporter)
     facts |= origin
     prepared = Prepared.of(settings, labels, root, assets, init)
-    prepared.try_out(settings, reporter)
+    with own_generators():
+        prepared.try_out(settings, reporter)
     return prepared
 
 
 def _finish(run: RunFolder, prepared: Prepared, named: Path | None, report: bool, reporter: Reporter) -> None:
     """Train a run to its end."""
+    again = f"go on with: {run.resume_command}"
     try:
-        run_phases(run, prepared, reporter)
-        if report and not process_rank():
-            _report(run, named, reporter)
+        with way_on(again), own_generators():
+            run_phases(run, prepared, reporter)
+            if report and not process_rank():
+                _report(run, named, reporter)
     except KeyboardInterrupt as error:  # outside the steps: computing maps, scoring
-        raise Interrupted(f"stopped; go on with: {run.resume_command}") from error
+        raise Interrupted(f"stopped; {again}") from error
 
 
 def _report(run: RunFolder, named: Path | None, reporter: Reporter) -> None:
@@ -196,6 +205,7 @@ def _checked(settings: dict[str, Any], searches: bool) -> TrainSettings:
         checked = checked.model_copy(update={"devices": 1})
     if not checked.holdout and (checked.refit or checked.select == "best"):
         raise UsageError("refit and select='best' rest on held-out cells; set holdout above 0")
+    check_group(checked.devices, on_cpu=compute_device(checked).type == "cpu")
     if checked.amp == "fp16" and compute_device(checked).type == "cpu":
         raise UsageError("amp fp16 needs a GPU; a CPU has bf16")
     kind, colon, folder = checked.backbone.partition(":")

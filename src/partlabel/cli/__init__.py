@@ -7,36 +7,47 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from partlabel.errors import Interrupted, PartlabelError, StorageError
+from partlabel.stopping import Stop, stoppable_command
 from partlabel.wording import printable
 
 
 def main() -> None:
     """Entry point of `partlabel`: expected errors become one sentence and an exit code."""
+    try:
+        with stoppable_command():
+            _run()
+    except BrokenPipeError:  # `| head` has seen enough
+        _discard_output()
+        sys.exit(0)
+    except Stop as stop:
+        _end(Interrupted(str(stop)))
+
+
+def _run() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name that the terminal's encoding lacks is shown as an escape
             stream.reconfigure(errors="backslashreplace")
     try:
-        _run()
-    except BrokenPipeError:  # `| head` has seen enough
-        _discard_output()
-        sys.exit(0)
+        _run_verb()
     except PartlabelError as error:
-        print(f"partlabel: {printable(str(error))}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        _end(error)
 
 
-def _run() -> None:
+def _run_verb() -> None:
+    from partlabel.cli.app import app
+
     try:
-        from partlabel.cli.app import app
-
         with _printing():
             app(prog_name="partlabel")
-    except KeyboardInterrupt as error:
-        raise Interrupted("stopped") from error
     except SystemExit:
         with _printing():
             sys.stdout.flush()  # while an error can still be told in a sentence
         raise
+
+
+def _end(error: PartlabelError) -> None:
+    print(f"partlabel: {printable(str(error))}", file=sys.stderr)
+    sys.exit(error.exit_code)
 
 
 @contextmanager

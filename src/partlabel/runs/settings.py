@@ -63,7 +63,11 @@ class TrainSettings(BaseModel):
     warmup: float = Field(default=0.2, gt=0, lt=1)
     """Share of the steps in which OneCycle rises (CSL, PU-MLC, ASL: 0.2)."""
     ema: float = Field(default=0.0, ge=0, lt=1)
-    """Decay of the moving average of weights; 0: none. Published recipes: 0.9997 over tens of thousands of steps."""
+    """Decay of the moving average of weights; 0: none. Published recipes: 0.9997 (CSL, ASL), without warm-up."""
+    ema_warmup: bool = True
+    """Let the decay rise as min(ema, (1 + n) / (10 + n)) over n steps, which reaches 0.9997 at step 29,990; false: the
+    same decay from the first step, as published recipes have it.
+    """
     clip_norm: float = Field(default=0.0, ge=0)
     """Largest gradient norm; 0: no clipping."""
     accumulate: int = Field(default=1, ge=1)

@@ -6,6 +6,8 @@ adapter knows at each step which epoch it is in.
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from functools import cached_property
 from typing import Any
 
 import lightning
@@ -13,15 +15,20 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from partlabel.errors import NotFiniteError, UsageError
+from partlabel.errors import NotFiniteError
+from partlabel.images.loading import loader
 from partlabel.labels import LabelTable
 from partlabel.methods.base import Clock, Method, OptimizerRule, Seen
 from partlabel.models.tagger import Tagger
 from partlabel.runs.settings import TrainSettings
+from partlabel.training.batch import Labelled, Step, exact, norms_can_average
 from partlabel.training.data import Source
 from partlabel.training.ema import MovingAverage
+from partlabel.training.frozen import DIGEST, Frozen
 from partlabel.training.order import TrainingOrder
 from partlabel.training.scoring import seen
+
+_TAGGERS = ("method.tagger.", "average.network.")
 
 
 class Adapter(lightning.LightningModule):
@@ -40,37 +47,53 @@ class Adapter(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.method = method
-        self.average = MovingAverage(method.tagger, settings.ema) if settings.ema else None
+        self.average = MovingAverage(method.tagger, settings.ema, warmup=settings.ema_warmup) if settings.ema else None
         self.labels, self.training_source, self.scoring_source, self.settings = labels, training, scoring, settings
-        self.sums: dict[str, float] = {}
+        self.sums: dict[str, float | Tensor] = {}
+        self.used_lr = 0.0
+        self.best: float | None = None
         self.after_step: Callable[[int], None] = lambda step: None
+        self.on_fit_begins: Callable[[], None] = lambda: None
         self._stepped = 0
+        self._order: TrainingOrder | None = None
 
-    def order(self, start: int = 0) -> TrainingOrder:
-        """The order of this training from a step on."""
-        world, rank = (self.trainer.world_size, self.trainer.global_rank) if self._trainer is not None else (1, 0)
+    @property
+    def order(self) -> TrainingOrder:
+        """The order of the whole training."""
+        if self._order is None or (self._order.rank, self._order.world) != self._place():
+            self._order = self._order_from(0)
+        return self._order
+
+    def _order_from(self, start: int) -> TrainingOrder:
+        rank, world = self._place()
         settings = self.settings
         return TrainingOrder(
             len(self.labels), settings.batch_size, settings.epochs, settings.seed, rank=rank, world=world, start=start
         )
 
+    def _place(self) -> tuple[int, int]:
+        """Rank and number of processes."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self._trainer is not None else (0, 1)
+
+    def on_train_start(self) -> None:
+        """Tell who watches that the loop begins."""
+        self.on_fit_begins()
+
     def train_dataloader(self) -> DataLoader[Any]:
-        """Batches from the step that the restored progress names."""
+        """Batches with their labels, from the step that the restored progress names."""
         done = self.trainer.fit_loop.epoch_loop.batch_progress.state_dict()["total"]["processed"]
         workers = self.settings.workers
-        return DataLoader(
+        return loader(
             self.training_source.dataset,
-            batch_sampler=self.order(done),
-            num_workers=workers,
-            collate_fn=self.training_source.collate,
-            persistent_workers=False,
+            self._order_from(done),
+            workers=workers,
+            collate=Labelled(self.labels, self.training_source.collate),
             pin_memory=torch.cuda.is_available() and workers > 0,
         )
 
     def clock(self, step: int) -> Clock:
         """Epoch and step of a batch number."""
-        order = self.order()
-        return Clock(step // order.steps_per_epoch, step, self.settings.epochs, len(order))
+        return Clock(step // self.order.steps_per_epoch, step, self.settings.epochs, len(self.order))
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Refresh what the method keeps; make the draws of a step (dropout, mixing) depend on (seed, step, process)
@@ -87,36 +110,33 @@ class Adapter(lightning.LightningModule):
         )
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
-        """Total loss of a batch; refuses one that is not finite."""
+        """Total loss of a batch."""
         index: Tensor = batch["index"]
-        labels = torch.from_numpy(self.labels.rows(index.cpu().numpy())).to(index.device)
-        try:
+        with norms_can_average(self.method) if len(index) == 1 else nullcontext():
             outputs = self.method(batch["views"])
-        except ValueError as error:
-            if "more than 1 value per channel" not in str(error):
-                raise
-            raise UsageError(
-                "a batch of one image whose map is one place leaves a batch norm nothing to average; take a "
-                "batch_size above 1, a larger size, or frozen_norm"
-            ) from error
-        losses = self.method.objective(outputs, labels, index, self.clock(batch_idx))
-        total = losses["total"]
-        if not torch.isfinite(total):
-            culprits = _not_finite_rows(batch["views"]) or _not_finite_rows({"logits": outputs["logits"]})
-            raise NotFiniteError(self._not_finite("the loss", index[culprits] if culprits else index, batch_idx))
+        losses = self.method.objective(outputs, batch["labels"], index, self.clock(batch_idx))
         for name, value in losses.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
+            self.sums[name] = self.sums.get(name, 0.0) + exact(value)
         self.sums["batches"] = self.sums.get("batches", 0.0) + 1
-        self._last_index = index
-        return total
+        self._last = Step(batch_idx, index, batch["views"], outputs["logits"].detach(), losses["total"].detach())
+        return losses["total"]
+
+    def on_after_backward(self) -> None:
+        """Refuse a loss or a gradient that is not finite, at the cost of one look at the device per batch; half
+        precision with its loss scaler skips steps with such gradients by itself.
+        """
+        last, fp16 = self._last, self.settings.amp == "fp16"
+        gradients = [p.grad for p in self.method.parameters() if p.grad is not None and not fp16]
+        norm = torch.stack(torch._foreach_norm(gradients)).sum() if gradients else torch.zeros_like(last.loss)
+        if torch.isfinite(last.loss.double() + norm.double() if last.loss.device.type != "mps" else last.loss + norm):
+            return
+        if torch.isfinite(last.loss):
+            raise NotFiniteError(self._not_finite("a gradient", last.images, last.number))
+        raise NotFiniteError(self._not_finite("the loss", last.culprits(), last.number))
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Refuse gradients that are not finite; half precision with its loss scaler skips such steps by itself."""
-        if self.settings.amp == "fp16":
-            return
-        gradients = [parameter.grad for parameter in self.method.parameters() if parameter.grad is not None]
-        if gradients and not torch.isfinite(torch.stack(torch._foreach_norm(gradients)).sum()):
-            raise NotFiniteError(self._not_finite("a gradient", self._last_index, self.global_step))
+        """Keep the learning rate of the step for the log: after the step it is that of the next one."""
+        self.used_lr = float(optimizer.param_groups[0]["lr"])
 
     def configure_gradient_clipping(
         self,
@@ -173,7 +193,7 @@ class Adapter(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
-        """Two groups a rule, those without a rule first (their learning rate is logged); decay spares biases and
+        """Two groups per rule, those without a rule first (their learning rate is logged); decay spares biases and
         norms.
         """
         settings, groups = self.settings, []
@@ -189,15 +209,33 @@ class Adapter(lightning.LightningModule):
     @property
     def optimizer_steps(self) -> int:
         """Optimizer steps of the whole training."""
-        return math.ceil(len(self.order()) / self.settings.accumulate)
+        return math.ceil(len(self.order) / self.settings.accumulate)
+
+    def epoch_sums(self) -> dict[str, float]:
+        """Sums of the epoch's losses so far, and the number of its batches."""
+        return {name: float(value) for name, value in self.sums.items()}
+
+    @cached_property
+    def frozen(self) -> Frozen:
+        """What checkpoints leave out."""
+        return Frozen(self.method.tagger)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Running sums of the epoch belong to the checkpoint, so that the log goes on exactly."""
-        checkpoint["epoch_sums"] = dict(self.sums)
+        """Leave frozen tensors out; keep what the log and the choice of a model need to go on exactly."""
+        checkpoint["state_dict"] = self.frozen.without(checkpoint["state_dict"], *_TAGGERS)
+        checkpoint[DIGEST] = self.frozen.digest
+        checkpoint["epoch_sums"] = self.epoch_sums()
+        checkpoint["used_lr"], checkpoint["best"] = self.used_lr, self.best
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the running sums up again."""
+        """Put the frozen tensors back, and take up what `on_save_checkpoint` kept."""
+        mine = self.state_dict()
+        taggers = [prefix for prefix in _TAGGERS if any(name.startswith(prefix) for name in mine)]
+        checkpoint["state_dict"] = self.frozen.completed(
+            checkpoint["state_dict"], mine, checkpoint.get(DIGEST), *taggers
+        )
         self.sums = dict(checkpoint["epoch_sums"])
+        self.used_lr, self.best = checkpoint.get("used_lr", 0.0), checkpoint.get("best")
         self._stepped = int(checkpoint["global_step"])
 
     @property
@@ -212,9 +250,3 @@ class Adapter(lightning.LightningModule):
             f"{what} is not finite at step {step}, before the weights were touched; images: {shown}; "
             "lower the learning rate, clip gradients (clip_norm) or train without amp"
         )
-
-
-def _not_finite_rows(tensors: Mapping[str, Tensor]) -> list[int]:
-    """Places in the batch where some tensor holds a NaN or infinity."""
-    finite = torch.stack([torch.isfinite(tensor).flatten(1).all(1) for tensor in tensors.values()]).all(0)
-    return torch.nonzero(~finite).flatten().tolist()

@@ -11,13 +11,13 @@ Item = tuple[int, int]
 class TrainingOrder(Sampler[list[Item]]):
     """All batches of all epochs as one sequence of (epoch, index) lists, from `start` on.
 
-    A batch is shared out over processes: process r takes every world-th image from place r on. A last batch of a
+    A batch is shared out over processes: process r takes every world-th image from position r on. A last batch of a
     single image joins the one before it (batch statistics need two); with several processes an incomplete last batch is
     left out.
 
     Args:
         images: number of images.
-        batch_size: images a process and step.
+        batch_size: images per process and step.
         epochs: number of epochs.
         seed: seed of the run.
         rank: number of this process.
@@ -30,17 +30,13 @@ class TrainingOrder(Sampler[list[Item]]):
     ) -> None:
         self.images, self.seed, self.epochs = images, seed, epochs
         self.rank, self.world, self.start = rank, world, start
-        whole = batch_size * world
-        bounds = [*range(0, images, whole), images]
-        last = bounds[-1] - bounds[-2]
-        if len(bounds) > 2 and (last == 1 or (world > 1 and last < whole)):
-            bounds = bounds[:-2] + ([images] if world == 1 else [bounds[-2]])
-        self.bounds = bounds
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Number of batches in an epoch."""
-        return len(self.bounds) - 1
+        self.whole = batch_size * world
+        steps = -(-images // self.whole)
+        last = images - (steps - 1) * self.whole
+        joined = world == 1 and last == 1
+        left_out = world > 1 and last < self.whole
+        self.steps_per_epoch = steps - 1 if steps > 1 and (joined or left_out) else steps
+        self.end = self.steps_per_epoch * self.whole if steps > 1 and left_out else images
 
     def __len__(self) -> int:
         """Batches of all epochs, those before `start` included: the loop counts from the beginning."""
@@ -51,5 +47,6 @@ class TrainingOrder(Sampler[list[Item]]):
         for epoch in range(first_epoch, self.epochs):
             order = np.random.default_rng([self.seed, epoch]).permutation(self.images)
             for batch in range(first_batch if epoch == first_epoch else 0, self.steps_per_epoch):
-                chosen = order[self.bounds[batch] : self.bounds[batch + 1]]
+                is_last = batch == self.steps_per_epoch - 1
+                chosen = order[batch * self.whole : self.end if is_last else (batch + 1) * self.whole]
                 yield [(epoch, int(index)) for index in chosen[self.rank :: self.world]]

@@ -17,7 +17,8 @@ from partlabel.recovery.calibrate import fit_calibration
 from partlabel.runs.folder import RunFolder
 from partlabel.runs.processes import process_rank
 from partlabel.training.build import compute_device
-from partlabel.training.fit import Phase, cell_logits, fit, map_of_cells
+from partlabel.training.fit import fit
+from partlabel.training.phase import Phase, cell_logits, map_of_cells
 from partlabel.training.prepared import Prepared
 from partlabel.training.run_threads import threads_of_run, work_of_a_step
 

@@ -19,8 +19,8 @@ from partlabel.runs.holdout import Split, hold_out, with_contrast
 from partlabel.runs.settings import TrainSettings
 from partlabel.training.build import build, map_plan, sources
 from partlabel.training.data import Source, prepare_maps
-from partlabel.training.fit import Phase
 from partlabel.training.init_weights import take_weights
+from partlabel.training.phase import Phase
 
 
 @dataclass

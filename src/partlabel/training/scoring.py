@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
+from partlabel.images.loading import explained_workers, loader
 from partlabel.methods.base import Seen
 from partlabel.models.heads import HeadOutput
 from partlabel.models.tagger import Tagger
@@ -34,15 +34,16 @@ def score_blocks(
     `outputs` says what to take of a forward pass in place of the logits: a tensor `[B, ...]`.
     """
     batches = _in_order(images, batch_size)
-    loader = DataLoader(source.dataset, batch_sampler=batches, num_workers=workers, collate_fn=source.collate)
+    loaded = loader(source.dataset, batches, workers=workers, collate=source.collate)
     was_training, done = tagger.training, 0
     tagger.eval()
     try:
-        for batch in loader:
-            part = outputs(tagger(batch["views"]["plain"].to(device))).float().cpu().numpy()
-            yield np.arange(done, done + len(part)), part
-            done += len(part)
-            tick(done, images)
+        with explained_workers():
+            for batch in loaded:
+                part = outputs(tagger(batch["views"]["plain"].to(device))).float().cpu().numpy()
+                yield np.arange(done, done + len(part)), part
+                done += len(part)
+                tick(done, images)
     finally:
         tagger.train(was_training)
 
@@ -52,16 +53,15 @@ def seen(
     tagger: Tagger, source: Source, images: int, *, device: torch.device | str, batch_size: int = 64, workers: int = 0
 ) -> Iterator[Seen]:
     """What a network makes of the plain view of each image, in order; the tensors are on its device."""
-    loader = DataLoader(
-        source.dataset, batch_sampler=_in_order(images, batch_size), num_workers=workers, collate_fn=source.collate
-    )
+    loaded = loader(source.dataset, _in_order(images, batch_size), workers=workers, collate=source.collate)
     was_training = tagger.training
     tagger.eval()
     try:
-        for batch in loader:
-            features = tagger.features(batch["views"]["plain"].to(device))
-            logits = tagger.head(features).logits.float()
-            yield Seen(batch["index"].to(device), features.mean((2, 3)).float(), logits)
+        with explained_workers():
+            for batch in loaded:
+                features = tagger.features(batch["views"]["plain"].to(device))
+                logits = tagger.head(features).logits.float()
+                yield Seen(batch["index"].to(device), features.mean((2, 3)).float(), logits)
     finally:
         tagger.train(was_training)
 
