@@ -32,6 +32,10 @@ class TrainSettings(BaseModel):
     """Train on maps computed once; the backbone keeps its weights."""
     train_last: int = Field(default=0, ge=0)
     """How many of the last stages of a frozen backbone to train all the same."""
+    maps_by: Literal["auto", "torch", "onnxruntime"] = "auto"
+    """What computes the maps of a frozen backbone on a CPU; "auto": onnxruntime (extra `onnx`) where it is installed,
+    the images are at least 1,000 and its maps equal torch's to a thousandth, else torch.
+    """
     train_parts: Literal["all", "last_stage"] = "all"
     """What to train of a backbone without `freeze`: all, or the last stage and the global branches (PU-MLC's official
     code).

@@ -123,4 +123,5 @@ def map_plan(
         seed=settings.seed,
         draws=settings.draws,
         device=compute_device(settings),
+        maps_by=settings.maps_by,
     )

@@ -1,13 +1,14 @@
 """The dataset that a training or a scoring reads: images decoded on the fly, or maps computed once."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch.utils.data import Dataset
 
+from partlabel.errors import MissingDependencyError
 from partlabel.images.dataset import ImageDataset
 from partlabel.images.paths import image_root
 from partlabel.images.views import ViewSettings
@@ -22,6 +23,7 @@ from partlabel.training.map_cache import (
     estimate_bytes,
     known_hashes,
 )
+from partlabel.training.map_onnx import ENOUGH_IMAGES, NoOnnxTrunk, has_onnx, note_refusal, was_refused
 from partlabel.training.map_store import check_room, default_cache
 from partlabel.training.threads import cores_to_use
 
@@ -59,6 +61,8 @@ class MapPlan:
         draws: fixed draws of each random view; the first of the weak view is the plain view.
         cache: folder of the cache.
         device: where to compute.
+        maps_by: what computes on a CPU: "torch", "onnxruntime", or "auto" for the second where it is installed and the
+            images are many enough to be worth translating a network.
     """
 
     backbone: Backbone
@@ -70,6 +74,7 @@ class MapPlan:
     draws: int = 1
     cache: Path = field(default_factory=default_cache)
     device: torch.device = _CPU
+    maps_by: Literal["auto", "torch", "onnxruntime"] = "auto"
 
     def recipes(self) -> dict[tuple[str, int], Recipe]:
         """The distinct (view, draw) and how each is made."""
@@ -77,7 +82,21 @@ class MapPlan:
         for view, draw in sorted({pair for kind in self.views for pair in _draws(kind, self.draws)}):
             dataset = ImageDataset(image_root(self.root), self.names, (view,), self.settings, self.seed)
             images[view, draw] = Recipe(self.backbone, dataset, draw, self.device)
+        if self._wants_onnx():
+            translated = {which: replace(recipe, by="onnxruntime") for which, recipe in images.items()}
+            if not any(was_refused(recipe.folder(self.cache).path) for recipe in translated.values()):
+                return translated
         return images
+
+    def _wants_onnx(self) -> bool:
+        """Whether onnxruntime computes, by what the maps are for and never by what the cache holds."""
+        if self.maps_by == "torch" or self.device.type != "cpu" or self.backbone.train_last:
+            return False
+        if self.maps_by == "auto":
+            return len(self.names) >= ENOUGH_IMAGES and has_onnx()
+        if not has_onnx():
+            raise MissingDependencyError("maps_by=onnxruntime needs more packages: pip install 'partlabel[onnx]'")
+        return True
 
 
 def prepare_maps(plan: MapPlan, reporter: Reporter) -> frozenset[str]:
@@ -115,12 +134,20 @@ def map_source(plan: MapPlan, reporter: Reporter) -> Source:
     if missing:
         needed = estimate_bytes(plan.backbone, missing)
         check_room(plan.cache, needed)
-        found = f"{missing} to compute with {threads} thread(s), {needed / 1e6:,.0f} MB in {plan.cache}"
+        (by,) = {recipe.by for recipe in recipes.values()}
+        found = f"{missing} to compute by {by} in {threads} thread(s), {needed / 1e6:,.0f} MB in {plan.cache}"
     reporter.say(f"maps of {len(plan.names)} images × {len(recipes)} view(s): {found}")
-    stores = {
-        which: cached_maps(recipe, hashes, plan.cache, threads=threads, reporter=reporter)
-        for which, recipe in recipes.items()
-    }
+    try:
+        stores = {
+            which: cached_maps(recipe, hashes, plan.cache, threads=threads, reporter=reporter)
+            for which, recipe in recipes.items()
+        }
+    except NoOnnxTrunk as error:
+        reporter.say(f"onnxruntime cannot compute this backbone ({error}); torch does")
+        for recipe in recipes.values():
+            if (folder := recipe.folder(plan.cache).path).is_dir():
+                note_refusal(folder)
+        return map_source(replace(plan, maps_by="torch"), reporter)
     wanted = {view: _draws(view, plan.draws) for view in plan.views}
     return Source(MapDataset({view: [stores[draw] for draw in parts] for view, parts in wanted.items()}), collated)
 

@@ -7,10 +7,11 @@ what computes. Another training with the same of these reads what is there and c
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -26,6 +27,7 @@ from partlabel.models.fingerprint import tensors_digest
 from partlabel.progress import Reporter, Tick
 from partlabel.training.map_claim import claim
 from partlabel.training.map_compute import GPU_BATCH, Item, compute, torch_trunk
+from partlabel.training.map_onnx import onnx_trunk
 from partlabel.training.map_store import MapFolder, MapStore
 from partlabel.version import __version__
 
@@ -41,12 +43,14 @@ class Recipe:
         images: dataset of the images with this one view.
         draw: which fixed draw of a random view.
         device: where to compute.
+        by: what computes.
     """
 
     backbone: Backbone
     images: ImageDataset
     draw: int
     device: torch.device
+    by: Literal["torch", "onnxruntime"] = "torch"
 
     @property
     def view(self) -> str:
@@ -80,7 +84,7 @@ class Recipe:
             "seed": self.images.seed if random else 0,
             "settings": settings,
             "views_of": __version__ if random else "",
-            "computed_by": f"torch on {self.device.type}",
+            "computed_by": f"{self.by} on {self.device.type}",
         }
 
     def folder(self, cache: Path) -> MapFolder:
@@ -128,6 +132,7 @@ def cached_maps(recipe: Recipe, hashes: Sequence[str], cache: Path, *, threads: 
     Raises:
         ImageError: an image changes meanwhile, or cannot be decoded.
         StorageError: the cache cannot be read or written, a value does not fit float16, or the disk is full.
+        NoOnnxTrunk: onnxruntime is to compute, and cannot.
     """
     folder, keys = recipe.folder(cache), recipe.keys(hashes)
     if folder.missing(keys):
@@ -198,7 +203,9 @@ def _complete(
             items = [Item(first[key], hashes[first[key]], key) for key in folder.missing(keys)]
             batch = 1 if recipe.device.type == "cpu" else GPU_BATCH
             what = f"maps of the {recipe.view} view, draw {recipe.draw}"
-            with torch_trunk(recipe.backbone, recipe.device) as trunk, reporter.track(what) as tick:
+            by_onnx = recipe.by == "onnxruntime"
+            made = nullcontext(onnx_trunk(recipe.backbone)) if by_onnx else torch_trunk(recipe.backbone, recipe.device)
+            with made as trunk, reporter.track(what) as tick:
                 for done, maps in compute(trunk, recipe.images, recipe.draw, items, batch=batch, threads=threads):
                     writer.append(done, maps)
                     tick(writer.count, len(items))

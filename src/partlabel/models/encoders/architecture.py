@@ -46,7 +46,7 @@ _NUMBERS = {
 }
 """Numbers from 0, and the largest that is taken."""
 _SWITCHES = {"class_token", "dynamic_img_size", "no_embed_class", "pre_norm", "qkv_bias", "strict_img_size"}
-_WORDS = {"act_layer", "global_pool", "norm_layer", "stem_type"}
+_WORDS = {"act_layer", "global_pool", "norm_layer", "pad_type", "stem_type"}
 ARGUMENTS = ("in_chans", *_WHOLE, *_NUMBERS, *sorted(_SWITCHES), *sorted(_WORDS))
 
 
