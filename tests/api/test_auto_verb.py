@@ -12,6 +12,8 @@ import partlabel
 from partlabel.cli import main
 from partlabel.errors import AssumptionError, UsageError
 from partlabel.grids import plan
+from partlabel.inspection.page import page
+from partlabel.inspection.record import record
 from partlabel.labels import LabelTable
 
 TINY: dict[str, Any] = {
@@ -140,24 +142,23 @@ def test_a_table_without_a_present_cell_is_refused(color_images: Colours, tmp_pa
     absent = LabelTable.from_dense(truth.images, truth.classes, np.minimum(truth.dense(), 0))
     with pytest.raises(AssumptionError, match="auto: the table holds no known present cell"):
         partlabel.train(absent, images=root, out=tmp_path / "run", method="auto", **TINY)
-    assert partlabel.look(absent).to_json()["auto"] == {}
+    assert record(partlabel.look(absent))["auto"] == {}
 
 
 def test_look_says_what_training_takes(color_images: Colours, partial_labels: LabelTable) -> None:
     found = partlabel.look(partial_labels)
-    assert {network: entry["method"] for network, entry in found.to_json()["auto"].items()} == {
+    assert {network: entry["method"] for network, entry in record(found)["auto"].items()} == {
         "frozen": "asl",
         "fine-tuned": "asl",
         "from scratch": "saliency",
     }
-    lines = found.to_text().splitlines()
+    lines = page(found).splitlines()
     start = lines.index("What --method auto takes")
     assert lines[start + 1].startswith("  frozen or fine-tuned: asl: ")
     assert lines[start + 2].startswith("  from scratch: saliency, pseudo = none: ")
     positives = LabelTable.from_dense(["a", "b"], ["x", "y"], [[1, 1], [0, 1]])
     assert any(
-        line.startswith("  positive_unlabeled: among the best")
-        for line in partlabel.look(positives).to_text().splitlines()
+        line.startswith("  positive_unlabeled: among the best") for line in page(partlabel.look(positives)).splitlines()
     )
 
 

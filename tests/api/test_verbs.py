@@ -374,6 +374,6 @@ def test_one_image_under_two_names_is_refused(color_images: tuple[Path, LabelTab
     names = ["00.png", "./00.png", *truth.images[2:]]
     table = LabelTable.from_dense(names, truth.classes, truth.dense())
     said = "'00.png' and './00.png' are the same image"
-    assert any(said in finding for finding in partlabel.look(table, images=root).findings)
+    assert any(said in finding for finding in partlabel.look(table, images=root).problems)
     with pytest.raises(LabelError, match=said):
         partlabel.train(table, images=root, out=tmp_path / "run", method="bce", **TINY)

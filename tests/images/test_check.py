@@ -32,7 +32,7 @@ EXPECTED = {
     "large.png": "too large",
     "text.jpg": "broken",
     "empty.jpg": "broken",
-    "link.jpg": "outside",
+    "link.jpg": "linked",
     "été": "broken",
     "/etc/passwd": "outside",
 }

@@ -13,6 +13,7 @@ from partlabel.errors import ImageError
 from partlabel.images.check import check_images
 from partlabel.images.decode import decode
 from partlabel.images.fingerprint import perceptual_hash
+from partlabel.images.limits import DEFAULT_LIMITS
 from partlabel.inspection import contents
 from partlabel.inspection.contents import identical_files, read_contents
 
@@ -37,7 +38,9 @@ NAMES = ["0.jpg", "cut.jpg", "copy.png", "none.jpg", "1.jpg", "flat.png", "text.
 def test_every_image_by_itself(root: Path, monkeypatch: pytest.MonkeyPatch, batch: int):
     monkeypatch.setattr(contents, "_BATCH", batch)
     calls: list[tuple[int, int]] = []
-    found = read_contents(root, NAMES, with_looks=True, progress=lambda *call: calls.append(call))
+    found = read_contents(
+        root, NAMES, limits=DEFAULT_LIMITS, with_hashes=True, progress=lambda *call: calls.append(call)
+    )
     assert calls == [(done, len(NAMES)) for done in range(1, len(NAMES) + 1)]
     assert list(found.problems) == check_images(root, NAMES)
     assert [(problem.image, problem.kind) for problem in found.problems] == [
@@ -47,20 +50,22 @@ def test_every_image_by_itself(root: Path, monkeypatch: pytest.MonkeyPatch, batc
         ("../up.jpg", "outside"),
     ]
     unusable = {problem.image for problem in found.problems}
-    for name, digest, look in zip(NAMES, found.digests, found.looks.tolist(), strict=True):
+    for name, digest, look in zip(NAMES, found.digests, found.hashes.tolist(), strict=True):
         if name in unusable:
             assert (digest, look) == (b"", 0)
             continue
         assert digest.decode() == hashlib.blake2b((root / name).read_bytes(), digest_size=16).hexdigest()
         assert look == perceptual_hash(decode(root / name, at_least=64))
-    assert found.looks[NAMES.index("flat.png")] == 0
-    assert not read_contents(root, NAMES, with_looks=False, progress=lambda *_: None).looks.any()
+    assert found.hashes[NAMES.index("flat.png")] == 0
+    assert not read_contents(
+        root, NAMES, limits=DEFAULT_LIMITS, with_hashes=False, progress=lambda *_: None
+    ).hashes.any()
 
 
 def test_no_names_and_no_folder(root: Path):
-    assert read_contents(root, [], with_looks=True, progress=lambda *_: None).problems == ()
+    assert read_contents(root, [], limits=DEFAULT_LIMITS, with_hashes=True, progress=lambda *_: None).problems == ()
     with pytest.raises(ImageError, match="image folder"):
-        read_contents(root / "none", ["a.jpg"], with_looks=True, progress=lambda *_: None)
+        read_contents(root / "none", ["a.jpg"], limits=DEFAULT_LIMITS, with_hashes=True, progress=lambda *_: None)
 
 
 @given(st.lists(st.sampled_from([b"", b"a", b"b", b"c", b"d"]), max_size=12))

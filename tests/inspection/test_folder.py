@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from partlabel.inspection.folder import Suggestion, image_files, suggestions, unlisted_files
+from partlabel.images.kinds import image_files
+from partlabel.inspection.folder import Rename, renames, unlisted_files
 
 
 @pytest.fixture
@@ -25,13 +26,13 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-def test_image_files(root: Path):
-    assert image_files(root) == ["test/c.png", "test/été.tiff", "top.webp", "train/a.jpg", "train/b.JPG"]
+def files_of(root: Path) -> tuple[str, ...]:
+    return image_files(root).files
 
 
 def test_unlisted_files(root: Path):
     names = ["./train/a.jpg", "train\\b.JPG", "test//c.png", "none.jpg"]
-    assert unlisted_files(image_files(root), names) == ("test/été.tiff", "top.webp")
+    assert unlisted_files(files_of(root), names) == ("test/été.tiff", "top.webp")
 
 
 JPG = "the names lack the ending '.jpg'"
@@ -63,14 +64,14 @@ def begin(prefix: str, advice: str = "") -> str:
 )
 def test_each_difference_is_told(root: Path, name: str, file: str, change: str):
     expected = change.format(root=root, parent=root.parent, grandparent=root.parent.parent)
-    assert suggestions(root, image_files(root), [name]) == (Suggestion(expected, 1, name, file),)
+    assert renames(root, files_of(root), [name]) == (Rename(expected, 1, name, file),)
 
 
 def test_only_a_unique_file_is_suggested(root: Path):
     shutil.copy(root / "train" / "a.jpg", root / "test" / "a.jpg")
-    files = image_files(root)
-    assert suggestions(root, files, ["a.jpg", "a", "other.jpg", "IMG.001"]) == ()
-    assert [found.file for found in suggestions(root, files, ["train/a", "TEST/a.jpg"])] == [
+    files = files_of(root)
+    assert renames(root, files, ["a.jpg", "a", "other.jpg", "IMG.001"]) == ()
+    assert [found.file for found in renames(root, files, ["train/a", "TEST/a.jpg"])] == [
         "train/a.jpg",
         "test/a.jpg",
     ]
@@ -79,15 +80,15 @@ def test_only_a_unique_file_is_suggested(root: Path):
 def test_a_dot_in_a_name_is_no_ending(root: Path):
     (root / "IMG.001.jpg").touch()
     (root / "IMG.002.jpg").touch()
-    assert [found.file for found in suggestions(root, image_files(root), ["IMG.001"])] == ["IMG.001.jpg"]
+    assert [found.file for found in renames(root, files_of(root), ["IMG.001"])] == ["IMG.001.jpg"]
 
 
 def test_the_most_frequent_difference_comes_first(root: Path):
     names = ["top", "a.jpg", "none", "b.JPG"]
-    found = suggestions(root, image_files(root), names)
+    found = renames(root, files_of(root), names)
     assert [(entry.explains, entry.image) for entry in found] == [(2, "a.jpg"), (1, "top")]
 
 
 def test_a_broken_link_suggests_not_itself(root: Path):
     (root / "link.jpg").symlink_to("nowhere.jpg")
-    assert suggestions(root, image_files(root), ["link.jpg"]) == ()
+    assert renames(root, files_of(root), ["link.jpg"]) == ()

@@ -12,6 +12,7 @@ from partlabel.datasets.digit_scenes import write_scenes
 from partlabel.errors import UsageError
 from partlabel.files import write_bytes, write_json
 from partlabel.formats import write_table
+from partlabel.inspection.page import page as look_page
 from partlabel.progress import SILENT, Reporter
 from partlabel.recovery.judge import score_suggestions
 from partlabel.report import write_report
@@ -66,7 +67,7 @@ def demo(out: Path | str, *, reporter: Reporter = SILENT) -> str:
     labels = folder / "train.csv"
     hide(scenes.train, masking="known_ratio", ratio=0.2, seed=0, out=labels, reporter=reporter)
     reporter.say("[2/5] looking at what is known")
-    reporter.say(look(labels, images=scenes.images, reporter=reporter).to_text())
+    reporter.say(look_page(look(labels, images=scenes.images, reporter=reporter)))
 
     results, runs = {}, {}
     for name, settings in METHODS.items():

@@ -69,7 +69,7 @@ def explain(
         raise UsageError(f"top {top} shows no label; give 1 or more")
     tagger, info = open_model(run)
     wanted = None if labels is None else _columns(labels, info.classes)
-    files = readable_images(image_files(paths), broken, reporter)
+    files = readable_images(image_files(paths, reporter), broken, reporter)
     known, true = given_labels(run, table, truth, images, info.classes, files, reporter, read or {})
     device = any_device()
     explainer = Explainer(tagger.to(device), device, info, wanted, top, maps == "gradient", known, true)

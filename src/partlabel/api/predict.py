@@ -52,7 +52,7 @@ def predict(
     out = None if out is None else Path(out)
     if out is not None and out.suffix.casefold() not in {".csv", ".parquet"}:
         raise UsageError(f"{out}: the name must end in .csv or .parquet")
-    files = image_files(images)
+    files = image_files(images, reporter)
     tagger, info = open_model(run)
     files = readable_images(files, broken, reporter)
     device = any_device()

@@ -23,6 +23,7 @@ def look(
     against_where: Annotated[
         list[str] | None, typer.Option(help="Rows of the second file, where --where does not suit it: COLUMN=VALUE.")
     ] = None,
+    max_image_mb: o.MaxImageMb = None,
     max_distance: Annotated[int, typer.Option(help="Bits, of 64, in which near-duplicates may differ (0 to 16).")] = 4,
     conflicts: o.Conflicts = "unknown",
     format: o.Format = None,
@@ -35,6 +36,8 @@ def look(
     """
     from partlabel.api.look import look as run
     from partlabel.files import write_json
+    from partlabel.inspection.page import page
+    from partlabel.inspection.record import record
 
     read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format, separator)
     other: Any = {**read, "where": o.where_pairs(against_where)} if against_where else None
@@ -43,12 +46,13 @@ def look(
         images=images,
         against=against,
         max_distance=max_distance,
+        **o.given(max_image_mb=max_image_mb),
         reporter=o.reporter(quiet),
         read=read,
         against_read=other,
     )
     if json is not None:
-        write_json(json, found.to_json())
-    typer.echo(found.to_text())
+        write_json(json, record(found))
+    typer.echo(page(found))
     if found.problems:
         raise typer.Exit(1)

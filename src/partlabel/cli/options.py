@@ -28,6 +28,10 @@ Conflicts = Annotated[
 ]
 Format = Annotated[str | None, typer.Option(help="one_hot_csv, long or tag_lists, where name and header do not tell.")]
 Separator = Annotated[str | None, typer.Option(help="What stands between names in CSV tag lists.")]
+MaxImageMb = Annotated[
+    float | None,
+    typer.Option("--max-image-mb", help="Most memory in MB that decoding one image may take. Default: 1024."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print results only.")]
 
 
@@ -110,6 +114,11 @@ def refuse_arguments(values: Mapping[str, Any], verb: Callable[..., Any]) -> Non
             raise UsageError(
                 f"{name!r} is no setting; leave it out of --set and --config and give --{name.replace('_', '-')}"
             )
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """The options that were given, so that the verb's own defaults count for the others."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def reporter(quiet: bool) -> Any:

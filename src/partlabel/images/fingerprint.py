@@ -4,10 +4,8 @@ import hashlib
 import os
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from partlabel.errors import ImageError
@@ -16,20 +14,9 @@ from partlabel.errors import ImageError
 _COSINES = np.cos(np.pi / 64 * np.arange(1, 9)[:, None] * (2 * np.arange(32)[None] + 1))
 _ONE_GREY_LEVEL = 256.0
 
-# Pairs compared at a time: 8 MiB of exclusive-ors, which stays in cache.
-_BLOCK = 1 << 20
-
 # By device and inode: size and times of a file when it was hashed, and its hash.
 _hashes: dict[tuple[int, int], tuple[tuple[int, int, int], str]] = {}
 _CLOCK_TICK = 2_000_000_000  # the coarsest clock of a file system (FAT) in nanoseconds
-
-
-class NearDuplicate(NamedTuple):
-    """Positions of two images in the two lists of hashes, and the number of bits (of 64) in which the hashes differ."""
-
-    first: int
-    second: int
-    distance: int
 
 
 def content_hash(path: Path) -> str:
@@ -80,30 +67,3 @@ def perceptual_hash(image: Image.Image) -> int:
     if np.abs(waves).max() < _ONE_GREY_LEVEL:
         return 0
     return int.from_bytes(np.packbits(waves > np.median(waves)).tobytes(), "big")
-
-
-def near_duplicates(hashes_a: ArrayLike, hashes_b: ArrayLike, max_distance: int = 4) -> list[NearDuplicate]:
-    """All pairs of images from two lists whose perceptual hashes differ in at most `max_distance` bits.
-
-    Every pair is compared, in blocks of bounded memory. Images with hash 0 (flat ones) are never paired, because
-    otherwise each blank image would match all the others; equal files among them are found by `content_hash`.
-
-    Args:
-        hashes_a: uint64 `[A]`.
-        hashes_b: uint64 `[B]`.
-        max_distance: most differing bits. 4 finds images again that were resized and recompressed, and rarely pairs
-            others.
-
-    Returns:
-        The pairs, ordered by the position in a, then in b.
-    """
-    first, second = np.asarray(hashes_a, np.uint64).ravel(), np.asarray(hashes_b, np.uint64).ravel()
-    used_first, used_second = np.flatnonzero(first), np.flatnonzero(second)
-    step = max(1, _BLOCK // max(1, used_second.size))
-    pairs: list[NearDuplicate] = []
-    for start in range(0, used_first.size, step):
-        rows = used_first[start : start + step]
-        distance: NDArray[np.uint8] = np.bitwise_count(first[rows, None] ^ second[None, used_second])
-        row, column = np.nonzero(distance <= max_distance)
-        pairs += map(NearDuplicate, rows[row].tolist(), used_second[column].tolist(), distance[row, column].tolist())
-    return pairs

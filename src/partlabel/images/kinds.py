@@ -135,7 +135,14 @@ def image_files(root: Path) -> Folder:
             files.append(f"{folder}/{name}".removeprefix("./").replace(os.sep, "/"))
         else:
             left_out[ending.casefold() or "without ending"] += 1
-    return Folder(tuple(sorted(files)), dict(sorted(left_out.items())))
+    return Folder(tuple(sorted(files)), dict(sorted((+left_out).items())))
+
+
+def others(left_out: Mapping[str, int]) -> str:
+    """What was left out, in words: `3 .txt, 1 hidden`; the most frequent first, ten at most."""
+    most = sorted(left_out.items(), key=lambda entry: -entry[1])
+    more = [f"{sum(count for _, count in most[10:]):,} others"] if len(most) > 10 else []
+    return ", ".join([*(f"{count:,} {what}" for what, count in most[:10]), *more])
 
 
 def _entries(root: Path, left_out: Counter[str]) -> Iterator[tuple[str, str]]:
@@ -146,7 +153,7 @@ def _entries(root: Path, left_out: Counter[str]) -> Iterator[tuple[str, str]]:
         start = waiting.pop(0)
         real_start = os.path.realpath(os.path.join(root, start))
         if real_start in entered or (start != "." and f"{top}/".startswith(f"{real_start.rstrip('/')}/")):
-            left_out["linked folder met twice"] += 1
+            left_out["linked folder met before"] += 1
             continue
         for path, below, names in os.walk(os.path.join(root, start), onerror=lambda _: left_out.update([_CLOSED])):
             real = os.path.realpath(path)

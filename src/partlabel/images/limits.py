@@ -1,6 +1,7 @@
 """What decoding one image may cost, estimated from its header before any pixel is decoded."""
 
 import io
+import math
 import mmap
 import re
 from typing import IO, NamedTuple
@@ -8,6 +9,7 @@ from typing import IO, NamedTuple
 from PIL import ImageFile, JpegImagePlugin, TiffImagePlugin
 from pydantic import BaseModel, ConfigDict, Field
 
+from partlabel.errors import UsageError
 from partlabel.images.kinds import READERS, ImageFormat
 
 _MB = 10**6
@@ -139,6 +141,17 @@ def _size(stream: IO[bytes]) -> int:
     size = stream.seek(0, 2)
     stream.seek(position)
     return size
+
+
+def limits_of(max_image_mb: float) -> Limits:
+    """Limits with so much memory.
+
+    Raises:
+        UsageError: it is no positive number.
+    """
+    if isinstance(max_image_mb, bool) or not isinstance(max_image_mb, int | float) or not 0 < max_image_mb < math.inf:
+        raise UsageError(f"max_image_mb {max_image_mb!r} is not a number of megabytes above 0")
+    return Limits(max_mb=max_image_mb)
 
 
 DEFAULT_LIMITS = Limits()

@@ -7,6 +7,10 @@ from pathlib import Path, PurePath
 from partlabel.errors import ImageError
 
 
+class LinkedOutError(ImageError):
+    """A link inside the image folder whose target lies outside."""
+
+
 def image_root(root: Path | str) -> Path:
     """The image folder as a path.
 
@@ -29,6 +33,7 @@ def resolve(root: Path | str, name: str) -> Path:
     name.
 
     Raises:
+        LinkedOutError: it is a link, or lies behind one, that leads out of the folder.
         ImageError: the name leaves the folder or cannot be a file name, or the folder does not exist.
     """
     folder = image_root(root)
@@ -38,7 +43,7 @@ def resolve(root: Path | str, name: str) -> Path:
     # os.path.realpath and not Path.resolve, which raises on a loop of links.
     target, top = PurePath(os.path.realpath(path)), PurePath(os.path.realpath(folder))
     if not target.is_relative_to(top):
-        raise ImageError(
+        raise LinkedOutError(
             f"image {name!r} is a link to {str(target)!r}, outside the image folder {str(folder)!r}; "
             "copy the image into the folder"
         )

@@ -1,20 +1,21 @@
 """The images that a model is asked about: files and folders, checked before the model sees one."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from partlabel.errors import ImageError, UsageError
+from partlabel.images import kinds
 from partlabel.images.check import check_images
-from partlabel.progress import Reporter
+from partlabel.images.limits import DEFAULT_LIMITS, Limits
+from partlabel.progress import SILENT, Reporter
 from partlabel.wording import amount
 
 Paths = Sequence[Path | str] | Path | str
 
-_IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
-
-def image_files(images: Paths) -> list[Path]:
-    """The files themselves, and the images below the folders.
+def image_files(images: Paths, reporter: Reporter = SILENT) -> list[Path]:
+    """The files themselves, and the images below the folders; what of a folder is left out is reported.
 
     Raises:
         ImageError: a file or folder does not exist, or a folder holds no image.
@@ -23,10 +24,13 @@ def image_files(images: Paths) -> list[Path]:
     files: list[Path] = []
     for given in map(_path, [images] if isinstance(images, Path | str) or not isinstance(images, Sequence) else images):
         if given.is_dir():
-            found = sorted(path for path in given.rglob("*") if path.suffix.casefold() in _IMAGES)
+            found, left_out = kinds.image_files(given)
             if not found:
-                raise ImageError(f"no image in folder {given}")
-            files += found
+                holds = f"; it holds {kinds.others(left_out)}" if left_out else ""
+                raise ImageError(f"no image in folder {str(given)!r}{holds}")
+            if left_out:
+                reporter.say(f"{amount(len(found), 'image')} in {given}; left out: {kinds.others(left_out)}")
+            files += [given / name for name in found]
         elif given.exists():
             files.append(given)
         else:
@@ -36,7 +40,7 @@ def image_files(images: Paths) -> list[Path]:
     return files
 
 
-def readable_images(files: list[Path], broken: str, reporter: Reporter) -> list[Path]:
+def readable_images(files: list[Path], broken: str, reporter: Reporter, limits: Limits = DEFAULT_LIMITS) -> list[Path]:
     """The images that can be read, if the others are to be skipped.
 
     Raises:
@@ -47,7 +51,7 @@ def readable_images(files: list[Path], broken: str, reporter: Reporter) -> list[
         raise UsageError(f"broken {broken!r} is not 'fail' or 'skip'")
     top, names = below_top(files)
     with reporter.track("checking images") as tick:
-        problems = check_images(top, names, progress=tick)
+        problems = check_images(top, names, limits=limits, progress=tick, say=reporter.say)
     if not problems:
         return files
     reasons = "; ".join(problem.reason for problem in problems[:3]) + ("; ..." if len(problems) > 3 else "")
@@ -64,9 +68,12 @@ def readable_images(files: list[Path], broken: str, reporter: Reporter) -> list[
 
 
 def below_top(files: Sequence[Path]) -> tuple[Path, list[str]]:
-    """The top of the file system, and the names of files relative to it: what datasets take."""
+    """The top of the file system, and the names of files relative to it: what datasets take.
+
+    Links among the folders are followed first, so that `link/../a.jpg` is what the system takes it for.
+    """
     top = Path(Path.cwd().anchor)
-    return top, [str(file.absolute().relative_to(top)) for file in files]
+    return top, [os.path.relpath(os.path.join(os.path.realpath(file.parent), file.name), top) for file in files]
 
 
 def _path(given: object) -> Path:

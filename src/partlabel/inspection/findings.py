@@ -1,29 +1,33 @@
 """The problems of a `Look`, one sentence each: what would stop a training, or make an evaluation say too much."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from partlabel.formats import ReadingReport
 from partlabel.images.paths import two_spellings
-from partlabel.inspection.folder import Suggestion
+from partlabel.inspection.folder import Rename
 from partlabel.inspection.image_files import IdenticalFiles, ImageFiles
+from partlabel.inspection.look import Against, MethodFit
+from partlabel.inspection.states import KnownStates
 from partlabel.names import names_alike
 from partlabel.wording import amount
-
-if TYPE_CHECKING:
-    from partlabel.inspection.look import Against, Look
 
 _NAMED = 3
 
 
-def findings(look: "Look") -> tuple[str, ...]:
-    """All problem sentences of a look, none if nothing is wrong."""
+def findings(
+    known: KnownStates,
+    methods: Sequence[MethodFit],
+    report: ReadingReport | None,
+    image_files: ImageFiles | None,
+    against: Against | None,
+) -> tuple[str, ...]:
+    """All problem sentences of a look, none if nothing is wrong; arguments as in `Look`."""
     return (
-        *_reading(look.report),
-        *_names(look.known.images, look.known.classes),
-        *([] if any(fit.misfit is None for fit in look.methods) else ["no method can learn from these labels"]),
-        *(_images(look.image_files) if look.image_files else []),
-        *(_split(look.against, look.image_files) if look.against else []),
+        *_reading(report),
+        *_names(known.images, known.classes),
+        *([] if any(fit.misfit is None for fit in methods) else ["no method can learn from these labels"]),
+        *(_images(image_files) if image_files else []),
+        *(_split(against, image_files) if against else []),
     )
 
 
@@ -38,9 +42,9 @@ def same(group: IdenticalFiles) -> str:
     return " = ".join(map(repr, dict.fromkeys((*group.in_table, *group.in_against))))
 
 
-def explain(suggestion: Suggestion) -> str:
-    """A suggestion as a sentence without its end."""
-    return f"{suggestion.change} ({suggestion.image!r} is probably {suggestion.file!r})"
+def explain(rename: Rename) -> str:
+    """A difference of names as a sentence without its end."""
+    return f"{rename.change} ({rename.image!r} is probably {rename.file!r})"
 
 
 def _reading(report: ReadingReport | None) -> Iterable[str]:
@@ -74,6 +78,14 @@ def _images(image_files: ImageFiles) -> Iterable[str]:
         names = [problem.image for problem in image_files.problems if problem.kind == kind]
         if names:
             yield f"{amount(len(names), 'image')} of {image_files.checked:,} {_are(names)} {what}: {some(names)}"
+    linked = [problem.image for problem in image_files.problems if problem.kind == "linked"]
+    if linked:
+        yield (
+            f"{amount(len(linked), 'image')} of {image_files.checked:,} {'leads' if len(linked) == 1 else 'lead'} out "
+            f"of the image folder by a link: {some(linked)}; copy the folder with its links followed (cp -rL)"
+        )
+    if image_files.depth.trouble:
+        yield image_files.depth.trouble
 
 
 def _nothing_found(image_files: ImageFiles) -> str:
@@ -85,8 +97,8 @@ def _nothing_found(image_files: ImageFiles) -> str:
         else "no image file"
     )
     advice = "give the folder that the names start from"
-    if image_files.suggestions:
-        best = image_files.suggestions[0]
+    if image_files.renames:
+        best = image_files.renames[0]
         advice = f"{explain(best)}; that explains {best.explains:,} of {image_files.checked:,}"
     return (
         f"none of the {amount(image_files.checked, 'image')} of the table is in {image_files.folder!r}: the first "
@@ -94,7 +106,7 @@ def _nothing_found(image_files: ImageFiles) -> str:
     )
 
 
-def _split(against: "Against", image_files: ImageFiles | None) -> Iterable[str]:
+def _split(against: Against, image_files: ImageFiles | None) -> Iterable[str]:
     yield from _reading(against.report)
     if against.shared_names:
         names = against.shared_names

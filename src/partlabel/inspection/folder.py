@@ -1,16 +1,15 @@
 """What an image folder holds: images that no table lists, and where images are that a table names wrongly."""
 
-import os
 import posixpath
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from unicodedata import normalize
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+from partlabel.images.kinds import image_suffix
 
 
-class Suggestion(NamedTuple):
+class Rename(NamedTuple):
     """A way in which names that were not found differ from files that were.
 
     Args:
@@ -26,24 +25,13 @@ class Suggestion(NamedTuple):
     file: str
 
 
-def image_files(root: Path) -> list[str]:
-    """Files under the folder that are images by their ending, relative with `/`, sorted; hidden ones are left out."""
-    found = []
-    for folder, below, files in os.walk(root):
-        below[:] = [name for name in below if not name.startswith(".")]
-        inside = os.path.relpath(folder, root).replace(os.sep, "/")
-        prefix = "" if inside == "." else f"{inside}/"
-        found += [prefix + name for name in files if _suffix(name) and not name.startswith(".")]
-    return sorted(found)
-
-
 def unlisted_files(files: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
     """The files that none of the names means."""
     listed = {form for name in names for form in (posixpath.normpath(name), _plain(name))}
     return tuple(file for file in files if file not in listed)
 
 
-def suggestions(root: Path, files: Sequence[str], names: Sequence[str]) -> tuple[Suggestion, ...]:
+def renames(root: Path, files: Sequence[str], names: Sequence[str]) -> tuple[Rename, ...]:
     """How names that are not in the folder would be: by a unique file of the same path, or only of the same stem.
 
     Case, Unicode form, ending and folders may differ; the closest likeness that any file has decides, and several files
@@ -54,10 +42,8 @@ def suggestions(root: Path, files: Sequence[str], names: Sequence[str]) -> tuple
     for position, name in enumerate(names):
         if name in meant:
             counted.setdefault(_change(root, name, meant[name]), []).append(position)
-    found = [
-        Suggestion(change, len(which), names[which[0]], meant[names[which[0]]]) for change, which in counted.items()
-    ]
-    return tuple(sorted(found, key=lambda suggestion: -suggestion.explains))
+    found = [Rename(change, len(which), names[which[0]], meant[names[which[0]]]) for change, which in counted.items()]
+    return tuple(sorted(found, key=lambda rename: -rename.explains))
 
 
 def _meant_files(files: Sequence[str], names: Sequence[str]) -> dict[str, str]:
@@ -109,7 +95,7 @@ def _change(root: Path, name: str, file: str) -> str:
         inner = "/".join(file_folders)
         advice = "" if name_folders else f" (give {str(root / inner)!r} as the image folder)"
         changes.append(f"the files lie in the sub-folder {inner!r}{advice}")
-    mine, theirs = _suffix(name_base), _suffix(file_base)
+    mine, theirs = image_suffix(name_base), image_suffix(file_base)
     if mine.casefold() != theirs.casefold():
         changes.append(
             f"the names end in {mine!r}, the files in {theirs!r}" if mine else f"the names lack the ending {theirs!r}"
@@ -129,14 +115,8 @@ def _plain(name: str) -> str:
     return posixpath.normpath(name.replace("\\", "/"))
 
 
-def _suffix(name: str) -> str:
-    """The ending that makes a file an image, or nothing: `IMG.001` has none."""
-    ending = posixpath.splitext(name)[1]
-    return ending if ending.casefold() in IMAGE_SUFFIXES else ""
-
-
 def _without_suffix(name: str) -> str:
-    return name[: len(name) - len(_suffix(name))]
+    return name[: len(name) - len(image_suffix(name))]
 
 
 # From strict to loose.

@@ -33,7 +33,8 @@ def nearest(first: ArrayLike, second: ArrayLike, max_distance: int) -> list[Near
     """For each perceptual hash of the second list that has any within `max_distance` in the first, the nearest.
 
     The answer holds at most one entry an image, however many pairs there are: frames of one film pair up by the
-    million. Hash 0 (a flat image) is never paired, as in `partlabel.images.fingerprint.near_duplicates`.
+    million. Hash 0 (a flat image) is never paired, because
+    otherwise each blank image would match all the others; equal files among them are found by their bytes.
 
     Args:
         first: uint64 `[A]`.

@@ -2,25 +2,23 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
-from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from partlabel.formats import ReadingReport
+from partlabel.images.kinds import others
 from partlabel.inspection.findings import explain, same, some
 from partlabel.inspection.image_files import ImageFiles
+from partlabel.inspection.look import Look
 from partlabel.inspection.states import KnownStates
-from partlabel.wording import amount
-
-if TYPE_CHECKING:
-    from partlabel.inspection.look import Look
+from partlabel.wording import amount, printable
 
 _SHOWN = 10
 
 
-def page(look: "Look") -> str:
+def page(look: Look) -> str:
     """The page; sections without content are left out."""
     sections = [
         _overview(look.known),
@@ -31,10 +29,10 @@ def page(look: "Look") -> str:
         _methods(look),
         _images(look.image_files),
         _across(look),
-        _problems(look.findings),
+        _problems(look.problems),
     ]
     text = "\n\n".join("\n".join(lines) for lines in map(list, sections) if lines)
-    return text.encode("utf-8", "backslashreplace").decode()  # a path may hold what no terminal can print
+    return printable(text)
 
 
 def _overview(known: KnownStates) -> Iterator[str]:
@@ -115,7 +113,7 @@ def _cell(image: str, class_name: str | None, lines: tuple[int, ...]) -> str:
     return f"image {image!r}{of_class}: lines {', '.join(map(str, lines[:_SHOWN]))}{more}"
 
 
-def _methods(look: "Look") -> Iterator[str]:
+def _methods(look: Look) -> Iterator[str]:
     fitting = [fit for fit in look.methods if fit.misfit is None]
     if fitting:
         yield "Methods that fit these labels"
@@ -144,8 +142,10 @@ def _images(image_files: ImageFiles | None) -> Iterator[str]:
         yield f"  {amount(len(image_files.problems), 'image')} cannot be used"
         shown = [f"{problem.kind}: {problem.reason}" for problem in image_files.problems[:_SHOWN]]
         yield from _list(shown, len(image_files.problems))
-    for suggestion in image_files.suggestions[:3]:
-        yield f"  {amount(suggestion.explains, 'missing name')}: {explain(suggestion)}"
+    for rename in image_files.renames[:3]:
+        yield f"  {amount(rename.explains, 'missing name')}: {explain(rename)}"
+    if image_files.left_out:
+        yield f"  besides {amount(image_files.files, 'image file')} the folder holds {others(image_files.left_out)}"
     if image_files.unlisted:
         verb = "is" if len(image_files.unlisted) == 1 else "are"
         yield (
@@ -158,7 +158,7 @@ def _images(image_files: ImageFiles | None) -> Iterator[str]:
         yield from _list([same(group) for group in within[:_SHOWN]], len(within))
 
 
-def _across(look: "Look") -> Iterator[str]:
+def _across(look: Look) -> Iterator[str]:
     against, image_files = look.against, look.image_files
     if against is None:
         return
@@ -179,7 +179,7 @@ def _across(look: "Look") -> Iterator[str]:
     ]
     yield from _list(rows, len(image_files.near))
     if image_files.flat:
-        yield f"  {amount(image_files.flat, 'flat image')} cannot be compared by look"
+        yield f"  {amount(image_files.flat, 'flat image')} cannot be compared"
 
 
 def _others(count: int) -> str:

@@ -46,7 +46,7 @@ def usable_images(
         raise LabelError(f"{twice[0]!r} and {twice[1]!r} are the same image; write its name in one way")
     with reporter.track("checking images") as tick:
         unknown = [name for name in labels.images if name not in known] if known else labels.images
-        problems = check_images(root, unknown, progress=tick)
+        problems = check_images(root, unknown, progress=tick, say=reporter.say)
     if not problems:
         return labels
     if len(problems) == len(labels):
