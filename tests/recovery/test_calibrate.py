@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import expit
 
 from partlabel.datasets.simulated_scores import SimulatedScores
 from partlabel.errors import LabelError, NotFiniteError, RunError
-from partlabel.evaluation.scored_cells import check_held_out
-from partlabel.recovery.calibrate import Calibration, cross_fit, fit_calibration
+from partlabel.evaluation.scored_cells import FloatArray, check_held_out
+from partlabel.recovery.calibrate import Calibration, calibrate, cross_fit, fit_calibration
 
 CELL = st.tuples(st.floats(-60, 60, allow_subnormal=False), st.sampled_from([-1, 1]), st.integers(0, 2))
 
@@ -151,3 +152,56 @@ def test_wrong_shapes_and_nan_are_refused() -> None:
     with pytest.raises(NotFiniteError, match="first in class 'b'"):
         calibration.probability([[0.0, np.nan]])
     np.testing.assert_array_equal(calibration.probability([-np.inf, np.inf]), [0.0, 1.0])
+
+
+def error_of(probability: FloatArray, present: list[bool], bins: int = 10) -> float:
+    """Expected calibration error, by the book."""
+    total = 0.0
+    for number in range(bins):
+        inside = [
+            place
+            for place, value in enumerate(probability)
+            if number / bins <= value < (number + 1) / bins or (number == bins - 1 and value == 1)
+        ]
+        if inside:
+            share = sum(present[place] for place in inside) / len(inside)
+            total += len(inside) * abs(share - sum(probability[place] for place in inside) / len(inside))
+    return total / len(present)
+
+
+def test_a_calibration_that_makes_probabilities_worse_is_not_applied() -> None:
+    """Logits that are right already, of few cells: what a line follows then is luck."""
+    applied = []
+    for seed in range(12):
+        random = np.random.default_rng(seed)
+        logits, columns = random.normal(0, 2, 80), random.integers(0, 2, 80)
+        present = random.random(80) < expit(logits)
+        cells = check_held_out(logits, np.where(present, 1, -1), columns, ("a", "b"))
+        found = calibrate(cells)
+        plain, crossed = expit(logits), cross_fit(cells)
+        assert found.before == pytest.approx(error_of(plain, present.tolist()))
+        assert found.after == pytest.approx(error_of(crossed, present.tolist()))
+        helps = error_of(crossed, present.tolist()) <= error_of(plain, present.tolist())
+        assert found.applied == helps
+        np.testing.assert_array_equal(found.probability, crossed if helps else plain)
+        used = found.calibration.probability(np.array([[-1.0, 2.0]]))
+        if helps:
+            np.testing.assert_array_equal(
+                used, fit_calibration(logits, np.where(present, 1, -1), columns, ("a", "b")).probability([[-1.0, 2.0]])
+            )
+        else:
+            np.testing.assert_allclose(used, expit([[-1.0, 2.0]]))
+            assert str(found).startswith("no calibration is applied: on held-out cells")
+        applied.append(helps)
+    assert True in applied
+    assert False in applied
+
+
+def test_a_calibration_that_helps_is_applied() -> None:
+    random = np.random.default_rng(1)
+    logits = random.normal(0, 3, 900)
+    present = random.random(900) < expit(0.3 * logits - 1)
+    found = calibrate(check_held_out(logits, np.where(present, 1, -1), np.zeros(900, int), ("a",)))
+    assert found.applied
+    assert found.after < found.before / 2
+    assert found.calibration.slope[0] == pytest.approx(0.3, abs=0.05)

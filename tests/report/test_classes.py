@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
+from partlabel.evaluation.scored_cells import ScoredCells
 from partlabel.labels import LabelTable
 from partlabel.report.classes import (
     MOST_ROWS,
-    HeldOutCells,
     Judged,
     class_rows,
     judge_held_out,
@@ -21,14 +21,14 @@ from partlabel.report.classes import (
 def test_held_out_average_precision_of_each_class() -> None:
     random = np.random.default_rng(0)
     classes, count = 7, 300
-    cells = HeldOutCells(
-        ["x"] * count,
+    cells = ScoredCells(
+        tuple("abcdefg"),
         random.normal(size=count).round(1),
         random.choice(np.array([-1, 1], np.int8), count, p=[0.7, 0.3]),
         random.integers(0, 5, count),
     )
     cells.states[cells.class_index == 3] = 1
-    judged = judge_held_out(cells, classes)
+    judged = judge_held_out(cells)
     for column in range(classes):
         mine = cells.class_index == column
         assert judged.present[column] == (cells.states[mine] > 0).sum()
@@ -45,11 +45,11 @@ def test_held_out_average_precision_of_each_class() -> None:
 def test_the_mean_is_that_of_the_run(trained: Any) -> None:
     cells = read_held_out(trained.run, trained.truth.classes)
     assert cells is not None
-    judged = judge_held_out(cells, 3)
+    judged = judge_held_out(cells)
     assert judged.mean == pytest.approx(trained.run.info["held_out"]["mAP"], abs=1e-6)
     assert int(judged.scored.sum()) == trained.run.info["held_out"]["classes"]
     labels = trained.run.labels()
-    rows = [labels.image_positions[name] for name in cells.images]
+    rows = [labels.image_positions[name] for name in (cells.image(place) for place in range(cells.states.size))]
     assert (labels.states_at(rows, cells.class_index) == cells.states).all()
 
 

@@ -146,7 +146,8 @@ def test_table_of_classes_follows_the_test_and_else_the_held_out_cells(
     assert [row[1:6] for row in full.rows["classes"][1:]] == expected(by_test)
     assert full.rows["classes"][1][0].endswith(" (worst)")
 
-    logits, states, columns = case.run.held_out(case.truth.classes)
+    held_out = case.run.held_out(case.truth.classes)
+    logits, states, columns = held_out.logits, held_out.states, held_out.class_index
     by_cells = []
     for column in range(3):
         mine = columns == column

@@ -5,8 +5,8 @@ import pytest
 from scipy.special import expit
 
 from partlabel.evaluation import expected_calibration_error
+from partlabel.evaluation.scored_cells import ScoredCells
 from partlabel.recovery import Calibration, fit_calibration
-from partlabel.report.classes import HeldOutCells
 from partlabel.report.probabilities import calibration_section, probability_text
 
 CLASSES = ("a", "b", "c")
@@ -27,7 +27,7 @@ def test_three_lines_before_after_and_without_favour() -> None:
     logits = random.normal(0, 3, 600)
     states = np.where(random.random(600) < expit(0.4 * logits - 1.5), 1, -1).astype(np.int8)
     calibration = fit_calibration(logits, states, columns, CLASSES)
-    section = calibration_section(calibration, HeldOutCells(["x"] * 600, logits, states, columns))
+    section = calibration_section(calibration, ScoredCells(CLASSES, logits, states, columns))
     before, after, crossed = section.lines
     matrix = calibration.probability(np.repeat(logits[:, None], 3, axis=1))
     fitted = matrix[np.arange(600), columns]
@@ -37,3 +37,15 @@ def test_three_lines_before_after_and_without_favour() -> None:
     assert after.brier == pytest.approx(np.mean((fitted - (states > 0)) ** 2))
     assert after.brier < crossed.brier < before.brier
     assert after.error < before.error / 2
+
+
+def test_a_run_without_calibration_says_why() -> None:
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 2, 300)
+    states = np.where(random.random(300) < expit(logits), 1, -1).astype(np.int8)
+    section = calibration_section(None, ScoredCells(CLASSES, logits, states, random.integers(0, 3, 300)))
+    before, crossed = section.lines
+    assert section.why_none == (
+        "No calibration is applied: on cells that it was not fitted on, the expected calibration error would be "
+        f"{crossed.error:.4f} with it, and it is {before.error:.4f} without"
+    )

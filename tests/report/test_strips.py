@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from partlabel.drawing.thumbnails import Thumbnails
+from partlabel.evaluation.scored_cells import ScoredCells
 from partlabel.labels import LabelTable
 from partlabel.recovery import Suggestions
-from partlabel.report.classes import HeldOutCells
 from partlabel.report.strips import MOST_CLASSES, Strip, error_strips, recovered_strips
 
 
@@ -99,19 +99,22 @@ def test_nothing_suggested_no_strips(thumbnail: Thumbnails, suggestions: Callabl
 def test_errors_are_the_worst_ranked_cells(thumbnail: Thumbnails) -> None:
     random = np.random.default_rng(5)
     count = 120
-    cells = HeldOutCells(
-        [f"{number}.png" for number in random.integers(0, 40, count)],
+    cells = ScoredCells(
+        ("a", "b", "c"),
         random.normal(0, 2, count).round(3),
         random.choice(np.array([-1, 1], np.int8), count),
         random.integers(0, 3, count),
+        tuple(f"{number}.png" for number in range(40)),
+        random.integers(0, 40, count),
     )
+    names = [f"{number}.png" for number in cells.image_index]
     thresholds = [0.5, 0.0, -0.5]
     strips = error_strips(
         ["a", "b", "c"], [2, 0], cells, thresholds, lambda logit, column: f"{logit} {column}", thumbnail
     )
     assert [one.name for one in strips] == ["c", "a"]
     for one, column in zip(strips, (2, 0), strict=True):
-        everything = list(zip(cells.logits, cells.states, cells.class_index, cells.images, strict=True))
+        everything = list(zip(cells.logits, cells.states, cells.class_index, names, strict=True))
         present = sorted((logit, image) for logit, state, own, image in everything if own == column and state > 0)[:5]
         absent = sorted((-logit, image) for logit, state, own, image in everything if own == column and state < 0)[:5]
         for strip, expected, sign in zip(one.strips, (present, absent), (1, -1), strict=True):

@@ -151,9 +151,9 @@ def test_from_training_to_tags(
     tags = partlabel.predict(tmp_path / "shipped", [root])
     assert tags.num_rows == 96
     if not settings.get("refit"):
-        logits, _, class_index = run.held_out(table.classes)
-        said = np.asarray(tags["logit"]).reshape(-1, 3).T[class_index]
-        assert np.abs(said - logits[:, None]).min(1).max() < 1e-4
+        cells = run.held_out(table.classes)
+        said = np.asarray(tags["logit"]).reshape(-1, 3).T[cells.class_index]
+        assert np.abs(said - cells.logits[:, None]).min(1).max() < 1e-4
 
 
 def test_low_rank_training_goes_on_exactly(

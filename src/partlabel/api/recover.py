@@ -9,9 +9,9 @@ from partlabel.inference.classes import same_classes
 from partlabel.inference.scores import run_blocks
 from partlabel.labels import LabelTable
 from partlabel.progress import SILENT, Reporter
-from partlabel.recovery.calibrate import fit_calibration
+from partlabel.recovery.calibrate import calibrate
 from partlabel.recovery.suggest import Suggestions, refuse_checked, suggest
-from partlabel.recovery.thresholds import fit_thresholds
+from partlabel.recovery.thresholds import precision_thresholds
 from partlabel.report import write_report
 from partlabel.report.folder import training_images
 from partlabel.report.recovered import keep_recovered, recovered_section
@@ -64,11 +64,13 @@ def recover(
     if true is not None:
         _check_truth(true, labels)
     held_out = folder.held_out(labels.classes)
-    calibration = fit_calibration(*held_out, labels.classes)
-    thresholds = fit_thresholds(*held_out, labels.classes, min_precision)
+    calibrated = calibrate(held_out)
+    if not calibrated.applied:
+        reporter.say(str(calibrated))
+    thresholds = precision_thresholds(held_out, calibrated.probability, min_precision)
     blocks, _ = run_blocks(folder, labels.images, Path(images).resolve(), reporter)
     seen = int(folder.info.get("init_knew", 0))
-    found = replace(suggest(labels, blocks, calibration, thresholds), seen_before=seen)
+    found = replace(suggest(labels, blocks, calibrated.calibration, thresholds), seen_before=seen)
     reporter.say(_said(found, min_precision))
     if seen:
         reporter.say(

@@ -12,13 +12,14 @@ than
 probabilities: a sigmoid that saturates makes ties.
 """
 
+from collections.abc import Iterable
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from partlabel.errors import UsageError
-from partlabel.evaluation.cells import FloatArray, Scores, check_cells, first_of_equals, known_columns
+from partlabel.evaluation.cells import Column, FloatArray, Scores, check_cells, first_of_equals, known_columns
 
 Convention = Literal["raw", "voc12", "voc07"]
 
@@ -73,8 +74,13 @@ def ranking_measures(scores: ArrayLike, states: ArrayLike) -> RankingMeasures:
         NotFiniteError: the score of a known cell is NaN or infinite.
     """
     score_array, state_array = check_cells(scores, states)
-    measures = np.full((4, score_array.shape[1]), np.nan)
-    for column, present, absent in known_columns(score_array, state_array):
+    return ranking_of_columns(known_columns(score_array, state_array), score_array.shape[1])
+
+
+def ranking_of_columns(columns: Iterable[Column], classes: int) -> RankingMeasures:
+    """All ranking measures of C classes, from the scores of the known cells of each."""
+    measures = np.full((4, classes), np.nan)
+    for column, present, absent in columns:
         if present.size and absent.size:
             measures[:, column] = _of_one_class(present, absent)
     return RankingMeasures(*measures)

@@ -14,6 +14,9 @@ States = NDArray[np.int8]
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
+Column = tuple[int, Scores, Scores]
+"""The number of a class, and the scores of its known present and of its known absent cells, both ascending."""
+
 BLOCK_CELLS = 1 << 20
 """Cells worked on at a time, or one whole row or column where that is more; bounds the memory of every measure."""
 
@@ -91,7 +94,7 @@ def mean_over(values: FloatArray, kept: BoolArray) -> float:
     return float(values[kept].mean()) if kept.any() else float("nan")
 
 
-def known_columns(scores: Scores, states: States) -> Iterator[tuple[int, Scores, Scores]]:
+def known_columns(scores: Scores, states: States) -> Iterator[Column]:
     """Each column, with the scores of its known present cells and of its known absent cells, both sorted ascending.
 
     Memory: one block of columns of scores and states, and twice one column.

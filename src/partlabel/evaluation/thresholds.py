@@ -1,12 +1,21 @@
 """Decision thresholds set on held-out known cells."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from partlabel.errors import LabelError, UsageError
-from partlabel.evaluation.cells import BoolArray, FloatArray, Scores, check_cells, first_of_equals, known_columns
+from partlabel.evaluation.cells import (
+    BoolArray,
+    Column,
+    FloatArray,
+    Scores,
+    check_cells,
+    first_of_equals,
+    known_columns,
+)
 from partlabel.labels import State
 
 
@@ -51,19 +60,29 @@ def best_f1_thresholds(scores: ArrayLike, states: ArrayLike, min_present: int = 
     score_array, state_array = check_cells(scores, states)
     if min_present < 1:
         raise UsageError(f"min_present is {min_present}; it must be 1 or more")
-    present, absent = score_array[state_array == State.PRESENT], score_array[state_array == State.ABSENT]
+    present, absent = (score_array[state_array == state] for state in (State.PRESENT, State.ABSENT))
+    columns = known_columns(score_array, state_array)
+    return best_f1_of_columns(present, absent, columns, score_array.shape[1], min_present)
+
+
+def best_f1_of_columns(
+    present: Scores, absent: Scores, columns: Iterable[Column], classes: int, min_present: int
+) -> BestThresholds:
+    """Thresholds as in `best_f1_thresholds`, from the scores of all present and all absent cells and of each class.
+
+    Raises:
+        LabelError: no cell is known present or none is known absent.
+    """
     if not present.size or not absent.size:
         raise LabelError(
             f"thresholds need known present and known absent cells; the held-out cells have {present.size} present and "
             f"{absent.size} absent"
         )
-    present.sort()
-    absent.sort()
-    pooled = _best_of(present, absent)
-    values, own = np.full(score_array.shape[1], pooled), np.zeros(score_array.shape[1], bool)
-    for column, present, absent in known_columns(score_array, state_array):
-        if present.size >= min_present and absent.size:
-            values[column], own[column] = _best_of(present, absent), True
+    pooled = _best_of(np.sort(present), np.sort(absent))
+    values, own = np.full(classes, pooled), np.zeros(classes, bool)
+    for column, mine, others in columns:
+        if mine.size >= min_present and others.size:
+            values[column], own[column] = _best_of(mine, others), True
     return BestThresholds(values, pooled, own)
 
 

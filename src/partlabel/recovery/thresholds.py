@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike
 from scipy.special import betaincinv
 
 from partlabel.errors import UsageError
-from partlabel.evaluation.scored_cells import BoolArray, FloatArray, check_held_out
+from partlabel.evaluation.scored_cells import BoolArray, FloatArray, ScoredCells, check_held_out
 from partlabel.labels import IntArray
 from partlabel.recovery.calibrate import cross_fit
 
@@ -153,10 +153,9 @@ def fit_thresholds(
 
     A threshold is the smallest probability at which *two* readings of the held-out cells at or above it reach the
     target: the precision that was counted and the one that the calibration expects (mean probability). Counting alone
-        is optimistic
-    where few cells are accepted, because the threshold is picked where luck was good; expecting alone is wrong where
-    the calibration's shape is. Both together come near the target, without a promise; the numbers
-    stand at the head of this module.
+    is optimistic where few cells are accepted, because the threshold is picked where luck was good; expecting alone is
+    wrong where the calibration's shape is. Both together come near the target, without a promise; the numbers stand at
+    the head of this module.
 
     Args:
         logits: floating `[K]`, of a model that never saw these cells.
@@ -174,14 +173,27 @@ def fit_thresholds(
         LabelError: the arrays do not fit, or present or absent cells are missing; says what to do.
         NotFiniteError: a logit is NaN or infinite.
     """
+    cells = check_held_out(logits, states, class_index, classes)
+    return precision_thresholds(cells, cross_fit(cells), target_precision, min_accepted, min_present)
+
+
+def precision_thresholds(
+    cells: ScoredCells,
+    probability: FloatArray,
+    target_precision: float = 0.95,
+    min_accepted: int = 10,
+    min_present: int = 50,
+) -> PrecisionThresholds:
+    """Thresholds as in `fit_thresholds`, from held-out cells and their probabilities `[K]`.
+
+    The probability of a cell comes from a calibration that was fitted without it.
+    """
     if not 0 < target_precision < 1:
         raise UsageError(f"the target precision is {target_precision:g}; it must lie between 0 and 1, such as 0.95")
     if min_accepted < 1 or min_present < 1:
         raise UsageError(f"min_accepted is {min_accepted} and min_present {min_present}; both must be 1 or more")
-    cells = check_held_out(logits, states, class_index, classes)
-    probability = cross_fit(cells)
-    present = np.bincount(cells.class_index[cells.present], minlength=len(classes))
-    absent = np.bincount(cells.class_index[~cells.present], minlength=len(classes))
+    classes = cells.classes
+    present, absent, _ = cells.counts
     own = cells.measurable & (present >= min_present)
     pool = cells.measurable & ~own
     by_class = np.split(np.argsort(cells.class_index, kind="stable"), np.cumsum(present + absent)[:-1])

@@ -1,36 +1,18 @@
 """How good each class is, by held-out cells or by a test, and which classes are worst."""
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow.parquet
 
-from partlabel.evaluation import average_precision
 from partlabel.evaluation.cells import BoolArray, FloatArray, mean_over
-from partlabel.labels import Int8Array, IntArray, LabelTable
+from partlabel.evaluation.scored_cells import ScoredCells
+from partlabel.labels import IntArray, LabelTable
 from partlabel.runs.folder import RunFolder
 
 MOST_ROWS = 400
 _MOST_WORST = 6
 _WORST_SHARE = 4
-
-
-class HeldOutCells(NamedTuple):
-    """The held-out cells of a run, K of them, with the logits of the model that never saw them.
-
-    Args:
-        images: K image names.
-        logits: float64 `[K]`.
-        states: int8 `[K]` of -1 and +1.
-        class_index: int64 `[K]`.
-    """
-
-    images: list[str]
-    logits: FloatArray
-    states: Int8Array
-    class_index: IntArray
 
 
 class Judged(NamedTuple):
@@ -77,25 +59,14 @@ class ClassRow(NamedTuple):
     worst: bool
 
 
-def read_held_out(run: RunFolder, classes: tuple[str, ...]) -> HeldOutCells | None:
+def read_held_out(run: RunFolder, classes: tuple[str, ...]) -> ScoredCells | None:
     """The held-out cells of a run; None if it has none."""
-    path = run.path / "held_out.parquet"
-    if not path.is_file():
-        return None
-    names = pyarrow.parquet.read_table(path, columns=["image"])["image"].to_pylist()
-    return HeldOutCells(names, *run.held_out(classes))
+    return run.held_out(classes) if (run.path / "held_out.parquet").is_file() else None
 
 
-def judge_held_out(cells: HeldOutCells, classes: int) -> Judged:
+def judge_held_out(cells: ScoredCells) -> Judged:
     """Average precision of each class over its held-out cells."""
-    order = np.argsort(cells.class_index, kind="stable")
-    bounds = np.searchsorted(cells.class_index[order], np.arange(classes + 1))
-    values = np.full(classes, np.nan)
-    for column, (start, end) in enumerate(pairwise(bounds)):
-        chosen = order[start:end, None]
-        values[column] = average_precision(cells.logits[chosen], cells.states[chosen])[0]
-    present, absent = (np.bincount(cells.class_index[cells.states == state], minlength=classes) for state in (1, -1))
-    return Judged("held-out", values, present, absent)
+    return Judged("held-out", cells.ranking.raw, cells.counts.present, cells.counts.absent)
 
 
 def judge_test(evaluation: Mapping[str, Any], classes: tuple[str, ...]) -> Judged:

@@ -9,6 +9,7 @@ from jinja2 import Environment, StrictUndefined
 
 from partlabel.drawing.thumbnails import Thumbnails
 from partlabel.errors import RunError
+from partlabel.evaluation.scored_cells import ScoredCells
 from partlabel.files import write_text
 from partlabel.images.paths import image_root
 from partlabel.labels import LabelTable
@@ -18,7 +19,6 @@ from partlabel.recovery import Calibration, Suggestions
 from partlabel.report import overview
 from partlabel.report.classes import (
     MOST_ROWS,
-    HeldOutCells,
     Judged,
     class_rows,
     judge_held_out,
@@ -97,8 +97,8 @@ class _Page:
         self.run, self.root, self.evaluation, self.recovered, self.truth = run, root, evaluation, recovered, truth
         self.settings = run.settings
         self.labels = run.labels()
-        self.cells: HeldOutCells | None = read_held_out(run, self.labels.classes)
-        self.held_out = None if self.cells is None else judge_held_out(self.cells, len(self.labels.classes))
+        self.cells: ScoredCells | None = read_held_out(run, self.labels.classes)
+        self.held_out = None if self.cells is None else judge_held_out(self.cells)
         self.judged: Judged | None = (
             self.held_out if evaluation is None else judge_test(evaluation, self.labels.classes)
         )
@@ -151,8 +151,8 @@ class _Page:
             return _NO_HELD_OUT
         if isinstance(self.bundle, LeftOut):
             return self.bundle
-        if self.calibration is None:
-            return LeftOut("it needs held-out cells of both signs")
+        if not self.cells.has_class_of_both_states:
+            return LeftOut("it needs a class with held-out cells of both states")
         return calibration_section(self.calibration, self.cells)
 
     def _errors(self) -> dict[str, Any] | LeftOut:

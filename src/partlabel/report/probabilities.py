@@ -3,18 +3,14 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 from scipy.special import expit
 
 from partlabel.evaluation import brier_score, reliability
-from partlabel.evaluation.scored_cells import check_held_out
+from partlabel.evaluation.scored_cells import ScoredCells
 from partlabel.recovery import Calibration
-from partlabel.recovery.calibrate import cross_fit
-from partlabel.report.classes import HeldOutCells
+from partlabel.recovery.calibrate import ERROR_BINS, cross_fit
 from partlabel.report.plots import Bins, Plot, reliability_plot
 from partlabel.wording import percent
-
-_BINS = 10
 
 
 class CalibrationLine(NamedTuple):
@@ -26,11 +22,12 @@ class CalibrationLine(NamedTuple):
 
 
 class CalibrationSection(NamedTuple):
-    """The calibration plot and its numbers, over `cells` held-out cells."""
+    """The calibration plot and its numbers, over `cells` held-out cells; `why_none` where no calibration is applied."""
 
     plot: Plot
     lines: list[CalibrationLine]
     cells: int
+    why_none: str | None = None
 
 
 def probability_text(calibration: Calibration | None) -> Callable[[float, int], str]:
@@ -46,26 +43,29 @@ def probability_text(calibration: Calibration | None) -> Callable[[float, int], 
     return text
 
 
-def calibration_section(calibration: Calibration, cells: HeldOutCells) -> CalibrationSection:
-    """Before and after calibration.
+def calibration_section(calibration: Calibration | None, cells: ScoredCells) -> CalibrationSection:
+    """Before and after calibration; before only, with the reason, where the run has no calibration.
 
     The shipped calibration was fitted on these same cells, which flatters it; so there is a third line without that
     favour, where each cell has its probability from a calibration that was fitted on the other cells.
     """
-    columns = cells.class_index
-    before = expit(cells.logits)
-    after = expit(calibration.intercept[columns] + calibration.slope[columns] * cells.logits)
-    crossed = cross_fit(check_held_out(cells.logits, cells.states, columns, calibration.classes))
-    states = cells.states[:, None]
-    named = [
-        ("before calibration (sigmoid of the logit)", before),
-        ("after calibration, on the cells that it was fitted on", after),
-        ("the same, each cell by a calibration fitted on the others (5 parts)", crossed),
-    ]
-    bins = {name: reliability(values[:, None], states, _BINS) for name, values in named}
+    columns, states = cells.class_index, cells.states[:, None]
+    named = [("before calibration (sigmoid of the logit)", expit(cells.logits))]
+    if calibration is not None:
+        after = expit(calibration.intercept[columns] + calibration.slope[columns] * cells.logits)
+        named.append(("after calibration, on the cells that it was fitted on", after))
+    named.append(("calibrated, each cell by a calibration fitted on the others (5 parts)", cross_fit(cells)))
+    bins = {name: reliability(values[:, None], states, ERROR_BINS) for name, values in named}
     lines = [
         CalibrationLine(name, bins[name].expected_calibration_error, brier_score(values[:, None], states))
         for name, values in named
     ]
-    plot = reliability_plot([Bins("before", bins[named[0][0]]), Bins("after", bins[named[1][0]])])
-    return CalibrationSection(plot, lines, int(np.size(columns)))
+    titles = ["before"] if calibration is None else ["before", "after"]
+    plot = reliability_plot([Bins(title, bins[name]) for title, (name, _) in zip(titles, named, strict=False)])
+    why = None
+    if calibration is None:
+        why = (
+            f"No calibration is applied: on cells that it was not fitted on, the expected calibration error would be "
+            f"{lines[-1].error:.4f} with it, and it is {lines[0].error:.4f} without"
+        )
+    return CalibrationSection(plot, lines, cells.states.size, why)

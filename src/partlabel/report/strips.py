@@ -6,9 +6,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from partlabel.drawing.thumbnails import Thumbnails
+from partlabel.evaluation.scored_cells import ScoredCells
 from partlabel.labels import LabelTable, State
 from partlabel.recovery import Suggestions
-from partlabel.report.classes import HeldOutCells
 from partlabel.wording import percent
 
 MOST_CLASSES = 12
@@ -86,12 +86,12 @@ def _suggested(suggestions: Suggestions, place: int, truth: LabelTable | None, t
 def error_strips(
     classes: Sequence[str],
     columns: Sequence[int],
-    cells: HeldOutCells,
+    cells: ScoredCells,
     thresholds: Sequence[float] | None,
     caption: Callable[[float, int], str],
     thumbnail: Thumbnails,
 ) -> list[ClassStrips]:
-    """Of the given classes, the held-out present cells of the lowest and absent cells of the highest logit.
+    """The held-out present cells of the lowest logit and absent cells of the highest, for each of the given classes.
 
     Args:
         classes: C names.
@@ -104,7 +104,7 @@ def error_strips(
 
     def tile(place: int) -> Tile:
         logit, column, present = float(cells.logits[place]), int(cells.class_index[place]), cells.states[place] > 0
-        shown = Tile(cells.images[place], thumbnail(cells.images[place]), caption(logit, column))
+        shown = Tile(cells.image(place), thumbnail(cells.image(place)), caption(logit, column))
         if thresholds is None:
             return shown
         found = logit >= thresholds[column]

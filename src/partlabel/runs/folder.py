@@ -26,6 +26,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from partlabel.errors import RunError, StorageError
+from partlabel.evaluation.scored_cells import ScoredCells
 from partlabel.files import atomic_path, write_json, write_text
 from partlabel.formats import read_written, write_table
 from partlabel.labels import Cells, LabelTable
@@ -220,26 +221,18 @@ class RunFolder:
         with atomic_path(self.path / "held_out.parquet") as temporary:
             pyarrow.parquet.write_table(pyarrow.table(columns), temporary)
 
-    def held_out(self, classes: tuple[str, ...]) -> tuple[NDArray[np.float64], NDArray[np.int8], NDArray[np.int64]]:
-        """Logits, states and class numbers of the held-out cells.
+    def held_out(self, classes: tuple[str, ...]) -> ScoredCells:
+        """The held-out cells with the logits of the model that never saw them, numbered by the order of `classes`.
 
         Raises:
-            RunError: the run has none.
+            RunError: the run has none, or they are of other classes.
         """
         path = self.path / "held_out.parquet"
         if not path.is_file():
             if self.info["status"] != "done":
                 raise RunError(f"the training of {self.path} has not finished; go on with: {self.resume_command}")
             raise RunError(f"{self.path} holds no held-out cells; train with --holdout above 0")
-        position = {name: number for number, name in enumerate(classes)}
-        try:
-            table = pyarrow.parquet.read_table(path, columns=["class", "state", "logit"])
-            numbers = np.asarray([position[name] for name in table["class"].to_pylist()], np.int64)
-            return table["logit"].to_numpy().astype(np.float64), table["state"].to_numpy().astype(np.int8), numbers
-        except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:
-            raise RunError(
-                f"{path} does not hold the held-out cells of this run ({error}); restore the file or train anew"
-            ) from error
+        return _read_held_out(path, classes)
 
     def write_evaluation(self, result: Mapping[str, Any]) -> None:
         """Keep the last evaluation of the run."""
@@ -296,6 +289,25 @@ def versions() -> dict[str, str]:
 def _is_passing(path: Path) -> bool:
     """Whether a file says that somebody writes in its folder, or was left by somebody who was killed while he did."""
     return is_ownership(path) or (path.name.startswith(".") and ".part" in path.name)
+
+
+def _read_held_out(path: Path, classes: tuple[str, ...]) -> ScoredCells:
+    position = {name: number for number, name in enumerate(classes)}
+    try:
+        table = pyarrow.parquet.read_table(path, columns=["image", "class", "state", "logit"])
+        images = table["image"].combine_chunks().dictionary_encode()
+        return ScoredCells(
+            classes,
+            table["logit"].to_numpy().astype(np.float64),
+            table["state"].to_numpy().astype(np.int8),
+            np.asarray([position[name] for name in table["class"].to_pylist()], np.int64),
+            tuple(images.dictionary.to_pylist()),
+            images.indices.to_numpy(zero_copy_only=False).astype(np.int64),
+        )
+    except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:
+        raise RunError(
+            f"{path} does not hold the held-out cells of this run ({error}); restore the file or train anew"
+        ) from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partlabel.errors import NotFiniteError
-from partlabel.evaluation.average_precision import average_precision
-from partlabel.evaluation.cells import mean_over
+from partlabel.evaluation.scored_cells import ScoredCells
 from partlabel.labels import Cells, LabelTable, State
 from partlabel.models.tagger import Tagger
 from partlabel.training.data import Source
@@ -66,10 +65,5 @@ def map_of_cells(logits: NDArray[np.float32], cells: Cells, classes: int) -> tup
     Present cells are ranked among absent ones; where no absent cell is given, among the unknown ones (see
     `with_contrast`).
     """
-    other = State.ABSENT if (cells.states == State.ABSENT).any() else State.UNKNOWN
-    sides = np.where(cells.states == State.PRESENT, 1, np.where(cells.states == other, -1, 0)).astype(np.int8)
-    ends = np.cumsum(np.bincount(cells.class_index, minlength=classes))
-    of_class = np.split(np.argsort(cells.class_index, kind="stable"), ends[:-1])
-    values = np.asarray([average_precision(logits[mine, None], sides[mine, None], "raw")[0] for mine in of_class])
-    scored = ~np.isnan(values)
-    return (mean_over(values, scored), int(scored.sum())) if scored.any() else (float("nan"), 0)
+    scored = ScoredCells.of(cells, logits, (), [""] * classes)
+    return (scored if (cells.states == State.ABSENT).any() else scored.among_unknown()).mean_average_precision

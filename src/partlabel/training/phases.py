@@ -4,16 +4,14 @@ import json
 import shutil
 
 import numpy as np
-from numpy.typing import NDArray
 
 from partlabel.errors import LabelError, NotFiniteError
-from partlabel.evaluation.thresholds import best_f1_thresholds
 from partlabel.files import storage_errors, write_json
 from partlabel.models.bundle import BundleInfo, save_bundle
 from partlabel.models.encoders.lora import merge_lora
 from partlabel.models.tagger import Tagger
 from partlabel.progress import Reporter
-from partlabel.recovery.calibrate import fit_calibration
+from partlabel.recovery.calibrate import calibrate
 from partlabel.runs.folder import RunFolder
 from partlabel.runs.processes import process_rank
 from partlabel.training.build import compute_device
@@ -42,7 +40,7 @@ def run_phases(run: RunFolder, prepared: Prepared, reporter: Reporter) -> None:
         with threads_of_run(run, work_of_a_step(method, settings), reporter):
             tagger = merge_lora(fit(run, phase, method, settings, reporter))
     assert tagger is not None
-    save_bundle(run.model, tagger, _bundle_info(run, tagger))
+    save_bundle(run.model, tagger, _bundle_info(run, tagger, reporter))
     run.update(status="done")
 
 
@@ -127,17 +125,18 @@ def _adopt(run: RunFolder, winner: RunFolder) -> None:
     run.update(**{name: winner.info[name] for name in ("held_out", "threads") if name in winner.info})
 
 
-def _bundle_info(run: RunFolder, tagger: Tagger) -> BundleInfo:
-    """Thresholds from the held-out cells, where these have both signs; calibration, where one class has both."""
+def _bundle_info(run: RunFolder, tagger: Tagger, reporter: Reporter) -> BundleInfo:
+    """Thresholds from the held-out cells, where these have both states; calibration, where one class has both and it
+    helps.
+    """
     thresholds, calibration = None, None
-    if run.has_held_out:
-        logits, states, class_index = run.held_out(tagger.classes)
-        if (states > 0).any() and (states < 0).any():
-            if np.isin(class_index[states > 0], class_index[states < 0]).any():
-                calibration = fit_calibration(logits, states, class_index, tagger.classes).to_json()
-            thresholds = tuple(
-                best_f1_thresholds(*_spread(logits, states, class_index, len(tagger.classes))).values.tolist()
-            )
+    if run.has_held_out and (cells := run.held_out(tagger.classes)).has_both_states:
+        thresholds = tuple(cells.best_thresholds().values.tolist())
+        if cells.has_class_of_both_states:
+            fitted = calibrate(cells)
+            calibration = fitted.calibration.to_json() if fitted.applied else None
+            if not fitted.applied:
+                reporter.say(str(fitted))
     return BundleInfo(
         backbone=tagger.backbone.spec,
         head=tagger.head_spec,
@@ -146,15 +145,3 @@ def _bundle_info(run: RunFolder, tagger: Tagger) -> BundleInfo:
         thresholds=thresholds,
         calibration=calibration,
     )
-
-
-def _spread(
-    logits: NDArray[np.float64], states: NDArray[np.int8], class_index: NDArray[np.int64], classes: int
-) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
-    """Cells as sparse rows: one row per cell would be wasteful, so the n-th cell of each class goes to row n."""
-    order = np.argsort(class_index, kind="stable")
-    sizes = np.bincount(class_index, minlength=classes)
-    row = np.arange(order.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    scores, dense = np.zeros((int(sizes.max()), classes)), np.zeros((int(sizes.max()), classes), np.int8)
-    scores[row, class_index[order]], dense[row, class_index[order]] = logits[order], states[order]
-    return scores, dense
