@@ -12,6 +12,7 @@ import partlabel
 from partlabel.labels import LabelTable
 from partlabel.methods.catalogue import CATALOGUE
 from partlabel.progress import Silent
+from partlabel.runs.folder import RunFolder
 
 TINY: dict[str, Any] = {
     "backbone": "test_resnet",
@@ -70,6 +71,7 @@ def test_a_method_that_reads_unknown_as_absent_says_so(
     tmp_path: Path, color_images: tuple[Path, LabelTable], partial_labels: LabelTable
 ) -> None:
     said: dict[str, list[str]] = {}
+    runs: dict[str, RunFolder] = {}
     for method in ("coselection", "bce"):
         lines = said[method] = []
 
@@ -77,7 +79,7 @@ def test_a_method_that_reads_unknown_as_absent_says_so(
             def say(self, text: str, lines: list[str] = lines) -> None:
                 lines.append(text)
 
-        partlabel.train(
+        runs[method] = partlabel.train(
             partial_labels,
             images=color_images[0],
             out=tmp_path / method,
@@ -88,3 +90,10 @@ def test_a_method_that_reads_unknown_as_absent_says_so(
         )
     assert any(line.startswith("coselection: unknown cells are taken as absent") for line in said["coselection"])
     assert not any("absent" in line for line in said["bce"])
+    lost = (runs["coselection"].held_out(partial_labels.classes)[1] > 0).sum()
+    assert lost > 0
+    assert any(
+        line.startswith(f"{lost} held-out present cells are read in the same way") for line in said["coselection"]
+    )
+    assert runs["coselection"].info["held_out_present_misread"] == lost
+    assert "held_out_present_misread" not in runs["bce"].info

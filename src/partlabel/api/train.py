@@ -98,6 +98,11 @@ def train(
         prepared = _prepared(checked, labels, root, start_from, facts, SILENT)
     cells = prepared.split.held_out
     _check_held_out(cells, checked, bool(rates))
+    if told and (misread := int((cells.states > 0).sum())):
+        facts["held_out_present_misread"] = misread
+        reporter.say(
+            f"{misread} held-out present cells are read in the same way; for a published protocol set holdout to 0"
+        )
     if start_from:
         facts["init_knew"] = known = seen_before(start_from, cells, labels)
         if known:
