@@ -4,9 +4,13 @@ from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from partlabel.errors import UsageError
+from partlabel.errors import LabelError, UsageError
 from partlabel.labels import Conflict, Int8Array, IntArray, LabelTable, Source, State
+
+_LISTED_WITHOUT_THOUGHT = 1_000_000
+_LISTED_AT_MOST = 20_000_000  # about 2 GB while they are merged
 
 
 def merge(
@@ -15,23 +19,27 @@ def merge(
     """Union of two tables over the union of their images and classes.
 
     A known state beats an unknown one. Where one table says present and the other absent, `prefer` decides and the
-    cell is reported; without `prefer` such a cell becomes unknown. An absent background stays one only if it holds
-    for every merged image; otherwise its cells are listed one by one, so that no image inherits a declaration that
-    was not made for it.
+    cell is reported; without `prefer` such a cell becomes unknown. An absent background stays one if it holds for every
+    merged image; otherwise its cells are listed one by one, so that no image inherits a declaration that was not made
+    for it. Where these would be more than a million, the background of a class stays absent and the unknown cells of
+    the other images are listed instead, if they are fewer.
 
     Returns:
         The merged table and the conflicting cells, in row order.
 
     Raises:
         UsageError: `prefer` is something else.
+        LabelError: too many cells would have to be listed.
     """
     if prefer not in {"self", "other", None}:
         raise UsageError(f"prefer {prefer!r} is not 'self', 'other' or None")
     images = (*table.images, *(name for name in other.images if name not in table.image_positions))
     classes = (*table.classes, *(name for name in other.classes if name not in table.class_positions))
     mine, theirs = _Placed(table, images, classes), _Placed(other, images, classes)
-    background = _common_background(mine, theirs)
-    keys = np.unique(np.concatenate([part for placed in (mine, theirs) for part in placed.keys(background)]))
+    common = _common_background(mine, theirs)
+    background = _bounded_background(mine, theirs, common)
+    withheld = background != common
+    keys = np.unique(np.concatenate([part for placed in (mine, theirs) for part in placed.keys(background, withheld)]))
     rows, columns = np.divmod(keys, max(len(classes), 1))
     (state_a, source_a), (state_b, source_b) = mine.at(rows, columns), theirs.at(rows, columns)
     clash = state_a.astype(np.int16) * state_b == -1
@@ -58,9 +66,9 @@ class _Placed:
         self.background = np.zeros(len(classes), np.int8)
         self.background[held] = table.background[self.column[held]]
 
-    def keys(self, background: Int8Array) -> Iterable[IntArray]:
-        """Keys of the cells that must be listed: the table's own, and those its background says and the merged one does
-        not.
+    def keys(self, background: Int8Array, withheld: NDArray[np.bool_]) -> Iterable[IntArray]:
+        """Keys of the cells that must be listed: the table's own, those that only its own background says,
+        and all cells of the classes of `withheld`.
         """
         outer_row = np.flatnonzero(self.row >= 0)
         inner_to_outer = np.empty(len(self.table), np.int64)
@@ -72,6 +80,8 @@ class _Placed:
         yield inner_to_outer[cells.image_index] * self.width + column_to_outer[cells.class_index]
         spelled_out = np.flatnonzero((self.background == State.ABSENT) & (background != State.ABSENT))
         yield (outer_row[:, None] * self.width + spelled_out[None, :]).ravel()
+        own = np.flatnonzero(withheld & (self.background != State.ABSENT))
+        yield (outer_row[:, None] * self.width + own[None, :]).ravel()
 
     def at(self, rows: IntArray, columns: IntArray) -> tuple[Int8Array, Int8Array]:
         """States and sources at cells of the larger table; unknown where this table does not reach."""
@@ -83,6 +93,30 @@ class _Placed:
         if self.table.sources.size:
             sources[covered] = np.where(listed, self.table.sources[position], np.int8(Source.IMPORT))
         return states, sources
+
+
+def _bounded_background(mine: _Placed, theirs: _Placed, common: Int8Array) -> Int8Array:
+    """The common background, but absent for the classes where that lists fewer cells, if there are too many.
+
+    Raises:
+        LabelError: there are too many either way.
+    """
+    covered, others = np.zeros(mine.width, np.int64), np.zeros(mine.width, np.int64)
+    for placed in (mine, theirs):
+        declares, images = placed.background == State.ABSENT, int((placed.row >= 0).sum())
+        covered += np.where(declares, images, 0)
+        others += np.where(declares, 0, images)
+    open_classes = (covered > 0) & (common != State.ABSENT)
+    if covered[open_classes].sum() <= _LISTED_WITHOUT_THOUGHT:
+        return common
+    listed = int(np.minimum(covered, others)[open_classes].sum())
+    if listed > _LISTED_AT_MOST:
+        raise LabelError(
+            f"{int(open_classes.sum()):,} classes are declared complete for a part of the images, so that {listed:,} "
+            f"cells would have to be listed one by one; declare them complete in both tables, or in neither (without "
+            f"--unlisted absent)"
+        )
+    return np.where(open_classes & (others < covered), np.int8(State.ABSENT), common)
 
 
 def _common_background(mine: _Placed, theirs: _Placed) -> Int8Array:

@@ -98,3 +98,48 @@ def test_what_is_read_is_never_written_over(out: str, tags: Path, tmp_path: Path
 def test_a_misspelt_reading_argument_is_a_sentence(tags: Path) -> None:
     with pytest.raises(UsageError, match="read has no 'code'; it takes codes, unlisted"):
         partlabel.look(tags, read={"code": CODES})  # type: ignore[typeddict-unknown-key]
+
+
+def test_names_that_look_alike_are_not_merged_in_silence(tmp_path: Path) -> None:
+    def table(image: str, name: str) -> LabelTable:
+        return LabelTable.from_cells([image, "z.jpg"], [name, "dog"], [0], [0], [1])
+
+    first = table("a.jpg", "caf\u00e9")
+    for image, name in (
+        ("a.jpg", "Caf\u00e9"),
+        ("a.jpg", " caf\u00e9"),
+        ("a.jpg", "cafe\u0301"),
+        ("a.jpg", "ca\u200bf\u00e9"),
+        ("./a.jpg", "caf\u00e9"),
+    ):
+        with pytest.raises(LabelError, match=r"look alike and differ: '.*' in the first and '.*' in the second"):
+            partlabel.merge(first, table(image, name))
+    said: list[str] = []
+
+    class Listening:
+        def say(self, line: str) -> None:
+            said.append(line)
+
+    merged = partlabel.merge(first, table("A.jpg", "caf\u00e9"), reporter=Listening())  # type: ignore[arg-type]
+    assert merged.images == ("a.jpg", "z.jpg", "A.jpg")
+    assert "look alike and are kept apart, first: 'a.jpg', 'A.jpg'" in said[0]
+
+
+def test_a_typo_does_not_decide_whose_labels_win(tags: Path, tmp_path: Path) -> None:
+    for prefer in ("secnd", "self", "First"):
+        with pytest.raises(UsageError, match=f"prefer {prefer!r} is not 'first', 'second'"):
+            partlabel.merge(tags, tags, prefer=prefer, read={"codes": CODES})  # type: ignore[arg-type]
+
+
+def test_suggestions_as_a_spreadsheet_saves_them(tags: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.csv"
+    other.write_text("image;class;state;source;probability\r\na.jpg;dog;present;recovered;0,98\r\n")
+    with pytest.raises(LabelError, match="separated by ';'; save it with commas between columns"):
+        partlabel.merge(tags, other, read={"codes": CODES})
+
+
+def test_codes_may_be_those_of_the_second_file_alone(tags: Path, tmp_path: Path) -> None:
+    lists = tmp_path / "lists.csv"
+    lists.write_text("image,present,absent\na.jpg,dog,\n")
+    merged = partlabel.merge(lists, tags, read={"codes": CODES})
+    assert merged.dense().tolist() == [[1, 1], [-1, 0]]

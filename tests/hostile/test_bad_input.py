@@ -249,7 +249,7 @@ def test_ctrl_c_while_maps_are_computed(run: Run, folder: Path, monkeypatch: pyt
         "PARTLABEL_CACHE", str(folder / "empty cache")
     )  # another test may have computed these maps already
     _one_sentence(_train(run, folder, "labels.csv", "--freeze"), 130, "go on with: partlabel train --resume")
-    monkeypatch.setattr("partlabel.cli.options.reading", press)
+    monkeypatch.setattr("partlabel.cli.options.reporter", press)
     _one_sentence(run("look", folder / "labels.csv"), 130, "partlabel: stopped")
 
 

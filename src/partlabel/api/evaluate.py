@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pyarrow.csv
-import pyarrow.parquet
 from numpy.typing import NDArray
 
 from partlabel.errors import LabelError, UsageError
@@ -13,6 +11,7 @@ from partlabel.evaluation import Evaluation
 from partlabel.evaluation import evaluate as judge
 from partlabel.files import write_json
 from partlabel.formats.opening import ReadArguments, Table, open_truth, refuse_to_overwrite
+from partlabel.formats.scores import read_scores
 from partlabel.inference.classes import covered_classes
 from partlabel.inference.scores import run_logits
 from partlabel.labels import LabelTable
@@ -150,12 +149,13 @@ def evaluate_scores(
 
     Raises:
         LabelError: an image or class of the truth has no score.
+        NotFiniteError: a score is NaN or missing.
     """
     labels = open_truth(truth, reporter, read or {})
     if json is not None:
         refuse_to_overwrite([Path(json)], truth, scores)
     result = judge(
-        _read_scores(Path(scores), labels), labels.dense(), labels.classes, thresholds=threshold, images=labels.images
+        read_scores(Path(scores), labels, reporter), labels.dense(), labels.classes, thresholds=threshold, images=labels.images
     )
     if json is not None:
         write_json(json, result.to_json())
@@ -172,37 +172,3 @@ def _logit(probability: float | str) -> float:
             f"thresholds {probability!r} is neither 'held_out' nor a probability between 0 and 1; give one of these"
         )
     return float(np.log(value / (1 - value)))
-
-
-def _read_csv(path: Path) -> pyarrow.Table:
-    """Image names stay text: an image called 007 is not number 7."""
-    return pyarrow.csv.read_csv(
-        path, convert_options=pyarrow.csv.ConvertOptions(column_types={"image": pyarrow.string()})
-    )
-
-
-def _read_scores(path: Path, labels: LabelTable) -> NDArray[np.float64]:
-    if not path.is_file():
-        raise UsageError(f"{path} does not exist")
-    try:
-        table = pyarrow.parquet.read_table(path) if path.suffix == ".parquet" else _read_csv(path)
-    except pyarrow.ArrowException as error:
-        raise LabelError(f"{path} cannot be read as a table of scores: {error}") from error
-    twice = [name for name in ("image", *labels.classes) if table.column_names.count(name) > 1]
-    if twice:
-        raise LabelError(f"{path} has the column {twice[0]!r} more than once; give one column of scores a class")
-    missing = [name for name in ("image", *labels.classes) if name not in table.column_names]
-    if missing:
-        raise LabelError(f"{path} has no column {missing[0]!r}; it needs `image` and one column of scores a class")
-    names = [str(name) for name in table["image"].to_pylist()]
-    position = {name: row for row, name in enumerate(names)}
-    if len(position) < len(names):
-        raise LabelError(f"{path} lists an image more than once; give one row of scores an image")
-    absent = [name for name in labels.images if name not in position]
-    if absent:
-        raise LabelError(f"{path} has no scores for {len(absent)} of {len(labels)} images, first: {absent[0]!r}")
-    try:
-        columns = [table[name].cast(pyarrow.float64()).to_numpy() for name in labels.classes]
-    except pyarrow.ArrowException as error:
-        raise LabelError(f"{path} holds something that is no number: {error}") from error
-    return np.stack(columns, 1)[[position[name] for name in labels.images]]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from partlabel.files import write_json
+from partlabel.files import storage_errors, write_json
 from partlabel.formats import write_table
 from partlabel.formats.opening import ReadArguments, Table, open_table, refuse_input
 from partlabel.labels import LabelTable
@@ -40,6 +40,9 @@ def hide(
     labels, _ = open_table(table, reporter, read or {})
     hidden = mask(labels, masking, seed=seed, **settings)
     if out is not None:
+        # A table without a record says nothing; beside the record of another table it would mislead.
+        with storage_errors(Path(f"{out}.json")):
+            Path(f"{out}.json").unlink(missing_ok=True)
         write_table(hidden.table, out)
         write_json(f"{out}.json", hidden.record)
         before, after = hidden.record["before"], hidden.record["after"]

@@ -55,11 +55,13 @@ def look(
     limits = limits_of(max_image_mb)
     if images is not None:
         image_root(images)
+    both = against is not None and against_read is None
     # What reading finds is part of the look, so it is not said twice.
-    labels, reading = open_table(table, SILENT, {"conflicts": "unknown", **(read or {})})
+    labels, reading = open_table(table, SILENT, {"conflicts": "unknown", **(read or {})}, shared=both)
     second, other = None, None
     if against is not None:
-        other, other_reading = open_table(against, SILENT, {"conflicts": "unknown", **(against_read or read or {})})
+        how: ReadArguments = {"conflicts": "unknown", **(against_read or read or {})}
+        other, other_reading = open_table(against, SILENT, how, shared=both)
         shared = tuple(name for name in other.images if name in labels.image_positions)
         second = Against(images=len(other), shared_names=shared, report=other_reading and other_reading.report)
     known, report = KnownStates.of(labels), reading and reading.report

@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Literal
 
-from partlabel.errors import EmptyTableError, LabelError
+from partlabel.errors import EmptyTableError, LabelError, UsageError
 from partlabel.formats import write_table
 from partlabel.formats.opening import ReadArguments, Table, open_table, refuse_input
 from partlabel.labels import LabelTable
 from partlabel.merging import merge as merged_tables
+from partlabel.names import alike_across, same_file_key
 from partlabel.progress import SILENT, Reporter
 
 
@@ -32,28 +33,26 @@ def merge(
         read: how to read the label file.
 
     Raises:
-        LabelError: a file cannot be read, or the tables contradict each other and `prefer` does not decide.
-        UsageError: `out` is a file that is read.
+        LabelError: a file cannot be read, the tables write one name in two ways, or they contradict each other and
+            `prefer` does not decide.
+        UsageError: `out` is a file that is read, or `prefer` is something else.
         StorageError: the file cannot be written.
     """
+    if prefer not in {"first", "second", None}:
+        raise UsageError(f"prefer {prefer!r} is not 'first', 'second' or None")
     if out is not None:
         refuse_input(out, table, other)
     read = read or {}
-    first, _ = open_table(table, reporter, read)
-    try:
-        second, _ = open_table(
-            other, reporter, {"codes": read.get("codes"), "conflicts": read.get("conflicts", "fail")}
-        )
-    except EmptyTableError:  # suggestions of which none are left
-        reporter.say(f"{other} lists nothing")
-        second = first
+    coded = read.get("codes") is not None  # codes hold for both files, and one of them may not need them
+    first, _ = open_table(table, reporter, read, shared=coded)
+    second = _second(other, first, reporter, read)
+    _refuse_alike(first, second, reporter)
     side: Literal["self", "other"] | None = None if prefer is None else "self" if prefer == "first" else "other"
     merged, clashes = merged_tables(first, second, side)
     if clashes and prefer is None:
         raise LabelError(
             f"{len(clashes)} cell(s) are present in one table and absent in the other, first: class "
-            f"{clashes[0].class_name!r} "
-            f"of {clashes[0].image!r}; say which one is right (--prefer first, or second)"
+            f"{clashes[0].class_name!r} of {clashes[0].image!r}; say which one is right (--prefer first, or second)"
         )
     for new, what in (
         ([name for name in second.images if name not in first.image_positions], "image(s)"),
@@ -67,3 +66,34 @@ def merge(
         gains = [int(new.sum() - old.sum()) for new, old in zip(after[:2], before[:2], strict=True)]
         reporter.say(f"{out}: {gains[0]:+,} present and {gains[1]:+,} absent cells")
     return merged
+
+
+def _second(other: Table, first: LabelTable, reporter: Reporter, read: ReadArguments) -> LabelTable:
+    """The second table; where its file lists no image, as when no suggestion is left, a table that adds nothing."""
+    how: ReadArguments = {"codes": read.get("codes"), "conflicts": read.get("conflicts", "fail")}
+    try:
+        return open_table(other, reporter, how, shared=True)[0]
+    except EmptyTableError:
+        reporter.say(f"{other} lists no image; nothing is added")
+        return first.select_images([])
+
+
+def _refuse_alike(first: LabelTable, second: LabelTable, reporter: Reporter) -> None:
+    """Refuse tables that write one class or image in two ways; names of images that differ by case are only reported,
+    because such files exist side by side.
+    """
+    for what, pairs in (
+        ("class", alike_across(first.classes, second.classes)),
+        ("image", alike_across(first.images, second.images, same_file_key)),
+    ):
+        if pairs:
+            shown = ", ".join(f"{mine!r} in the first and {theirs!r} in the second" for mine, theirs in pairs[:3])
+            raise LabelError(
+                f"{len(pairs)} {what} name(s) of the two tables look alike and differ: {shown}; they would become two "
+                f"{'classes' if what == 'class' else 'images'}: make the names equal, or rename one more clearly"
+            )
+    if alike := alike_across(first.images, second.images):
+        mine, theirs = alike[0]
+        reporter.say(
+            f"{len(alike)} image name(s) of the two tables look alike and are kept apart, first: {mine!r}, {theirs!r}"
+        )

@@ -58,9 +58,9 @@ def recover(
         refuse_input(out, table, *(() if truth is None else (truth,)))
         refuse_checked(out)
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
-    labels, _ = open_table(table, reporter, read or {})
+    labels, _ = open_table(table, reporter, read or {}, shared=truth is not None)
     labels = same_classes(labels, folder)
-    true = None if truth is None else open_truth(truth, reporter, read or {})
+    true = None if truth is None else open_truth(truth, reporter, read or {}, shared=True)
     if true is not None:
         _check_truth(true, labels)
     held_out = folder.held_out(labels.classes)

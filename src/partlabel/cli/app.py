@@ -6,6 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from partlabel.cli import bench, demo, evaluate, explain, hide, look, merge, methods, predict, recover, train
+from partlabel.cli import options as o
 from partlabel.errors import Interrupted
 
 
@@ -29,14 +30,14 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("demo")(demo.demo)
-app.command("look")(look.look)
-app.command("hide", context_settings={"ignore_unknown_options": False})(hide.hide)
-app.command("train")(train.train)
-app.command("evaluate")(evaluate.evaluate)
-app.command("recover")(recover.recover)
-app.command("merge")(merge.merge)
+app.command("look")(o.takes_labels(look.look, conflicts="unknown"))
+app.command("hide", context_settings={"ignore_unknown_options": False})(o.takes_labels(hide.hide))
+app.command("train")(o.takes_labels(train.train))
+app.command("evaluate")(o.takes_labels(evaluate.evaluate))
+app.command("recover")(o.takes_labels(recover.recover))
+app.command("merge")(o.takes_labels(merge.merge))
 app.command("predict")(predict.predict)
-app.command("explain")(explain.explain)
+app.command("explain")(o.takes_labels(explain.explain, leave_out=["classes"]))
 app.command("methods")(methods.methods)
 app.command("bench")(bench.bench)
 

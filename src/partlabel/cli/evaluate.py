@@ -7,6 +7,7 @@ import typer
 
 from partlabel.cli import options as o
 from partlabel.errors import UsageError
+from partlabel.read_arguments import ReadArguments
 
 
 def evaluate(
@@ -22,14 +23,8 @@ def evaluate(
         ),
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write everything to this file.")] = None,
-    codes: o.Codes = None,
-    unlisted: o.Unlisted = "unknown",
-    classes: o.Classes = None,
-    where: o.Where = None,
-    ignore: o.Ignore = None,
-    conflicts: o.Conflicts = "fail",
-    format: o.Format = None,
-    separator: o.Separator = None,
+    *,
+    read: ReadArguments,
     quiet: o.Quiet = False,
 ) -> None:
     """Judge a run, or scores from any tool, by known labels. Thresholds come from held-out training cells, never from
@@ -45,7 +40,6 @@ def evaluate(
     o.check_there(paths[-1:], images)
     from partlabel.api import evaluate as api
 
-    read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format, separator)
     if scores is not None and threshold is not None:
         result = api.evaluate_scores(
             scores, paths[0], threshold=threshold, json=json, reporter=o.reporter(quiet), read=read

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from partlabel.cli import options as o
+from partlabel.read_arguments import ReadArguments
 
 
 def explain(
@@ -33,13 +34,8 @@ def explain(
     broken: Annotated[
         Literal["fail", "skip"], typer.Option(help="What to do about images that cannot be read.")
     ] = "fail",
-    codes: o.Codes = None,
-    unlisted: o.Unlisted = "unknown",
-    where: o.Where = None,
-    ignore: o.Ignore = None,
-    conflicts: o.Conflicts = "fail",
-    format: o.Format = None,
-    separator: o.Separator = None,
+    *,
+    read: ReadArguments,
     quiet: o.Quiet = False,
 ) -> None:
     """Draw where in an image the model sees its labels. How to read label files (--codes and so on) holds for both of
@@ -60,7 +56,7 @@ def explain(
         images=images,
         broken=broken,
         reporter=o.reporter(quiet),
-        read=o.reading(codes, unlisted, None, where, ignore, conflicts, format, separator),
+        read=read,
     )
     for entry in overview["images"]:
         typer.echo(out / entry["figure"])

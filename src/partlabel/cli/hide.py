@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from partlabel.cli import options as o
+from partlabel.read_arguments import ReadArguments
 
 
 def hide(
@@ -18,20 +19,13 @@ def hide(
     ratio: Annotated[float | None, typer.Option(help="Share that stays known, for maskings that take one.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the draw.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="A setting of the masking: NAME=VALUE.")] = None,
-    codes: o.Codes = None,
-    unlisted: o.Unlisted = "unknown",
-    classes: o.Classes = None,
-    where: o.Where = None,
-    ignore: o.Ignore = None,
-    conflicts: o.Conflicts = "fail",
-    format: o.Format = None,
-    separator: o.Separator = None,
+    *,
+    read: ReadArguments,
     quiet: o.Quiet = False,
 ) -> None:
     """Make an incomplete table from a complete one, the same on any machine."""
     from partlabel.api.hide import hide as run
 
-    read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format, separator)
     chosen = o.settings(set_) | ({} if ratio is None else {"ratio": ratio})
     o.refuse_arguments(chosen, run)
     run(table, masking=masking, out=out, seed=seed, reporter=o.reporter(quiet), read=read, **chosen)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from partlabel.cli import options as o
+from partlabel.read_arguments import ReadArguments
 
 
 def look(
@@ -15,19 +16,13 @@ def look(
         Path | None, typer.Option(help="A second label file (a test split) that should share no image.")
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write everything to this file.")] = None,
-    codes: o.Codes = None,
-    unlisted: o.Unlisted = "unknown",
-    classes: o.Classes = None,
-    where: o.Where = None,
-    ignore: o.Ignore = None,
     against_where: Annotated[
         list[str] | None, typer.Option(help="Rows of the second file, where --where does not suit it: COLUMN=VALUE.")
     ] = None,
     max_image_mb: o.MaxImageMb = None,
     max_distance: Annotated[int, typer.Option(help="Bits, of 64, in which near-duplicates may differ (0 to 16).")] = 4,
-    conflicts: o.Conflicts = "unknown",
-    format: o.Format = None,
-    separator: o.Separator = None,
+    *,
+    read: ReadArguments,
     quiet: o.Quiet = False,
 ) -> None:
     """What is known: labels by class, gaps, conflicts, missing or broken images, duplicates, methods that fit.
@@ -39,7 +34,6 @@ def look(
     from partlabel.inspection.page import page
     from partlabel.inspection.record import record
 
-    read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format, separator)
     other: Any = {**read, "where": o.where_pairs(against_where)} if against_where else None
     found = run(
         table,

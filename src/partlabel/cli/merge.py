@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from partlabel.cli import options as o
+from partlabel.read_arguments import ReadArguments
 
 
 def merge(
@@ -18,19 +19,12 @@ def merge(
         Literal["first", "second"] | None,
         typer.Option(help="Which one is right where one says present and the other absent. Default: refuse."),
     ] = None,
-    codes: o.Codes = None,
-    unlisted: o.Unlisted = "unknown",
-    classes: o.Classes = None,
-    where: o.Where = None,
-    ignore: o.Ignore = None,
-    conflicts: o.Conflicts = "fail",
-    format: o.Format = None,
-    separator: o.Separator = None,
+    *,
+    read: ReadArguments,
     quiet: o.Quiet = False,
 ) -> None:
     """Make one table of two: a known state beats an unknown one."""
     from partlabel.api.merge import merge as api
 
-    read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format, separator)
     api(table, other, out=out, prefer=prefer, reporter=o.reporter(quiet), read=read)
     typer.echo(out)

@@ -1,33 +1,19 @@
 """Options that several verbs share, and how their text becomes arguments of the api."""
 
+import csv
 import inspect
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
 from partlabel.errors import UsageError
+from partlabel.read_arguments import ReadArguments
 
 Images = Annotated[Path, typer.Option(help="Folder that the image names are relative to.")]
-Codes = Annotated[
-    str | None,
-    typer.Option(help="What values mean, such as '1=present,0=absent,=unknown' (blank left side: empty cell)."),
-]
-Unlisted = Annotated[
-    Literal["unknown", "absent"],
-    typer.Option(help="What cells are that the file does not list. 'absent' is your declaration that it is complete."),
-]
-Classes = Annotated[str | None, typer.Option(help="Classes to use: a,b,c or a text file with one a line.")]
-Where = Annotated[list[str] | None, typer.Option(help="Keep rows whose column has this value: COLUMN=VALUE.")]
-Ignore = Annotated[list[str] | None, typer.Option(help="A column that is no class.")]
-Conflicts = Annotated[
-    Literal["fail", "unknown"], typer.Option(help="A cell both present and absent: refuse, or make it unknown.")
-]
-Format = Annotated[str | None, typer.Option(help="one_hot_csv, long or tag_lists, where name and header do not tell.")]
-Separator = Annotated[str | None, typer.Option(help="What stands between names in CSV tag lists.")]
 MaxImageMb = Annotated[
     float | None,
     typer.Option("--max-image-mb", help="Most memory in MB that decoding one image may take. Default: 1024."),
@@ -35,27 +21,40 @@ MaxImageMb = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print results only.")]
 
 
-def reading(
-    codes: str | None,
-    unlisted: str,
-    classes: str | None,
-    where: list[str] | None,
-    ignore: list[str] | None,
-    conflicts: str,
-    format: str | None,
-    separator: str | None = None,
-) -> Any:
-    """Arguments of `partlabel.formats.read_table`."""
-    return {
-        "codes": codes,
-        "unlisted": unlisted,
-        "classes": class_names(classes),
-        "where": where_pairs(where),
-        "ignore": tuple(ignore or ()),
-        "conflicts": conflicts,
-        "format": format,
-        "separator": separator,
-    }
+def takes_labels(verb: Callable[..., None], *, leave_out: Iterable[str] = (), **defaults: str) -> Callable[..., None]:
+    """The verb as a command, with an option for each of `ReadArguments` where the verb has the parameter `read`.
+
+    Args:
+        verb: a function whose parameter `read` takes `ReadArguments`.
+        leave_out: options that the command has not.
+        **defaults: of options, where they differ from those of `ReadArguments`.
+    """
+    options = [_option(name, declared, defaults) for name, declared in _declared().items() if name not in leave_out]
+
+    def command(**given: Any) -> None:
+        read = {option.name: _ARGUMENT.get(option.name, _same)(given.pop(option.name)) for option in options}
+        verb(**given, read=read)
+
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(verb).parameters.values():
+        parameters += options if parameter.name == "read" else [parameter]
+    command.__name__, command.__doc__ = verb.__name__, verb.__doc__
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return command
+
+
+def _declared() -> dict[str, Any]:
+    return get_type_hints(ReadArguments, include_extras=True)
+
+
+def _option(name: str, declared: Any, defaults: Mapping[str, str]) -> inspect.Parameter:
+    """A parameter as Typer wants it; the help and the words to choose from are those of the declaration."""
+    kind, text = get_args(declared)
+    words = get_args(kind) if get_origin(kind) is Literal else ()
+    annotation: Any = Annotated[_TEXT.get(name, kind), typer.Option(help=text)]
+    default = defaults.get(name, words[0] if words else None)
+    return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation)
 
 
 def check_there(tables: Iterable[Path | None], images: Path | None) -> None:
@@ -76,13 +75,27 @@ def where_pairs(assignments: list[str] | None) -> dict[str, str]:
 
 
 def class_names(text: str | None) -> list[str] | None:
-    """Names from a comma-separated list or from a file with one a line."""
+    """Names from a comma-separated list, in which quotes hold a comma, or from a file with one per line."""
     if text is None:
         return None
     path = Path(text)
     if os.path.isfile(path):  # unlike Path.is_file it takes a list that is too long for a name
         return [line.strip() for line in _text(path).splitlines() if line.strip()]
-    return [name.strip() for name in text.split(",") if name.strip()]
+    names = next(csv.reader([text.replace("\n", " ")], skipinitialspace=True), [])
+    return [name.strip() for name in names if name.strip()]
+
+
+def _ignored(columns: list[str] | None) -> tuple[str, ...]:
+    return tuple(columns or ())
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+# Options that are written otherwise on the command line than they are given in Python.
+_TEXT: dict[str, Any] = {"classes": str | None, "where": list[str] | None, "ignore": list[str] | None}
+_ARGUMENT: dict[str, Callable[[Any], Any]] = {"classes": class_names, "where": where_pairs, "ignore": _ignored}
 
 
 def settings(assignments: list[str] | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from partlabel.cli import options as o
+from partlabel.read_arguments import ReadArguments
 
 
 def recover(
@@ -17,21 +18,14 @@ def recover(
         Path | None, typer.Option(help="True labels, to mark suggestions as right or wrong in report.html.")
     ] = None,
     min_precision: Annotated[float, typer.Option(help="Precision the suggestions should reach.")] = 0.95,
-    codes: o.Codes = None,
-    unlisted: o.Unlisted = "unknown",
-    classes: o.Classes = None,
-    where: o.Where = None,
-    ignore: o.Ignore = None,
-    conflicts: o.Conflicts = "fail",
-    format: o.Format = None,
-    separator: o.Separator = None,
+    *,
+    read: ReadArguments,
     quiet: o.Quiet = False,
 ) -> None:
     """Suggest labels for unknown cells, each with a calibrated probability."""
     o.check_there([table, truth], images)
     from partlabel.api.recover import recover as api
 
-    read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format, separator)
     suggestions = api(
         run,
         table,

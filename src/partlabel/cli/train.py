@@ -7,6 +7,7 @@ import typer
 
 from partlabel.cli import options as o
 from partlabel.errors import UsageError
+from partlabel.read_arguments import ReadArguments
 
 
 def train(
@@ -49,14 +50,8 @@ def train(
         Literal["fail", "skip"], typer.Option(help="What to do about images that cannot be read.")
     ] = "fail",
     drop_empty_classes: Annotated[bool, typer.Option(help="Leave out classes without a known cell.")] = False,
-    codes: o.Codes = None,
-    unlisted: o.Unlisted = "unknown",
-    classes: o.Classes = None,
-    where: o.Where = None,
-    ignore: o.Ignore = None,
-    conflicts: o.Conflicts = "fail",
-    format: o.Format = None,
-    separator: o.Separator = None,
+    *,
+    read: ReadArguments,
     quiet: o.Quiet = False,
 ) -> None:
     """Train a tagger on what is known, or go on with one (--resume RUN)."""
@@ -91,7 +86,6 @@ def train(
     twice = [name for name in o.settings(set_) if name in named]
     if twice:
         raise UsageError(f"{twice[0]} is given twice, with --set and as an option of its own; leave one of them out")
-    read = o.reading(codes, unlisted, classes, where, ignore, conflicts, format, separator)
     o.refuse_arguments(merged, api.train)
     api.train(
         table,

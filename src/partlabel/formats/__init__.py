@@ -22,7 +22,7 @@ from partlabel.formats.codes import CodeMap
 from partlabel.formats.header import unclear
 from partlabel.formats.long import Long
 from partlabel.formats.one_hot import OneHotCsv
-from partlabel.formats.options import ReadArguments, ReadOptions, check_separator, one_of
+from partlabel.formats.options import ReadOptions, check_separator, one_of
 from partlabel.formats.reading import (
     ConflictingCell,
     Duplicate,
@@ -34,6 +34,7 @@ from partlabel.formats.reading import (
 from partlabel.formats.tags import TagLists
 from partlabel.formats.unread import refuse_unread
 from partlabel.labels import LabelTable
+from partlabel.read_arguments import ReadArguments
 
 __all__ = [
     "FORMATS",

@@ -145,10 +145,11 @@ def refuse_other_separators(path: Path, header: Sequence[str], *, unless_comma: 
             f"comes first" + ("" if len(header) == 2 else ", and put commas between columns")
         )
     names = {plain(name) for name in header}
-    if names & {*IMAGE_COLUMNS} or (unless_comma and len(header) > 1):
+    mark = next((mark for mark in ";\t|" if mark in header[0]), None)
+    if mark is None or names & {*IMAGE_COLUMNS}:
         return
-    mark = next((mark for mark in ";\t|" if any(mark in name for name in header[:1])), None)
-    if mark is not None:
+    begins_with_images = plain(header[0].split(mark)[0]) in IMAGE_COLUMNS
+    if begins_with_images or len(header) == 1 or not unless_comma:
         raise LabelError(
             f"{path}: its columns seem to be separated by {mark!r}; save it with commas between columns (in Excel or "
             f"LibreOffice: save as CSV UTF-8 with the field separator ',')"

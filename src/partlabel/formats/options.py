@@ -1,13 +1,8 @@
-"""How to read a label file: the one place where an option is declared. The command line, the functions of
-`partlabel.api` and grid files take their options from here.
-
-A new option is a field of `ReadOptions` with its help, a line of `ReadArguments`, and its name in `Format.options` of
-the formats that use it.
-"""
+"""The options of reading a label file, checked. `partlabel.read_arguments` declares them, with their help."""
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -17,19 +12,6 @@ from partlabel.formats.header import closest
 from partlabel.labels import State
 
 BY_ALL_FORMATS = frozenset({"classes", "where", "ignore", "conflicts", "format"})
-
-
-class ReadArguments(TypedDict, total=False):
-    """The fields of `ReadOptions` as keyword arguments."""
-
-    codes: str | None
-    unlisted: Literal["unknown", "absent"]
-    classes: Iterable[str] | None
-    where: Mapping[str, str] | None
-    ignore: Iterable[str]
-    conflicts: Literal["fail", "unknown"]
-    format: str | None
-    separator: str | None
 
 
 class ReadOptions(BaseModel):
@@ -52,26 +34,14 @@ class ReadOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    codes: str | None = Field(
-        default=None,
-        description="What values mean, such as '1=present,0=absent,=unknown' (blank left side: empty cell).",
-    )
-    unlisted: Literal["unknown", "absent"] = Field(
-        default="unknown",
-        description="What cells are that the file does not list. 'absent' is your declaration that it is complete.",
-    )
-    classes: tuple[str, ...] | None = Field(
-        default=None, description="Classes to use: a,b,c or a text file with one per line."
-    )
-    where: dict[str, str] = Field(default={}, description="Keep rows whose column has this value: COLUMN=VALUE.")
-    ignore: tuple[str, ...] = Field(default=(), description="A column that is no class.")
-    conflicts: Literal["fail", "unknown"] = Field(
-        default="fail", description="A cell both present and absent: refuse, or make it unknown."
-    )
-    format: str | None = Field(
-        default=None, description="one_hot_csv, long or tag_lists, where name and content do not tell."
-    )
-    separator: str | None = Field(default=None, description="What stands between names in CSV tag lists.")
+    codes: str | None = None
+    unlisted: Literal["unknown", "absent"] = "unknown"
+    classes: tuple[str, ...] | None = None
+    where: dict[str, str] = Field(default={})
+    ignore: tuple[str, ...] = ()
+    conflicts: Literal["fail", "unknown"] = "fail"
+    format: str | None = None
+    separator: str | None = None
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> "ReadOptions":

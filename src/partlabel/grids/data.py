@@ -2,18 +2,19 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from partlabel.datasets.digit_scenes import write_scenes
 from partlabel.errors import LabelError, RunError
 from partlabel.files import write_json
-from partlabel.formats import read_table, read_written, write_table
+from partlabel.formats import ReadOptions, read_written, write_table
+from partlabel.formats.opening import ReadArguments, open_table
 from partlabel.grids.cell import digest, read_record
 from partlabel.grids.schema import DigitScenes, LabelFiles, Masking
 from partlabel.labels import LabelTable
-from partlabel.progress import Reporter
+from partlabel.progress import SILENT, Reporter
 from partlabel.runs.ownership import owned
 from partlabel.version import __version__
 
@@ -105,12 +106,13 @@ def lacking(table: LabelTable) -> str:
 
 
 def _from_files(entry: LabelFiles, base: Path) -> tuple[Path, LabelTable, LabelTable]:
-    reading: dict[str, Any] = entry.model_dump(
-        include={"codes", "unlisted", "classes", "ignore", "conflicts", "format", "separator"}
-    )
-    train = read_table(base / entry.train, where=entry.where_train, **reading).table
-    test = read_table(base / entry.test, where=entry.where_test, **reading).table
-    return base / entry.images, train, test
+    read: dict[str, Any] = entry.model_dump(include=set(ReadOptions.model_fields))
+
+    def table(file: str, where: dict[str, str]) -> LabelTable:
+        arguments = cast(ReadArguments, {**read, "where": {**entry.where, **where}})
+        return open_table(base / file, SILENT, arguments, shared=True)[0]
+
+    return base / entry.images, table(entry.train, entry.where_train), table(entry.test, entry.where_test)
 
 
 def _scenes(entry: DigitScenes, out: Path, reporter: Reporter) -> tuple[Path, LabelTable, LabelTable]:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
+from partlabel.formats import ReadOptions
 from partlabel.grids.measures import MEASURES
 
 
@@ -11,21 +12,14 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class LabelFiles(_Strict):
-    """Data in label files. `where_train` and `where_test` are the `where` of reading each; the rest holds for both."""
+class LabelFiles(ReadOptions):
+    """Data in label files. The options of reading hold for both, and `where_train` and `where_test` add to `where`."""
 
     train: str
     test: str
     images: str
-    codes: str | None = None
-    unlisted: Literal["unknown", "absent"] = "unknown"
-    classes: tuple[str, ...] | None = None
-    where_train: dict[str, str] = {}
-    where_test: dict[str, str] = {}
-    ignore: tuple[str, ...] = ()
-    conflicts: Literal["fail", "unknown"] = "fail"
-    format: str | None = None
-    separator: str | None = None
+    where_train: dict[str, str] = Field(default={})
+    where_test: dict[str, str] = Field(default={})
     min_present: int = Field(default=0, ge=0)
 
 

@@ -70,6 +70,7 @@ def given_labels(
     trained_on = None if folder is None else Path(folder.info["inputs"]["images"])
     root = trained_on if images is None else image_root(images)
     states: list[FileStates | None] = []
+    both = table is not None and truth is not None
     for given, what in ((table, "the table"), (truth, "the truth")):
         if given is None:
             states.append(None)
@@ -78,7 +79,7 @@ def given_labels(
             raise UsageError(
                 "a model folder does not tell where its images were; give the folder of the label names with --images"
             )
-        found = FileStates(open_table(given, reporter, read)[0], root, classes)
+        found = FileStates(open_table(given, reporter, read, shared=both)[0], root, classes)
         _check_covered(found, what, files, reporter)
         states.append(found)
     if table is None and folder is not None and trained_on is not None and folder.labels_path.is_file():

@@ -18,7 +18,8 @@ from partlabel.formats.text import TextFile, even_records, lines_of
 ROLES = ("image", "class", "state", "source")
 _BLOCK_BYTES = 1 << 26  # large, because each name is looked up once a block; also the longest possible cell
 _BLOCK_ROWS = 1 << 18
-_ROWS_PER_BYTE = 5_000  # far more than compressed repetitions of few names reach
+# A complete table of 5,000 classes, compressed, comes to 400 rows per byte; a file of 1 kB must not fill the memory.
+_ROWS_PER_BYTE, _ROWS_AT_LEAST = 1_000, 5_000_000
 
 
 class CsvFile:
@@ -92,7 +93,7 @@ class ParquetFile:
             text = [name for name in self.names if pa.types.is_string(schema.field(name).type) and "." not in name]
             self.file = pa.parquet.ParquetFile(path, read_dictionary=text)
         rows, size = self.file.metadata.num_rows, path.stat().st_size
-        if rows > size * _ROWS_PER_BYTE:
+        if rows > max(_ROWS_AT_LEAST, size * _ROWS_PER_BYTE):
             raise LabelError(
                 f"{path} announces {rows:,} rows in {size:,} bytes, which no label file does; write it anew"
             )

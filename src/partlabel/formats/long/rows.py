@@ -20,6 +20,7 @@ from partlabel.labels import IntArray, Source, State
 EVERY_IMAGE = "*"
 NO_NAME, EVERY_IMAGE_INDEX = -1, -2
 _NO_CODE = 9
+_REPEATED_AT_MOST = 5_000_000  # rows beyond twice the cells that there can be: a small file must not fill the memory
 
 
 class _Coded(NamedTuple):
@@ -49,6 +50,7 @@ class LongRows:
         self._codes = options.code_map
         self._is_csv = isinstance(file, CsvFile)
         self._empty: list[IntArray] = []
+        self._count = 0
 
     def add(self, batch: pa.RecordBatch, first: int) -> None:
         """Take the rows of a batch; the first one is record `first`."""
@@ -60,6 +62,12 @@ class LongRows:
         if not is_cell.all():
             self._add_declarations(image, class_index, coded["state"], records)
         states = self._states(coded["state"], is_cell, records)
+        self._count += int(is_cell.sum())
+        if self._count > _REPEATED_AT_MOST + 2 * len(self._rows) * len(self.classes.columns):
+            raise LabelError(
+                f"{self.file.columns.path} lists its cells again and again: {self._count:,} rows for "
+                f"{len(self._rows):,} images and {len(self.classes.columns):,} classes; write each cell once"
+            )
         sources = self._sources(coded["source"], is_cell, records) if "source" in coded else None
         if is_cell.all():
             self.cells.add(image, class_index, states, records, sources)
