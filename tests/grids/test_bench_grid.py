@@ -48,7 +48,7 @@ def test_own_settings_of_a_method_go_before_common_ones(write_grid: Write) -> No
         ("title =", "tittle =", "no key 'tittle'; keys are title, seeds"),
         ("seeds =", 'measures = ["F2"]\nseeds =', "no measure 'F2'; measures are mAP"),
         ('train = "train.csv"', 'trian = "train.csv"', "data.squares.train is missing"),
-        ("codes =", "code =", "no key 'code' in data.squares; keys are train, test, images, codes"),
+        ("codes =", "code =", "no key 'code' in data.squares; keys are codes, unlisted, classes"),
         ("codes =", "min_present = -1\ncodes =", "data.squares.min_present: Input should be greater"),
         ("${SQUARES}", "${NO_SUCH_VARIABLE}", "data.squares.images needs the environment variable NO_SUCH_VARIABLE"),
         (

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from partlabel.errors import LabelError, UsageError
+from partlabel.errors import UsageError
 from partlabel.evaluation import Evaluation
 from partlabel.evaluation import evaluate as judge
 from partlabel.files import write_json
@@ -137,7 +137,8 @@ def evaluate_scores(
     reporter: Reporter = SILENT,
     read: ReadArguments | None = None,
 ) -> Evaluation:
-    """Judge scores from any tool: a CSV or Parquet file with a column `image` and one column of numbers a class.
+    """Judge scores from any tool, CSV or Parquet: a column `image` and one column of numbers per class, or one row per
+    cell as `predict` writes them.
 
     Args:
         scores: the file; higher means more likely present. Images that the truth does not have are ignored.
@@ -155,7 +156,11 @@ def evaluate_scores(
     if json is not None:
         refuse_to_overwrite([Path(json)], truth, scores)
     result = judge(
-        read_scores(Path(scores), labels, reporter), labels.dense(), labels.classes, thresholds=threshold, images=labels.images
+        read_scores(Path(scores), labels, reporter),
+        labels.dense(),
+        labels.classes,
+        thresholds=threshold,
+        images=labels.images,
     )
     if json is not None:
         write_json(json, result.to_json())

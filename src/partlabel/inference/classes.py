@@ -2,6 +2,7 @@
 
 from partlabel.errors import RunError
 from partlabel.labels import LabelTable
+from partlabel.names import alike_across
 from partlabel.progress import Reporter
 from partlabel.runs.folder import RunFolder
 
@@ -45,9 +46,11 @@ def _check(run: RunFolder, missing: list[str], labels: LabelTable, classes: tupl
             for what, names in (("the labels lack", missing), ("the run does not know", extra))
             if names
         ]
+        pairs = [f"{mine!r} and {theirs!r}" for mine, theirs in alike_across(classes, labels.classes)]
+        hint = f" ({', '.join(pairs[:3])} look alike: make the names equal)" if pairs else ""
         raise RunError(
             f"{run.path} was trained on another class list: {' and '.join(parts)}; give labels with the classes of the "
-            "run, no more and no fewer"
+            f"run, no more and no fewer{hint}"
         )
 
 
