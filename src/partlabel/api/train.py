@@ -1,11 +1,12 @@
-"""`train`: from a table of incomplete labels and a folder of images to a run."""
+"""`train`: from a table of incomplete labels and a folder of images to a run.
+
+What imports torch is imported where it is needed, so that a bad label file is refused before that takes its seconds.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from partlabel.errors import Interrupted, RunError, StorageError, UsageError
 from partlabel.files import remove_leftovers
@@ -13,24 +14,19 @@ from partlabel.formats.opening import ReadArguments, Table, open_table
 from partlabel.images.paths import image_root
 from partlabel.labels import Cells, LabelTable
 from partlabel.methods.auto import AUTO, Choice, choose
-from partlabel.methods.build import setting_names
 from partlabel.methods.catalogue import check_fit, notice
 from partlabel.progress import SILENT, Reporter
-from partlabel.report import write_report
-from partlabel.report.folder import training_images
 from partlabel.runs.folder import RunFolder
 from partlabel.runs.origin import sealed
 from partlabel.runs.owning import earlier_run, new_run
 from partlabel.runs.processes import check_group, process_rank
 from partlabel.runs.settings import TrainSettings, make_settings
 from partlabel.stopping import way_on
-from partlabel.training.build import compute_device
-from partlabel.training.generators import own_generators
-from partlabel.training.init_weights import seen_before
 from partlabel.training.learning_rates import candidate_rates
-from partlabel.training.phases import run_phases
-from partlabel.training.prepared import Prepared, gathered_assets
 from partlabel.training.usable import usable_classes, usable_images
+
+if TYPE_CHECKING:
+    from partlabel.training.prepared import Prepared
 
 
 def train(
@@ -73,11 +69,11 @@ def train(
     """
     if broken not in {"fail", "skip"}:
         raise UsageError(f"broken {broken!r} is not 'fail' or 'skip'")
-    checked = _checked(settings, bool(find_lr))
     if not process_rank():
         RunFolder(out).check_new()
     labels, _ = open_table(table, reporter, read or {})
     labels = usable_classes(labels, drop_empty_classes)
+    checked = _checked(settings, bool(find_lr))
     facts: dict[str, Any] = {}
     if checked.method == AUTO:
         choice = _choice(labels, checked, init)
@@ -104,6 +100,8 @@ def train(
             f"{misread} held-out present cells are read in the same way; for a published protocol set holdout to 0"
         )
     if start_from:
+        from partlabel.training.init_weights import seen_before
+
         facts["init_knew"] = known = seen_before(start_from, cells, labels)
         if known:
             reporter.say(
@@ -137,6 +135,11 @@ def resume(
         RunError: no run there, or its labels are not those it started with.
         ImageError: the image folder is not where it was.
     """
+    import torch
+
+    from partlabel.training.build import compute_device
+    from partlabel.training.prepared import Prepared
+
     run = RunFolder.open(out)
     if run.info["status"] == "done" and (run.model.is_dir() or not run.checkpoints.is_dir()):
         reporter.say(f"{run.path} is finished already")
@@ -169,8 +172,11 @@ def _prepared(
     init: Path | None,
     facts: dict[str, Any],
     reporter: Reporter,
-) -> Prepared:
+) -> "Prepared":
     """What the phases share, tried out."""
+    from partlabel.training.generators import own_generators
+    from partlabel.training.prepared import Prepared, gathered_assets
+
     assets, origin = gathered_assets(settings, labels.classes, reporter)
     facts |= origin
     prepared = Prepared.of(settings, labels, root, assets, init)
@@ -179,8 +185,11 @@ def _prepared(
     return prepared
 
 
-def _finish(run: RunFolder, prepared: Prepared, named: Path | None, report: bool, reporter: Reporter) -> None:
+def _finish(run: RunFolder, prepared: "Prepared", named: Path | None, report: bool, reporter: Reporter) -> None:
     """Train a run to its end."""
+    from partlabel.training.generators import own_generators
+    from partlabel.training.phases import run_phases
+
     again = f"go on with: {run.resume_command}"
     try:
         with way_on(again), own_generators():
@@ -193,6 +202,9 @@ def _finish(run: RunFolder, prepared: Prepared, named: Path | None, report: bool
 
 def _report(run: RunFolder, named: Path | None, reporter: Reporter) -> None:
     """The report, without which a finished run is finished all the same; `named` is the folder that the user gave."""
+    from partlabel.report import write_report
+    from partlabel.report.folder import training_images
+
     try:
         reporter.say(f"{write_report(run, images=named or training_images(run))} shows how it went")
     except StorageError as error:
@@ -201,6 +213,9 @@ def _report(run: RunFolder, named: Path | None, reporter: Reporter) -> None:
 
 def _checked(settings: dict[str, Any], searches: bool) -> TrainSettings:
     """Settings that go together and with this machine."""
+    from partlabel.methods.build import setting_names
+    from partlabel.training.build import compute_device
+
     checked = make_settings(settings, setting_names(str(settings.get("method", "bce"))))
     if searches or checked.refit:
         if checked.devices not in {"auto", "1", 1}:
