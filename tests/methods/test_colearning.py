@@ -65,6 +65,20 @@ def test_loss_by_explicit_loops(pseudo: str, normalization: str) -> None:
     assert losses["total"].item() == pytest.approx(0.7 * known + 0.3 * recovered, rel=1e-5)
 
 
+@pytest.mark.parametrize("normalization", ["mean", "official"])
+def test_both_parts_are_means_where_all_cells_are_known(normalization: str) -> None:
+    labels = torch.tensor([[1, -1, -1], [-1, 1, 1]], dtype=torch.int8)
+    targets = ((labels + 1) / 2).tolist()
+    cells = [(i, c) for i in range(2) for c in range(3)]
+    refined = sum(_asl(REFINED[i, c].item(), targets[i][c]) for i, c in cells) / 6
+    coarse = sum(_asl(COARSE[i, c].item(), targets[i][c]) for i, c in cells) / 6
+    scale = 1000 if normalization == "official" else 1
+    outputs = {"logits": REFINED, "coarse": COARSE}
+    losses = _method(normalization=normalization).objective(outputs, labels, torch.arange(2), Clock(0, 0, 1, 1))
+    assert losses["refined"].item() == pytest.approx(scale * refined, rel=1e-5)
+    assert losses["coarse"].item() == pytest.approx(scale * coarse, rel=1e-5)
+
+
 def test_recovered_labels_of_the_paper_and_of_the_code() -> None:
     unknown = torch.zeros(1, 3, dtype=torch.int8)
     for logits, expected in (((-2, -1, -0.5), (0.731, 0.622, 0.562)), ((2, -1, 0.5), (0.982, 0.119, 0.731))):

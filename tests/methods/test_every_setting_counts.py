@@ -79,7 +79,7 @@ ROWS: dict[str, Row] = {
     "mixup_alpha": Row(3.0),
     "tau_h": Row(0.5),
     "tau_l": Row(0.5),
-    "taus_of": Row("voc07 75", {"tau_h": 0.5}),
+    "taus_of": Row("voc07 75", {"ramp": 1.0}),
     "coselection.ramp": Row(2.0, {"tau_h": 0.5}),
     "tau": Row(0.5),
     "ramp": Row(2.0, {"tau": 0.5}),
@@ -170,7 +170,7 @@ def _backbone() -> Backbone:
 def _build(name: str, config: MethodConfig) -> Method[Any]:
     torch.manual_seed(0)
     context = Context(LabelTable.from_dense([f"{row:02d}.png" for row in range(IMAGES)], CLASSES, STATES))
-    method = build_method(name, config.model_dump(), _backbone(), context)
+    method = build_method(name, config.model_dump(exclude_unset=True), _backbone(), context)
     method.tagger.use_trunk_output()
     # by name, so that a part which does nothing does not count by moving the generator on
     for parameter_name, parameter in method.tagger.head.named_parameters():

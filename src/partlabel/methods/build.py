@@ -47,7 +47,8 @@ def method_config(name: str, settings: Mapping[str, Any]) -> MethodConfig:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "settings"
         known = ", ".join(config.model_fields)
-        raise UsageError(f"method {name}: {where}: {first['msg'].lower()}; its settings are {known}") from error
+        what = first["msg"].removeprefix("Value error, ").lower()
+        raise UsageError(f"method {name}: {where}: {what}; its settings are {known}") from error
 
 
 def build_method(name: str, settings: Mapping[str, Any], backbone: Backbone, context: Context) -> Method[Any]:

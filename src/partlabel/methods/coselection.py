@@ -20,11 +20,11 @@ over all its cells, so a removed cell counts 0; the mean of both logits is repor
 rates are 1.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from partlabel.errors import UsageError
@@ -65,13 +65,22 @@ class CoSelectionConfig(TwoNetworksConfig):
     tau_l: float = Field(default=0.06, ge=0, le=1)
     """Share of the rest that L removes in the end. Paper: 0.06 (COCO, NUS), 0.02 (VOC07)."""
     taus_of: str | None = None
-    """Take both taus from the paper's table, such as "coco 25" or "voc07 single"."""
+    """Take both taus from the paper's table, such as "coco 25" or "voc07 single", instead of giving them."""
     ramp: float = Field(default=10, gt=0)
     """E_k: epochs until the rates have reached their end. Paper: 10 of 100."""
     high_loss: Literal["remove", "correct", "keep"] = "remove"
     """What happens to assumed negatives of high loss under the peer (H)."""
     low_loss: Literal["remove", "keep"] = "remove"
     """What happens to those of low loss under the network itself (L)."""
+
+    @model_validator(mode="after")
+    def _one_source_of_taus(self) -> Self:
+        beside = sorted({"tau_h", "tau_l"} & self.model_fields_set)
+        if self.taus_of is not None and beside:
+            raise ValueError(
+                f"taus_of takes both taus from the paper, so {' and '.join(beside)} beside it cannot count"
+            )
+        return self
 
 
 class CoSelection(TwoNetworks[CoSelectionConfig]):
