@@ -31,6 +31,7 @@ def evaluate(
     thresholds: Literal["held_out"] | float = "held_out",
     json: Path | str | None = None,
     report: bool = True,
+    max_image_mb: float | None = None,
     reporter: Reporter = SILENT,
     read: ReadArguments | None = None,
 ) -> Evaluation:
@@ -49,6 +50,7 @@ def evaluate(
             classes.
         json: where to write the result as well.
         report: show the result in the run's report.html.
+        max_image_mb: most memory, in MB, that decoding one image may take; None: as in the run's training.
         reporter: where progress goes.
         read: how to read the label file.
 
@@ -67,7 +69,7 @@ def evaluate(
     seen = _used_in_training(folder, labels, root)
     if seen:
         reporter.say(f"{seen} of {len(labels)} images were used in training: these are no test numbers")
-    scores = run_logits(folder, labels.images, root, reporter)
+    scores = run_logits(folder, labels.images, root, reporter, max_image_mb)
     columns = [position for position, name in enumerate(scores.info.classes) if name in labels.class_positions]
     counts = folder.labels().counts_by_class()
     result = judge(

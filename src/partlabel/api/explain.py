@@ -11,7 +11,7 @@ from partlabel.files import atomic_path, storage_errors, write_json
 from partlabel.formats.opening import ReadArguments, Table
 from partlabel.inference.explainer import Explainer
 from partlabel.inference.file_states import given_labels
-from partlabel.inference.images import Paths, image_files, readable_images
+from partlabel.inference.images import Paths, image_files, image_limits, readable_images
 from partlabel.inference.model import any_device, open_model
 from partlabel.progress import SILENT, Reporter
 from partlabel.runs.folder import RunFolder
@@ -34,6 +34,7 @@ def explain(
     truth: Table | None = None,
     images: Path | str | None = None,
     broken: str = "fail",
+    max_image_mb: float | None = None,
     reporter: Reporter = SILENT,
     read: ReadArguments | None = None,
 ) -> dict[str, Any]:
@@ -52,6 +53,7 @@ def explain(
         images: folder that the names in table and truth are relative to; by default the one the run was trained on. The
             run's own labels belong to that one whatever is given here, unless it is gone.
         broken: what to do about images that cannot be read: "fail" names them, "skip" leaves them out and says so.
+        max_image_mb: most memory, in MB, that decoding one image may take; None: as in the run's training.
         reporter: where progress goes.
         read: how to read label files.
 
@@ -69,10 +71,11 @@ def explain(
         raise UsageError(f"top {top} shows no label; give 1 or more")
     tagger, info = open_model(run)
     wanted = None if labels is None else _columns(labels, info.classes)
-    files = readable_images(image_files(paths, reporter), broken, reporter)
+    limits = image_limits(run, max_image_mb)
+    files = readable_images(image_files(paths, reporter), broken, reporter, limits)
     known, true = given_labels(run, table, truth, images, info.classes, files, reporter, read or {})
     device = any_device()
-    explainer = Explainer(tagger.to(device), device, info, wanted, top, maps == "gradient", known, true)
+    explainer = Explainer(tagger.to(device), device, info, wanted, top, maps == "gradient", known, true, limits)
     folder = Path(out)
     with storage_errors(folder):
         (folder / OVERVIEW).unlink(missing_ok=True)  # it would speak of figures that are now replaced

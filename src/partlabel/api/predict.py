@@ -10,7 +10,7 @@ import pyarrow.parquet
 from partlabel.errors import UsageError
 from partlabel.files import atomic_path
 from partlabel.inference.decisions import decide, refuse_not_finite
-from partlabel.inference.images import Paths, below_top, image_files, readable_images
+from partlabel.inference.images import Paths, below_top, image_files, image_limits, readable_images
 from partlabel.inference.model import any_device, open_model
 from partlabel.models.encoders.base import view_settings
 from partlabel.progress import SILENT, Reporter
@@ -26,6 +26,7 @@ def predict(
     *,
     out: Path | str | None = None,
     broken: str = "fail",
+    max_image_mb: float | None = None,
     reporter: Reporter = SILENT,
 ) -> pyarrow.Table:
     """Tag images.
@@ -38,6 +39,7 @@ def predict(
         images: files, or folders that are searched for images.
         out: a .csv or .parquet file to write as well.
         broken: what to do about images that cannot be read: "fail" names them, "skip" leaves them out and reports them.
+        max_image_mb: most memory, in MB, that decoding one image may take; None: as in the run's training.
         reporter: where progress goes.
 
     Returns:
@@ -52,12 +54,13 @@ def predict(
     out = None if out is None else Path(out)
     if out is not None and out.suffix.casefold() not in {".csv", ".parquet"}:
         raise UsageError(f"{out}: the name must end in .csv or .parquet")
+    limits = image_limits(run, max_image_mb)
     files = image_files(images, reporter)
     tagger, info = open_model(run)
-    files = readable_images(files, broken, reporter)
+    files = readable_images(files, broken, reporter, limits)
     device = any_device()
     top, names = below_top(files)
-    source = image_source(top, names, ("plain",), view_settings(info.backbone), 0)
+    source = image_source(top, names, ("plain",), view_settings(info.backbone), 0, limits)
     with reporter.track("tagging images") as tick:
         logits = score(tagger.to(device), source, len(files), device=device, tick=tick)
     refuse_not_finite(logits, files)

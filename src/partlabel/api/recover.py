@@ -27,6 +27,7 @@ def recover(
     out: Path | str | None = None,
     truth: Table | None = None,
     min_precision: float = 0.95,
+    max_image_mb: float | None = None,
     reporter: Reporter = SILENT,
     read: ReadArguments | None = None,
 ) -> Suggestions:
@@ -44,6 +45,7 @@ def recover(
         truth: label table, or the path of a label file, by which the report marks suggestions as right or wrong; it
             chooses nothing.
         min_precision: precision that the suggestions should reach.
+        max_image_mb: most memory, in MB, that decoding one image may take; None: as in the run's training.
         reporter: where progress goes.
         read: how to read the label file.
 
@@ -68,7 +70,7 @@ def recover(
     if not calibrated.applied:
         reporter.say(str(calibrated))
     thresholds = precision_thresholds(held_out, calibrated.probability, min_precision)
-    blocks, _ = run_blocks(folder, labels.images, Path(images).resolve(), reporter)
+    blocks, _ = run_blocks(folder, labels.images, Path(images).resolve(), reporter, max_image_mb)
     seen = int(folder.info.get("init_knew", 0))
     found = replace(suggest(labels, blocks, calibrated.calibration, thresholds), seen_before=seen)
     reporter.say(_said(found, min_precision))

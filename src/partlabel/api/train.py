@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from partlabel.errors import Interrupted, RunError, StorageError, UsageError
 from partlabel.files import remove_leftovers
 from partlabel.formats.opening import ReadArguments, Table, open_table
+from partlabel.images.limits import limits_of
 from partlabel.images.paths import image_root
 from partlabel.labels import Cells, LabelTable
 from partlabel.methods.auto import AUTO, Choice, choose
@@ -87,7 +88,8 @@ def train(
     facts |= {"find_lr": rates} if rates else {}
     root, start_from = Path(images).resolve(), Path(init).resolve() if init else None
     prepared = _prepared(checked, labels, root, start_from, facts, reporter)
-    usable = usable_images(labels, root, broken, reporter, prepared.mapped_images(checked, reporter))
+    mapped = prepared.mapped_images(checked, reporter)
+    usable = usable_images(labels, root, broken, reporter, mapped, limits_of(checked.max_image_mb))
     if usable is not labels:  # classes or a sign may have gone with the images
         labels = usable_classes(usable, drop_empty_classes)
         check_fit(checked.method, labels)

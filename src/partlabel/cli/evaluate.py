@@ -25,6 +25,7 @@ def evaluate(
     json: Annotated[Path | None, typer.Option(help="Write everything to this file.")] = None,
     *,
     read: ReadArguments,
+    max_image_mb: o.MaxImageMb = None,
     quiet: o.Quiet = False,
 ) -> None:
     """Judge a run, or scores from any tool, by known labels. Thresholds come from held-out training cells, never from
@@ -51,6 +52,7 @@ def evaluate(
             images=images,
             thresholds="held_out" if threshold is None else threshold,
             json=json,
+            max_image_mb=max_image_mb,
             reporter=o.reporter(quiet),
             read=read,
         )

@@ -36,6 +36,7 @@ def explain(
     ] = "fail",
     *,
     read: ReadArguments,
+    max_image_mb: o.MaxImageMb = None,
     quiet: o.Quiet = False,
 ) -> None:
     """Draw where in an image the model sees its labels. How to read label files (--codes and so on) holds for both of
@@ -55,6 +56,7 @@ def explain(
         truth=truth,
         images=images,
         broken=broken,
+        max_image_mb=max_image_mb,
         reporter=o.reporter(quiet),
         read=read,
     )

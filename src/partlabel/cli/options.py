@@ -16,7 +16,10 @@ from partlabel.read_arguments import ReadArguments
 Images = Annotated[Path, typer.Option(help="Folder that the image names are relative to.")]
 MaxImageMb = Annotated[
     float | None,
-    typer.Option("--max-image-mb", help="Most memory in MB that decoding one image may take. Default: 1024."),
+    typer.Option(
+        "--max-image-mb",
+        help="Most memory in MB that decoding one image may take. Default: 1024, or as the run was trained.",
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print results only.")]
 

@@ -15,12 +15,13 @@ def predict(
     broken: Annotated[
         Literal["fail", "skip"], typer.Option(help="What to do about images that cannot be read.")
     ] = "fail",
+    max_image_mb: o.MaxImageMb = None,
     quiet: o.Quiet = False,
 ) -> None:
     """Tag images; without --out the tags above their class's threshold are printed, each with its probability."""
     from partlabel.api.predict import predict as run_predict
 
-    table = run_predict(run, images, out=out, broken=broken, reporter=o.reporter(quiet))
+    table = run_predict(run, images, out=out, broken=broken, max_image_mb=max_image_mb, reporter=o.reporter(quiet))
     if out is not None:
         typer.echo(out)
         return

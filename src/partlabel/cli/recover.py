@@ -20,6 +20,7 @@ def recover(
     min_precision: Annotated[float, typer.Option(help="Precision the suggestions should reach.")] = 0.95,
     *,
     read: ReadArguments,
+    max_image_mb: o.MaxImageMb = None,
     quiet: o.Quiet = False,
 ) -> None:
     """Suggest labels for unknown cells, each with a calibrated probability."""
@@ -33,6 +34,7 @@ def recover(
         out=out,
         truth=truth,
         min_precision=min_precision,
+        max_image_mb=max_image_mb,
         reporter=o.reporter(quiet),
         read=read,
     )

@@ -41,6 +41,7 @@ def train(
     amp: Annotated[Literal["none", "bf16", "fp16"] | None, typer.Option(help="Mixed precision.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random. Default: 0.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that decode images. Default: 0.")] = None,
+    max_image_mb: o.MaxImageMb = None,
     init: Annotated[Path | None, typer.Option(help="A run whose weights to start from.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML, YAML or JSON file of settings.")] = None,
     set_: Annotated[
@@ -77,6 +78,7 @@ def train(
         "amp": amp,
         "seed": seed,
         "workers": workers,
+        "max_image_mb": max_image_mb,
         "freeze": freeze or None,
         "refit": refit or None,
         "pretrained": False if from_scratch else None,

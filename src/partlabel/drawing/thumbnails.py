@@ -8,6 +8,7 @@ from PIL import Image
 
 from partlabel.errors import ImageError
 from partlabel.images.decode import decode
+from partlabel.images.limits import DEFAULT_LIMITS, Limits
 from partlabel.images.paths import resolve
 
 _THUMBNAIL_SIDE = 160
@@ -19,25 +20,27 @@ class Thumbnails:
 
     Args:
         root: the image folder.
+        limits: what an image may be.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, limits: Limits = DEFAULT_LIMITS) -> None:
         self.root = root
+        self.limits = limits
 
     def __call__(self, image: str) -> str | None:
         """The image of that name as a data URI; None if it cannot be shown."""
-        decoded = read_image(self.root, image, _THUMBNAIL_SIDE)
+        decoded = read_image(self.root, image, _THUMBNAIL_SIDE, self.limits)
         if decoded is None:
             return None
         return jpeg(decoded if max(decoded.size) <= _THUMBNAIL_SIDE else fitted(decoded, _THUMBNAIL_SIDE))
 
 
-def read_image(root: Path, image: str, at_least: int) -> Image.Image | None:
+def read_image(root: Path, image: str, at_least: int, limits: Limits = DEFAULT_LIMITS) -> Image.Image | None:
     """The decoded image; None if it is missing, broken or outside the folder, so that one file cannot spoil a
     report.
     """
     try:
-        return decode(resolve(root, image), at_least=at_least)
+        return decode(resolve(root, image), limits=limits, at_least=at_least)
     except ImageError:
         return None
 

@@ -13,6 +13,7 @@ from partlabel.drawing.explanation import SIDE, Row, draw_explanation
 from partlabel.drawing.marks import Mark, mark, possible_marks
 from partlabel.drawing.overlays import Map
 from partlabel.images.decode import decode
+from partlabel.images.limits import Limits
 from partlabel.images.views import build_view
 from partlabel.inference.decisions import decide, refuse_not_finite
 from partlabel.inference.file_states import FileStates
@@ -50,6 +51,7 @@ class Explainer(NamedTuple):
         gradient: gradient maps beside the method's own.
         known: what training knew.
         true: what is true.
+        limits: what an image may be.
     """
 
     tagger: Tagger
@@ -60,12 +62,13 @@ class Explainer(NamedTuple):
     gradient: bool
     known: FileStates | None
     true: FileStates | None
+    limits: Limits
 
     @torch.no_grad()
     def __call__(self, file: Path) -> tuple[Image.Image, dict[str, Any]]:
         """The figure of an image, and its labels in numbers and words."""
         settings = view_settings(self.info.backbone)
-        decoded = decode(file, at_least=settings.plain_side)
+        decoded = decode(file, limits=self.limits, at_least=settings.plain_side)
         features = self.tagger.features(build_view("plain", settings)(decoded)[None].to(self.device))
         logits = self.tagger.head(features).logits.float().cpu().numpy()
         refuse_not_finite(logits, [file])
@@ -82,7 +85,7 @@ class Explainer(NamedTuple):
             entries.append({**entry, "maps": {kind: _range(one) for kind, one in drawn.items()}})
             rows.append(Row(entry["class"], _lines(entry), found, (*drawn.values(), strength)))
         # A JPEG is decoded no larger than the network needs, so that it sees the same pixels as in `predict`.
-        shown = decoded if max(decoded.size) >= SIDE else decode(file, at_least=SIDE)
+        shown = decoded if max(decoded.size) >= SIDE else decode(file, limits=self.limits, at_least=SIDE)
         titles = [_TITLES[kind].format(self.info.method) for kind in (*maps, "backbone")]
         legend = possible_marks(states is not None, truths is not None)
         figure = draw_explanation(shown, readable_name(file.name), titles, rows, legend)

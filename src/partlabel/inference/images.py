@@ -4,11 +4,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from partlabel.errors import ImageError, UsageError
+from partlabel.errors import ImageError, PartlabelError, UsageError
 from partlabel.images import kinds
 from partlabel.images.check import check_images
-from partlabel.images.limits import DEFAULT_LIMITS, Limits
+from partlabel.images.limits import DEFAULT_LIMITS, Limits, limits_of
 from partlabel.progress import SILENT, Reporter
+from partlabel.runs.folder import RunFolder
 from partlabel.wording import amount
 
 Paths = Sequence[Path | str] | Path | str
@@ -65,6 +66,21 @@ def readable_images(files: list[Path], broken: str, reporter: Reporter, limits: 
         reporter.say(f"left out: {problem.reason}")
     bad = {problem.image for problem in problems}
     return [file for file, name in zip(files, names, strict=True) if name not in bad]
+
+
+def image_limits(run: Path | str | RunFolder, max_image_mb: float | None) -> Limits:
+    """What an image may be: as given, else as the run was trained, else the default.
+
+    Raises:
+        UsageError: `max_image_mb` is no positive number.
+    """
+    if max_image_mb is not None:
+        return limits_of(max_image_mb)
+    folder = run if isinstance(run, RunFolder) else RunFolder(run)
+    try:
+        return limits_of(folder.settings.max_image_mb)
+    except (OSError, PartlabelError, ValueError):  # a bundle alone, or beside damaged settings, which it does not need
+        return DEFAULT_LIMITS
 
 
 def below_top(files: Sequence[Path]) -> tuple[Path, list[str]]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from partlabel.inference.images import image_limits
 from partlabel.models.bundle import BundleInfo, load_bundle
 from partlabel.models.encoders.base import view_settings
 from partlabel.models.heads import HeadOutput
@@ -37,16 +38,24 @@ class RunScores(NamedTuple):
 
 
 def run_blocks(
-    run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter
+    run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter, max_image_mb: float | None = None
 ) -> tuple[Iterator[Block], BundleInfo]:
-    """Logits of images by a finished run, in blocks of images; a frozen run reads and fills the cache of maps."""
-    tagger, info, source = _opened(run, names, root, reporter)
+    """Logits of images by a finished run, in blocks of images; a frozen run reads and fills the cache of maps.
+
+    `max_image_mb` takes the place of the run's own limit.
+    """
+    tagger, info, source = _opened(run, names, root, reporter, max_image_mb)
     return _blocks(run, tagger, source, len(names), reporter), info
 
 
-def run_logits(run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter) -> RunScores:
-    """Logits of images by a finished run, both networks of a run with two from one forward pass."""
-    tagger, info, source = _opened(run, names, root, reporter)
+def run_logits(
+    run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter, max_image_mb: float | None = None
+) -> RunScores:
+    """Logits of images by a finished run, both networks of a run with two from one forward pass.
+
+    `max_image_mb` takes the place of the run's own limit.
+    """
+    tagger, info, source = _opened(run, names, root, reporter, max_image_mb)
     twin = tagger.head if isinstance(tagger.head, TwinHead) else None
     parts = 1 if twin is None else len(_NETWORKS)
     found = np.empty((parts, len(names), len(info.classes)), np.float32)
@@ -58,14 +67,18 @@ def run_logits(run: RunFolder, names: Sequence[str], root: Path, reporter: Repor
     return RunScores(networks[twin.report], info, networks)
 
 
-def _opened(run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter) -> tuple[Tagger, BundleInfo, Source]:
+def _opened(
+    run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter, max_image_mb: float | None
+) -> tuple[Tagger, BundleInfo, Source]:
     settings = run.settings
+    limits = image_limits(run, max_image_mb)
+    settings = settings.model_copy(update={"max_image_mb": limits.max_mb})
     tagger, info = load_bundle(run.model, freeze=settings.freeze, train_last=settings.train_last)
     if settings.freeze:
         tagger.use_trunk_output()
         _, source = sources(settings, tagger.backbone, (), names, root, reporter)
     else:
-        source = image_source(root, names, ("plain",), view_settings(info.backbone), settings.seed)
+        source = image_source(root, names, ("plain",), view_settings(info.backbone), settings.seed, limits)
     return tagger, info, source
 
 

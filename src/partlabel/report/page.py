@@ -11,6 +11,7 @@ from partlabel.drawing.thumbnails import Thumbnails
 from partlabel.errors import RunError
 from partlabel.evaluation.scored_cells import ScoredCells
 from partlabel.files import write_text
+from partlabel.images.limits import limits_of
 from partlabel.images.paths import image_root
 from partlabel.labels import LabelTable
 from partlabel.models.bundle import BundleInfo, load_bundle
@@ -165,7 +166,12 @@ class _Page:
             return LeftOut("no class has known cells of both signs to judge it by")
         thresholds = self.info.thresholds if self.info is not None else None
         strips = error_strips(
-            self.labels.classes, worst, self.cells, thresholds, self.probability, Thumbnails(self.root)
+            self.labels.classes,
+            worst,
+            self.cells,
+            thresholds,
+            self.probability,
+            Thumbnails(self.root, limits_of(self.settings.max_image_mb)),
         )
         return {"where": self.judged.where, "strips": strips, "marked": thresholds is not None}
 

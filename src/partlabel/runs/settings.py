@@ -96,6 +96,8 @@ class TrainSettings(BaseModel):
     crop_scale: float = Field(default=0.6, gt=0, le=1)
     """Smallest share of the image that a random view keeps; 1: no cropping."""
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
+    max_image_mb: float = Field(default=1024, gt=0)
+    """Most memory, in MB, that decoding one image may take; larger images are refused."""
     workers: int = Field(default=0, ge=0)
     """Processes that decode images."""
     accelerator: str = "auto"

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from partlabel.errors import UsageError
+from partlabel.images.limits import limits_of
 from partlabel.methods.base import Context, Method
 from partlabel.methods.build import build_method, method_class
 from partlabel.models.encoders.base import Backbone, view_settings
@@ -100,11 +101,12 @@ def sources(
     reporter: Reporter,
 ) -> tuple[Source, Source]:
     """Where training gets its views and scoring its plain view."""
-    looks = view_settings(backbone.spec, flip=settings.flip, crop_scale=settings.crop_scale)
+    shown = view_settings(backbone.spec, flip=settings.flip, crop_scale=settings.crop_scale)
     if not settings.freeze:
+        limits = limits_of(settings.max_image_mb)
         return (
-            image_source(root, names, views, looks, settings.seed),
-            image_source(root, names, ("plain",), looks, settings.seed),
+            image_source(root, names, views, shown, settings.seed, limits),
+            image_source(root, names, ("plain",), shown, settings.seed, limits),
         )
     source = map_source(map_plan(settings, backbone, views, names, root), reporter)
     return source.only(views), source.only(("plain",))
@@ -124,4 +126,5 @@ def map_plan(
         draws=settings.draws,
         device=compute_device(settings),
         maps_by=settings.maps_by,
+        limits=limits_of(settings.max_image_mb),
     )

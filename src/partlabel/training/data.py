@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from partlabel.errors import MissingDependencyError
 from partlabel.images.dataset import ImageDataset
+from partlabel.images.limits import DEFAULT_LIMITS, Limits
 from partlabel.images.paths import image_root
 from partlabel.images.views import ViewSettings
 from partlabel.models.encoders.base import Backbone
@@ -42,9 +43,16 @@ class Source(NamedTuple):
         return Source(MapDataset({view: self.dataset.stores[view] for view in views}), self.collate)
 
 
-def image_source(root: Path, names: Sequence[str], views: Sequence[str], settings: ViewSettings, seed: int) -> Source:
+def image_source(
+    root: Path,
+    names: Sequence[str],
+    views: Sequence[str],
+    settings: ViewSettings,
+    seed: int,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Source:
     """Images, decoded and viewed when asked for."""
-    return Source(ImageDataset(root, names, views, settings, seed), None)
+    return Source(ImageDataset(root, names, views, settings, seed, limits), None)
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,7 @@ class MapPlan:
         device: where to compute.
         maps_by: what computes on a CPU: "torch", "onnxruntime", or "auto" for the second where it is installed and the
             images are many enough to be worth translating a network.
+        limits: what an image may be.
     """
 
     backbone: Backbone
@@ -75,12 +84,13 @@ class MapPlan:
     cache: Path = field(default_factory=default_cache)
     device: torch.device = _CPU
     maps_by: Literal["auto", "torch", "onnxruntime"] = "auto"
+    limits: Limits = DEFAULT_LIMITS
 
     def recipes(self) -> dict[tuple[str, int], Recipe]:
         """The distinct (view, draw) and how each is made."""
         images = {}
         for view, draw in sorted({pair for kind in self.views for pair in _draws(kind, self.draws)}):
-            dataset = ImageDataset(image_root(self.root), self.names, (view,), self.settings, self.seed)
+            dataset = ImageDataset(image_root(self.root), self.names, (view,), self.settings, self.seed, self.limits)
             images[view, draw] = Recipe(self.backbone, dataset, draw, self.device)
         if self._wants_onnx():
             translated = {which: replace(recipe, by="onnxruntime") for which, recipe in images.items()}

@@ -7,6 +7,7 @@ import numpy as np
 
 from partlabel.errors import ImageError, LabelError
 from partlabel.images.check import check_images
+from partlabel.images.limits import DEFAULT_LIMITS, Limits
 from partlabel.images.paths import two_spellings
 from partlabel.labels import LabelTable
 from partlabel.progress import Reporter
@@ -34,7 +35,12 @@ def usable_classes(labels: LabelTable, drop: bool) -> LabelTable:
 
 
 def usable_images(
-    labels: LabelTable, root: Path, broken: str, reporter: Reporter, known: Collection[str] = ()
+    labels: LabelTable,
+    root: Path,
+    broken: str,
+    reporter: Reporter,
+    known: Collection[str] = (),
+    limits: Limits = DEFAULT_LIMITS,
 ) -> LabelTable:
     """The table without images that are missing or broken; `known` ones have been decoded before.
 
@@ -46,7 +52,7 @@ def usable_images(
         raise LabelError(f"{twice[0]!r} and {twice[1]!r} are the same image; write its name in one way")
     with reporter.track("checking images") as tick:
         unknown = [name for name in labels.images if name not in known] if known else labels.images
-        problems = check_images(root, unknown, progress=tick, say=reporter.say)
+        problems = check_images(root, unknown, limits=limits, progress=tick, say=reporter.say)
     if not problems:
         return labels
     if len(problems) == len(labels):
