@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from partlabel.models.encoders.local_global import GlobalBranch, add_local_global, added_parameters
+from partlabel.models.encoders.local_global import GlobalBranch, add_local_global, branch_parameters
 
 
 def projected_first(branch: GlobalBranch, maps: Tensor, scores: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ def main() -> None:
             for kind in kinds:
                 shortest[kind] = min(shortest[kind], step_seconds(made[kind].train(), images))
         plain = sum(parameter.numel() for parameter in made["plain"].parameters())
-        added, base = added_parameters(made["branches"]), shortest["plain"]
+        added, base = sum(p.numel() for p in branch_parameters(made["branches"])), shortest["plain"]
         changed = sum(isinstance(module, GlobalBranch) for module in made["branches"].modules())
         table.add_row(
             name,

@@ -17,10 +17,12 @@ from PIL import Image
 
 from partlabel.labels import LabelTable
 
-with install_import_hook(["partlabel.losses", "partlabel.methods", "partlabel.models.heads"], "beartype.beartype"):
+with install_import_hook(["partlabel.losses", "partlabel.methods", "partlabel.models"], "beartype.beartype"):
     import partlabel.losses
     import partlabel.methods
-    import partlabel.models.heads  # noqa: F401
+    import partlabel.models.bundle
+    import partlabel.models.explain_maps
+    import partlabel.models.graphs.smoothing_graph  # noqa: F401
 
 settings.register_profile("partlabel", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("partlabel")

@@ -288,7 +288,7 @@ def test_word_files_without_vectors_are_refused_and_blank_lines_are_none(tmp_pat
 def test_classes_of_one_vector_are_named(tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("dog 1 2\ncat 3 4\n")
     found = label_vectors(str(tmp_path / "words.txt"), ["Dog", "cat", "dog"])
-    assert found.origin.endswith("; 'Dog' and 'dog' have the same vector, which tells them not apart")
+    assert found.origin.endswith("; 'Dog' and 'dog' have the same vector, so they cannot be told apart")
 
 
 def test_reading_stops_when_all_words_are_found(tmp_path: Path) -> None:

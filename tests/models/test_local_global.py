@@ -14,11 +14,15 @@ from torch import nn
 from partlabel.errors import UsageError
 from partlabel.models.bundle import BundleInfo, load_bundle, save_bundle
 from partlabel.models.encoders.build import create_backbone, rebuild_backbone
-from partlabel.models.encoders.local_global import GlobalBranch, LocalGlobalConv, add_local_global, added_parameters
+from partlabel.models.encoders.local_global import GlobalBranch, LocalGlobalConv, add_local_global, branch_parameters
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 
 Array = NDArray[np.float64]
+
+
+def _added(network: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in branch_parameters(network))
 
 
 def _projected(conv: nn.Conv2d, vector: Array) -> Array:
@@ -223,11 +227,11 @@ def test_how_many_parameters_are_added() -> None:
     plain = sum(parameter.numel() for parameter in network.parameters())
     add_local_global(network)
     widths = [(64, 64, 4), (64, 128, 1), (128, 128, 3), (128, 256, 1), (256, 256, 3), (256, 512, 1), (512, 512, 3)]
-    assert added_parameters(network) == sum(number * dense(a, b) for a, b, number in widths)
-    assert sum(parameter.numel() for parameter in network.parameters()) == plain + added_parameters(network)
+    assert _added(network) == sum(number * dense(a, b) for a, b, number in widths)
+    assert sum(parameter.numel() for parameter in network.parameters()) == plain + _added(network)
 
     depthwise = LocalGlobalConv(nn.Conv2d(160, 160, 3, groups=160))
-    assert added_parameters(depthwise) == 161 * 10 + 8 * (3 * 10 + 1) + 2 * 160 + 2 * 160
+    assert _added(depthwise) == 161 * 10 + 8 * (3 * 10 + 1) + 2 * 160 + 2 * 160
 
 
 def test_bundle_round_trip(tmp_path: Path) -> None:

@@ -31,8 +31,9 @@ Rows of the paper's ablations, as settings:
 Known deviations: the head of the official code, which the paper does not describe, is an option, without the 2 × 2
 pooling that comes before it there. Its graph is counted from known present cells alone, as there, with an empty row for
 a class without any (there NaN). τ has a floor. With a frozen backbone its cached maps are mixed in place of images:
-what is mixed is what the trainable part receives. Images and mixed ones pass in one batch; that is the same as two
-where batch norms are frozen, as they are in the official code. Each process mixes its own part of a batch.
+what is mixed is what the trainable part receives. Images and mixed ones pass in one batch, which
+with frozen_norm differs from two only in the batch norm of the "ssgrl" head: it is frozen in the official code, and
+here it trains on the statistics of both. Each process mixes its own part of a batch.
 """
 
 import math

@@ -1,10 +1,10 @@
 """Class names as vectors: from a text encoder, from a file of word vectors, or learned with the network."""
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,16 +13,15 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from partlabel.errors import LabelError, MissingDependencyError, PartlabelError, UsageError
+from partlabel.errors import LabelError, MissingDependencyError, UsageError
+from partlabel.models.encoders.text import ELSEWHERE, encoded, import_transformers
 
 _DEFAULT_ENCODERS = (
     "bert-base-uncased",
     "google-bert/bert-base-uncased",
 )  # one model, cached under the name it was asked by
 _WORD_FILES = {".txt", ".vec"}
-_ELSEWHERE = "name another source (a text encoder, a .txt or .vec file of word vectors, learned) with label_vectors"
 _VOC_NAMES = {"diningtable": "dining table", "pottedplant": "potted plant", "tvmonitor": "tv monitor"}
-_BATCH = 256
 
 
 class LabelVectors(NamedTuple):
@@ -66,7 +65,7 @@ def label_vectors(source: str, names: Sequence[str]) -> LabelVectors:
         return found
     first, second = (names[place] for place in alike)
     return found._replace(
-        origin=f"{found.origin}; {first!r} and {second!r} have the same vector, which tells them not apart"
+        origin=f"{found.origin}; {first!r} and {second!r} have the same vector, so they cannot be told apart"
     )
 
 
@@ -109,7 +108,7 @@ def _spaced(name: str) -> str:
 def _default_vectors(names: Sequence[str]) -> LabelVectors:
     reason = f"{_DEFAULT_ENCODERS[0]} is not in the local cache and nothing is downloaded unasked"
     try:
-        _transformers()
+        import_transformers()
     except MissingDependencyError:
         reason = "transformers is not installed (pip install 'partlabel[text]')"
     else:
@@ -118,10 +117,19 @@ def _default_vectors(names: Sequence[str]) -> LabelVectors:
             if isinstance(config, str):
                 with suppress(UsageError):  # the cache may hold a part of it
                     found = _encoder_vectors(str(Path(config).parent), names, name)
-                    return LabelVectors(found.vectors, f"{found.origin}; it was found in the local cache; {_ELSEWHERE}")
+                    return LabelVectors(found.vectors, f"{found.origin}; it was found in the local cache; {ELSEWHERE}")
     return LabelVectors(
-        None, f"label vectors are learned with the network, from random ones, because {reason}; {_ELSEWHERE}"
+        None, f"label vectors are learned with the network, from random ones, because {reason}; {ELSEWHERE}"
     )
+
+
+def _encoder_vectors(source: str, names: Sequence[str], called: str) -> LabelVectors:
+    vectors = encoded(source, [_spaced(name) for name in names])
+    origin = (
+        f"label vectors are last hidden states of {called}, {vectors.shape[1]} numbers each, kept as they are in "
+        "training"
+    )
+    return LabelVectors(vectors, origin)
 
 
 def _word_vectors(path: Path, names: Sequence[str]) -> LabelVectors:
@@ -132,7 +140,7 @@ def _word_vectors(path: Path, names: Sequence[str]) -> LabelVectors:
         shown = ", ".join(repr(name) for name in lost[:8]) + (f" and {len(lost) - 8} more" if len(lost) > 8 else "")
         raise LabelError(
             f"{path} has no word of {len(lost)} class(es): {shown}; rename them with spaces between words, or "
-            f"{_ELSEWHERE}"
+            f"{ELSEWHERE}"
         )
     sums = np.stack([np.sum([vectors[word] for word in of_class if word in vectors], axis=0) for of_class in words])
     missing = sorted({word for of_class in words for word in of_class} - vectors.keys())
@@ -147,7 +155,7 @@ def _word_vectors(path: Path, names: Sequence[str]) -> LabelVectors:
 def _read_words(path: Path, wanted: set[str]) -> dict[str, NDArray[np.float64]]:
     """Vectors of the wanted words; the file is streamed, because such files have several GB."""
     if not path.is_file():
-        raise UsageError(f"there is no file of word vectors {path}; {_ELSEWHERE}")
+        raise UsageError(f"there is no file of word vectors {path}; {ELSEWHERE}")
     encoded = {word.encode(): word for word in wanted}
     found: dict[str, NDArray[np.float64]] = {}
     dimension = 0
@@ -182,76 +190,3 @@ def _numbers(values: list[bytes], path: Path, line: int) -> NDArray[np.float64]:
     if not np.isfinite(numbers).all():
         raise LabelError(f"{path}, line {line}: a word vector holds something that is no finite number")
     return numbers
-
-
-def _transformers() -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        raise MissingDependencyError(
-            "vectors of class names need transformers: pip install 'partlabel[text]', or set label_vectors to learned"
-        ) from error
-    return transformers
-
-
-def _encoder_vectors(source: str, names: Sequence[str], called: str) -> LabelVectors:
-    transformers = _transformers()
-    try:
-        with _quiet(transformers):
-            tokenizer = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-            model = transformers.AutoModel.from_pretrained(source, trust_remote_code=False).float().eval()
-            vectors = _encode(model, tokenizer, [_spaced(name) for name in names])
-    except PartlabelError:
-        raise
-    except Exception as error:
-        raise UsageError(
-            f"text encoder {source!r} cannot be used here ({type(error).__name__}: is the name or folder right, is "
-            f"there a network, does it read text?); {_ELSEWHERE}"
-        ) from error
-    origin = (
-        f"label vectors are last hidden states of {called}, {vectors.shape[1]} numbers each, kept as they are in "
-        "training"
-    )
-    return LabelVectors(vectors, origin)
-
-
-@contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """Without the library's bars and its remarks about the heads that an encoder leaves out."""
-    logging = transformers.utils.logging
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
-
-
-@torch.no_grad()
-def _encode(model: Any, tokenizer: Any, texts: list[str]) -> Float[Tensor, "classes text_features"]:
-    start = tokenizer.cls_token_id if tokenizer.cls_token_id is not None else tokenizer.bos_token_id
-    if start is None:
-        raise UsageError(f"text encoder {tokenizer.name_or_path!r} has no start token; {_ELSEWHERE}")
-    pieces: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    by_length: dict[int, list[int]] = {}
-    for place, of_text in enumerate(pieces):
-        by_length.setdefault(len(of_text), []).append(place)
-    vectors: dict[int, Tensor] = {}
-    for length, places in by_length.items():  # texts of one length need no padding
-        for first in range(0, len(places), _BATCH):
-            batch = places[first : first + _BATCH]
-            ids = torch.tensor([[start, *pieces[place]] for place in batch])
-            hidden = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
-            vectors.update(zip(batch, hidden[:, 1 if length == 1 else 0], strict=True))
-    several = [place for place in vectors if len(pieces[place]) != 1]
-    if len({tuple(pieces[place]) for place in several}) > 1:
-        stacked = torch.stack([vectors[place] for place in several])
-        if torch.allclose(stacked, stacked[:1], rtol=1e-4, atol=1e-5):
-            raise UsageError(
-                f"text encoder {tokenizer.name_or_path!r} gives every name of several word pieces the same vector, "
-                f"because its start token does not see what follows; take one like BERT, or {_ELSEWHERE}"
-            )
-    return torch.stack([vectors[place] for place in range(len(texts))]).float()

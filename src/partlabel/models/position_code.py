@@ -53,7 +53,7 @@ class PlaceEncoder(nn.Module):
         UsageError: the heads or 4 do not divide the features.
     """
 
-    def __init__(self, features: int, heads: int, dropout: float) -> None:
+    def __init__(self, features: int, heads: int, dropout: int | float) -> None:
         super().__init__()
         if features % heads or features % 4:
             raise UsageError(

@@ -21,7 +21,9 @@ class TrainSettings(BaseModel):
     method_settings: dict[str, Any] = {}
 
     backbone: str = "resnet50"
-    """timm name, `hf-hub:NAME` or `local-dir:FOLDER`."""
+    """timm name, `hf-hub:NAME` or `local-dir:FOLDER`. Without tag the choice of weights is that of timm: resnet101 is
+    resnet101.a1h_in1k, while papers that start from torchvision mean resnet101.tv_in1k.
+    """
     pretrained: bool = True
     """Load the backbone's pretrained weights; the word on the command line is --from-scratch."""
     backbone_args: dict[str, Any] = {}
@@ -41,7 +43,9 @@ class TrainSettings(BaseModel):
     code).
     """
     frozen_norm: bool = False
-    """Batch norms of the backbone keep their running statistics in training (PU-MLC's official code)."""
+    """Batch norms of the backbone keep their running statistics in training. PU-MLC's official code freezes that
+    of the head too, which trains here.
+    """
     local_global: bool = False
     """Give every 3 × 3 convolution of the backbone a global branch (PU-MLC); not on a frozen one."""
     lora_rank: int = Field(default=0, ge=0)

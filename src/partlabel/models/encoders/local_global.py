@@ -142,11 +142,6 @@ def branch_parameters(network: nn.Module) -> Iterator[nn.Parameter]:
             yield from module.parameters()
 
 
-def added_parameters(network: nn.Module) -> int:
-    """How many numbers `add_local_global` added to train."""
-    return sum(parameter.numel() for parameter in branch_parameters(network))
-
-
 def _by_place(maps: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch places channels"]:
     return maps.flatten(2).transpose(1, 2)
 

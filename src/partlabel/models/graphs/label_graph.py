@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.sparse import coo_array
+from numpy.typing import NDArray
+from scipy.sparse import coo_array, csr_array
 from torch import Tensor
 
 from partlabel.labels import LabelTable
@@ -15,7 +16,7 @@ def co_occurrence(table: LabelTable) -> Graph:
     """P(j present | i present) as float32 `[C, C]`, row i, column j; 1 on the diagonal of classes with a known present
     cell.
 
-    Of the images where i is known present and j is known, the share where j is present; 0 where there is no such image.
+    The share of images with j present among those where i is known present and j is known; 0 where there is none.
     So unknown cells say nothing. The public code of SSGRL's heirs (SST, SARB, PU-MLC) divides by all images where i is
     present, which counts unknown as absent and scales every share off the diagonal by about the known ratio; for a
     class without present cell it divides by zero and keeps the NaN.
@@ -53,7 +54,7 @@ def ml_gcn_adjacency(conditional: Graph, threshold: float = 0.4, reweight: float
     return scale[:, None] * adjacency * scale[None, :]
 
 
-def _counted(table: LabelTable, chosen: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> coo_array:
+def _counted(table: LabelTable, chosen: NDArray[np.bool_]) -> csr_array:
     """Ones at the chosen listed cells, int32 `[N, C]`, sparse."""
     cells = table.cells()
     places = cells.image_index[chosen], cells.class_index[chosen]
