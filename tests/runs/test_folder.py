@@ -19,7 +19,7 @@ def run(tmp_path: Path) -> RunFolder:
     """All small files of a run of ten images."""
     states = np.where(np.arange(20).reshape(10, 2) % 3 == 0, 1, -1).astype(np.int8)
     table = LabelTable.from_dense([f"{number}.png" for number in range(10)], CLASSES, states)
-    run = RunFolder.create(tmp_path / "it's a run", TrainSettings(), {"images": "/"}, table)
+    run = RunFolder.create(tmp_path / "it's a run", TrainSettings(), {"images": "/", "labels_hash": table.hash}, table)
     cells = hold_out(table, 0.5, 0).held_out
     run.write_held_out(cells, np.zeros(cells.states.size, np.float32), table)
     run.append_log({"phase": "selection", "epoch": 1, "loss": 0.5})
@@ -60,6 +60,13 @@ def test_a_damaged_file_is_named(run: RunFolder, name: str) -> None:
 def test_held_out_cells_of_other_classes_are_not_those_of_the_run(run: RunFolder) -> None:
     with pytest.raises(PartlabelError, match=r"held_out\.parquet does not hold the held-out cells of this run"):
         run.held_out(("blue", "violet"))
+
+
+@pytest.mark.parametrize("inputs", [{}, {"images": "/"}, {"images": 1, "labels_hash": "0"}, [], None])
+def test_a_run_that_does_not_say_what_it_was_trained_on(run: RunFolder, inputs: object) -> None:
+    run.update(inputs=inputs)
+    with pytest.raises(PartlabelError, match=r"run\.json does not say"):
+        _ = run.inputs
 
 
 def test_the_command_to_go_on_is_for_a_shell(run: RunFolder) -> None:

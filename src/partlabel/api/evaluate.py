@@ -119,7 +119,7 @@ def _refuse_to_overwrite(json: Path, truth: Table, run: RunFolder, root: Path, l
 
 def _used_in_training(run: RunFolder, labels: LabelTable, root: Path) -> int:
     """How many images the run was trained on: the same files, not only the same names."""
-    trained_on = Path(run.info["inputs"]["images"])
+    trained_on = Path(run.inputs["images"])
     trained = {trained_on / name for name in run.labels().images}
     return sum(root / name in trained for name in labels.images)
 

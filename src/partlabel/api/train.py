@@ -152,7 +152,7 @@ def resume(
     with earlier_run(run):
         if not process_rank():
             remove_leftovers(run.path)
-        labels, inputs = run.labels(), run.info["inputs"]
+        labels, inputs = run.labels(), run.inputs
         if labels.hash != inputs["labels_hash"]:
             raise RunError(f"{run.labels_path} is not what this run started with; restore the file or train anew")
         root = image_root(images or inputs["images"]).resolve()

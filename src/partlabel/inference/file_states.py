@@ -67,7 +67,7 @@ def given_labels(
     """
     path = run.path if isinstance(run, RunFolder) else Path(run)
     folder = RunFolder.open(path) if (path / "run.json").is_file() else None
-    trained_on = None if folder is None else Path(folder.info["inputs"]["images"])
+    trained_on = None if folder is None else Path(folder.inputs["images"])
     root = trained_on if images is None else image_root(images)
     states: list[FileStates | None] = []
     both = table is not None and truth is not None

@@ -19,7 +19,7 @@ def training_images(run: RunFolder, named: Path | None = None) -> Path | LeftOut
         run: the run.
         named: a folder that the user gave.
     """
-    inputs = run.info["inputs"]
+    inputs = run.inputs
     stored = Path(inputs["images"])
     same = named is not None and named.resolve() == stored.resolve()
     if not same and not is_own(inputs, run.labels().hash):

@@ -167,6 +167,18 @@ class RunFolder:
             raise RunError(f"{path} does not say how a training stands; restore the file or train anew")
         return content
 
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What the training was given: among others "images", its image folder, and "labels_hash".
+
+        Raises:
+            RunError: run.json does not say.
+        """
+        found = self.info.get("inputs", {})
+        if not all(isinstance(found.get(name), str) for name in ("images", "labels_hash")):
+            raise RunError(f"{self.path / 'run.json'} does not say what was trained on; restore the file or train anew")
+        return found  # type: ignore[no-any-return]
+
     def update(self, **facts: Any) -> None:
         """Set entries of run.json."""
         path = self.path / "run.json"

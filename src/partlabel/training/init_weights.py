@@ -52,7 +52,7 @@ def seen_before(init: Path, held_out: Cells, labels: LabelTable) -> int:
     while next_one and (Path(next_one) / "run.json").is_file():
         run = RunFolder.open(next_one)
         known |= _known_to(run, held_out, labels)
-        next_one = run.info["inputs"].get("init")
+        next_one = run.inputs.get("init")
     return int(known.sum())
 
 
