@@ -48,11 +48,12 @@ def seen_before(init: Path, held_out: Cells, labels: LabelTable) -> int:
 
     So did the runs that it started from itself, as far as their folders are still there.
     """
-    known, next_one = np.zeros(held_out.states.size, bool), str(init)
-    while next_one and (Path(next_one) / "run.json").is_file():
+    known, asked, next_one = np.zeros(held_out.states.size, bool), set(), str(init)
+    while next_one and next_one not in asked and (Path(next_one) / "run.json").is_file():
+        asked.add(next_one)
         run = RunFolder.open(next_one)
         known |= _known_to(run, held_out, labels)
-        next_one = run.inputs.get("init")
+        next_one = str(run.inputs.get("init") or "")
     return int(known.sum())
 
 
