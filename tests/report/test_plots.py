@@ -65,6 +65,7 @@ def test_map_leaves_out_epochs_without_a_look() -> None:
     assert plot is not None
     assert plot.alt == "Held-out mAP, % by epoch. 61 in epoch 2, 58 in epoch 3, highest 61."
     assert map_plot(LOG[-1:]) is None
+    assert map_plot(LOG[1:2]) is None  # one point is no curve
     assert loss_plot([{"phase": "selection", "epoch": "1"}]) is None
 
 

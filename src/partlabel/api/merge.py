@@ -69,11 +69,15 @@ def merge(
 
 
 def _second(other: Table, first: LabelTable, reporter: Reporter, read: ReadArguments) -> LabelTable:
-    """The second table; where its file lists no image, as when no suggestion is left, a table that adds nothing."""
+    """The second table; where its file holds suggestions of which none is left, a table that adds nothing."""
     how: ReadArguments = {"codes": read.get("codes"), "conflicts": read.get("conflicts", "fail")}
     try:
         return open_table(other, reporter, how, shared=True)[0]
     except EmptyTableError:
+        from partlabel.recovery.suggestions_file import holds_suggestions
+
+        if isinstance(other, LabelTable) or not holds_suggestions(other):
+            raise
         reporter.say(f"{other} lists no image; nothing is added")
         return first.select_images([])
 

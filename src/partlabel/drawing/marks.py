@@ -16,7 +16,7 @@ COLOURS: dict[MarkKind, str] = {
     "missed": "#1c2430",
 }
 
-_JUDGED: dict[int, tuple[MarkKind, str]] = {
+JUDGED: dict[int, tuple[MarkKind, str]] = {
     State.PRESENT: ("right", "right"),
     State.ABSENT: ("wrong", "wrong"),
     State.UNKNOWN: ("open", "not annotated"),
@@ -54,7 +54,7 @@ def mark(state: int | None, truth: int | None, predicted: bool) -> Mark | None:
     word = "predicted" if state is None else "recovered"
     if truth is None:
         return None if state is None else Mark("open", word)
-    kind, verdict = _JUDGED[truth]
+    kind, verdict = JUDGED[truth]
     return Mark(kind, f"{word} and {verdict}")
 
 

@@ -8,8 +8,7 @@ The papers of partial-label recognition report two different "mAP". With the pos
 - `voc07`: mean of that envelope at the 11 recalls 0, 0.1, ..., 1 (Everingham et al., IJCV 2010, eq. 1-2).
 
 Cells with equal scores share one rank, as in scikit-learn, so the order of the images never matters. Feed logits rather
-than
-probabilities: a sigmoid that saturates makes ties.
+than probabilities: a sigmoid that saturates makes ties.
 """
 
 from collections.abc import Iterable
@@ -22,6 +21,7 @@ from partlabel.errors import UsageError
 from partlabel.evaluation.cells import Column, FloatArray, Scores, check_cells, first_of_equals, known_columns
 
 Convention = Literal["raw", "voc12", "voc07"]
+CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
 
 
 class RankingMeasures(NamedTuple):
@@ -42,10 +42,8 @@ def average_precision(scores: ArrayLike, states: ArrayLike, convention: Conventi
     >>> average_precision(np.arange(8.0, 0.0, -1.0)[:, None], relevant_in_order, "voc12").round(8).tolist()
     [0.76785714]
     """
-    if convention not in get_args(Convention):
-        raise UsageError(
-            f"unknown convention {convention!r} of average precision; use one of {', '.join(get_args(Convention))}"
-        )
+    if convention not in CONVENTIONS:
+        raise UsageError(f"unknown convention {convention!r} of average precision; use one of {', '.join(CONVENTIONS)}")
     values: FloatArray = getattr(ranking_measures(scores, states), convention)
     return values
 

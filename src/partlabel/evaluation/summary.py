@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from partlabel.errors import LabelError
-from partlabel.evaluation.average_precision import RankingMeasures, ranking_measures
+from partlabel.evaluation.average_precision import CONVENTIONS, RankingMeasures, ranking_measures
 from partlabel.evaluation.cells import BoolArray, FloatArray, check_cells, count_states, mean_over, scored_classes
 from partlabel.evaluation.f_measures import FMeasures, check_thresholds, f_measures
 from partlabel.evaluation.grouped import ClassGroup, grouped_map
+from partlabel.evaluation.measures import MEASURES
 from partlabel.labels import Counts
 
 
@@ -48,8 +49,7 @@ class Evaluation:
     @property
     def mean_average_precision(self) -> dict[str, float]:
         """By convention (raw, voc12, voc07), the mean over the scored classes."""
-        by_convention = {"raw": self.ranking.raw, "voc12": self.ranking.voc12, "voc07": self.ranking.voc07}
-        return {convention: mean_over(values, self.scored) for convention, values in by_convention.items()}
+        return {name: mean_over(getattr(self.ranking, name), self.scored) for name in CONVENTIONS}
 
     @property
     def mean_auc(self) -> float:
@@ -96,13 +96,13 @@ class Evaluation:
             "classes": [self.classes[column] for column in group.columns],
             "scored": group.scored,
             "training_annotations": {"fewest": group.fewest, "most": group.most},
-            "mAP": {"raw": group.raw, "voc12": group.voc12, "voc07": group.voc07},
+            "mAP": {name: getattr(group, name) for name in CONVENTIONS},
         }
 
     def _class_json(self, column: int) -> dict[str, Any]:
         return {
             "class": self.classes[column],
-            "AP": {name: float(getattr(self.ranking, name)[column]) for name in ("raw", "voc12", "voc07")},
+            "AP": {name: float(getattr(self.ranking, name)[column]) for name in CONVENTIONS},
             "AUC": float(self.ranking.auc[column]),
             "precision": float(self.decided.precision_by_class[column]),
             "recall": float(self.decided.recall_by_class[column]),
@@ -117,22 +117,17 @@ class Evaluation:
         """A short table in percent, with what it rests on."""
         left_out = len(self.classes) - int(self.scored.sum())
         present, absent, unknown = (int(part.sum()) for part in self.counts)
-        means = self.mean_average_precision
-        rows = [
-            ("mAP, raw (precision at the rank of each positive)", means["raw"]),
-            ("mAP, VOC12 (all-point envelope)", means["voc12"]),
-            ("mAP, VOC07 (11-point)", means["voc07"]),
-            ("AUC", self.mean_auc),
-            *_f_rows(self.decided, ""),
-            *_f_rows(self.top, f"top-{self.top_k} "),
-        ]
+        decided, top = _f_json(self.decided), _f_json(self.top)
+        values = {"mAP": self.mean_average_precision, "AUC": self.mean_auc, **decided}
+        rows = [(one.title, one.of(values)) for one in MEASURES.values()]
+        rows += [(f"top-{self.top_k} {one.title}", one.of(top)) for one in MEASURES.values() if one.thresholded]
         for number, group in enumerate(self.groups or [], 1):
             spread = (
                 f"{group.fewest:,} to {group.most:,} training annotations, "
                 f"{group.scored} of {group.columns.size} classes"
             )
             rows.append((f"mAP, raw, group {number} ({spread})", group.raw))
-        table = "\n".join(f"| {name} | {'-' if math.isnan(value) else f'{100 * value:.2f}'} |" for name, value in rows)
+        table = "\n".join(f"| {name} | {_percent(value)} |" for name, value in rows)
         without = f" ({left_out} left out: no known present or no known absent cell)" if left_out else ""
         return (
             f"| measure | % |\n|---|---:|\n{table}\n\n"
@@ -201,16 +196,8 @@ def _f_json(measures: FMeasures) -> dict[str, Any]:
     }
 
 
-def _f_rows(measures: FMeasures, prefix: str) -> list[tuple[str, float]]:
-    return [
-        (f"{prefix}OP", measures.overall_precision),
-        (f"{prefix}OR", measures.overall_recall),
-        (f"{prefix}OF1", measures.overall_f1),
-        (f"{prefix}CP", measures.class_precision),
-        (f"{prefix}CR", measures.class_recall),
-        (f"{prefix}CF1 (harmonic mean of CP and CR)", measures.class_f1_harmonic),
-        (f"{prefix}CF1 (mean of class F1)", measures.class_f1_mean),
-    ]
+def _percent(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{100 * value:.2f}"
 
 
 def _without_nan(value: Any) -> Any:

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from partlabel.evaluation.measures import MEASURES as TEST_MEASURES
+from partlabel.evaluation.measures import value_at
+
 
 class Measure(NamedTuple):
     """One measure.
@@ -22,27 +25,13 @@ class Measure(NamedTuple):
 
     def of(self, record: Mapping[str, Any]) -> float | None:
         """Its value in 0..1; None where it does not exist."""
-        value: Any = record["held_out" if self.held_out else "test"] or {self.path[0]: None}
-        for key in self.path:
-            value = value[key]
-        return None if value is None else float(value)
+        found = record["held_out" if self.held_out else "test"]
+        return None if not found else value_at(self.path, found)
 
 
 MEASURES: dict[str, Measure] = {
-    "mAP": Measure(
-        ("mAP", "raw"), "mean over classes of average precision, raw (precision at the rank of each positive)"
-    ),
-    "mAP voc12": Measure(("mAP", "voc12"), "mean over classes of average precision, VOC12 (all-point envelope)"),
-    "mAP voc07": Measure(("mAP", "voc07"), "mean over classes of average precision, VOC07 (11-point)"),
-    "AUC": Measure(("AUC",), "mean over classes of the area under the ROC curve"),
-    "OP": Measure(("OP",), "precision over all cells", True),
-    "OR": Measure(("OR",), "recall over all cells", True),
-    "OF1": Measure(("OF1",), "F1 over all cells", True),
-    "CP": Measure(("CP",), "mean over classes of precision", True),
-    "CR": Measure(("CR",), "mean over classes of recall", True),
-    "CF1": Measure(("CF1", "harmonic"), "harmonic mean of CP and CR", True),
+    **{name: Measure(one.path, one.meaning, one.thresholded) for name, one in TEST_MEASURES.items()},
     "held-out mAP": Measure(
         ("mAP",), "mAP, raw, of held-out known training cells, where these have both signs", held_out=True
     ),
-    "CF1 mean": Measure(("CF1", "mean"), "mean over classes of F1", True),
 }

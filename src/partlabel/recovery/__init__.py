@@ -3,6 +3,7 @@
 from partlabel.recovery.calibrate import Calibrated, Calibration, calibrate, fit_calibration
 from partlabel.recovery.judge import SuggestionScore, score_suggestions
 from partlabel.recovery.suggest import Suggestion, Suggestions, suggest
+from partlabel.recovery.suggestions_file import ReadSuggestion, read_suggestions
 from partlabel.recovery.thresholds import (
     ClassThreshold,
     PrecisionThresholds,
@@ -15,6 +16,7 @@ __all__ = [
     "Calibration",
     "ClassThreshold",
     "PrecisionThresholds",
+    "ReadSuggestion",
     "Suggestion",
     "SuggestionScore",
     "Suggestions",
@@ -22,6 +24,7 @@ __all__ = [
     "fit_calibration",
     "fit_thresholds",
     "precision_thresholds",
+    "read_suggestions",
     "score_suggestions",
     "suggest",
 ]

@@ -1,6 +1,5 @@
 """Suggestions: unknown cells that are probably present, each with its calibrated probability."""
 
-import csv
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -14,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from partlabel.errors import LabelError, NotFiniteError, UsageError
 from partlabel.evaluation.scored_cells import BoolArray, FloatArray
 from partlabel.files import atomic_path, file_sha256, write_json
+from partlabel.formats.text import name_cell
 from partlabel.labels import IntArray, LabelTable, Source, State
 from partlabel.recovery.calibrate import Calibration
 from partlabel.recovery.thresholds import CONFIDENCE, PrecisionThresholds
@@ -139,10 +139,10 @@ class Suggestions:
         replaced = file_sha256(path) if path.is_file() else None
         with atomic_path(path) as temporary:
             with temporary.open("w", encoding="utf-8", newline="") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(COLUMNS)
+                file.write(",".join(COLUMNS) + "\n")
                 for image, name, probability, logit, rule in self:
-                    writer.writerow((image, name, "present", "recovered", f"{probability:.6f}", f"{logit:.6g}", rule))
+                    names = f"{name_cell(image)},{name_cell(name)}"
+                    file.write(f"{names},present,recovered,{probability:.6f},{logit:.6g},{rule}\n")
             digest = file_sha256(temporary)
             replaces = {"replaces": replaced} if replaced not in {None, digest} else {}
             write_json(f"{path}.json", {"sha256": digest, **replaces, **self.summary()})

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from partlabel.evaluation.measures import MEASURES
 from partlabel.labels import LabelTable
 from partlabel.methods.catalogue import entry
 from partlabel.models.bundle import BundleInfo
@@ -122,16 +123,7 @@ def notes(run: RunFolder, settings: TrainSettings, has_held_out: bool) -> list[s
 
 def measures(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The measures of a test, as pairs of name and percentage."""
-    average = evaluation["mAP"]
-    return [
-        ("mAP, raw (precision at the rank of each present cell)", percent(average["raw"])),
-        ("mAP, VOC12 (all-point envelope)", percent(average["voc12"])),
-        ("mAP, VOC07 (11-point)", percent(average["voc07"])),
-        ("AUC", percent(evaluation["AUC"])),
-        ("OF1", percent(evaluation["OF1"])),
-        ("CF1 (harmonic mean of CP and CR)", percent(evaluation["CF1"]["harmonic"])),
-        ("CF1 (mean of class F1)", percent(evaluation["CF1"]["mean"])),
-    ]
+    return [(one.title, percent(one.of(evaluation))) for one in MEASURES.values()]
 
 
 def all_settings(settings: TrainSettings) -> list[Setting]:

@@ -25,7 +25,7 @@ class Plot(NamedTuple):
     alt: str
 
 
-class Curve(NamedTuple):
+class LogCurve(NamedTuple):
     """One column of the log in one phase, where it has a number."""
 
     phase: str
@@ -53,14 +53,14 @@ def loss_plot(log: Sequence[dict[str, str]]) -> Plot | None:
 
 
 def map_plot(log: Sequence[dict[str, str]]) -> Plot | None:
-    """The mAP of the held-out cells by epoch, among unknown ones where no absent cell is known; None if never looked
-    at.
+    """The mAP of the held-out cells by epoch, among unknown ones where no absent cell is known; None if it was looked
+    at less than twice.
     """
     for name, title in (
         ("held_out_mAP", "held-out mAP, %"),
         ("held_out_mAP_among_unknown", "held-out mAP among unknown, %"),
     ):
-        if curves := _curves(log, [name], scale=100):
+        if curves := [curve for curve in _curves(log, [name], scale=100) if len(curve.epochs) > 1]:
             return _epoch_plot(curves, title, ("highest", max))
     return None
 
@@ -93,7 +93,7 @@ def reliability_plot(lines: Sequence[Bins]) -> Plot:
     return Plot(svg((4.8, 4.6), draw), f"Calibration on held-out cells. {words}.")
 
 
-def _curves(log: Sequence[dict[str, str]], names: Sequence[str], scale: float = 1) -> list[Curve]:
+def _curves(log: Sequence[dict[str, str]], names: Sequence[str], scale: float = 1) -> list[LogCurve]:
     curves = []
     for phase in dict.fromkeys(row["phase"] for row in log):
         for name in names:
@@ -102,15 +102,15 @@ def _curves(log: Sequence[dict[str, str]], names: Sequence[str], scale: float = 
             ]
             points = [point for point in points if math.isfinite(point[1])]
             if points:
-                curves.append(Curve(phase, name, [epoch for epoch, _ in points], [value for _, value in points]))
+                curves.append(LogCurve(phase, name, [epoch for epoch, _ in points], [value for _, value in points]))
     return curves
 
 
-def _epoch_plot(curves: Sequence[Curve], what: str, best: tuple[str, Callable[[list[float]], float]]) -> Plot:
+def _epoch_plot(curves: Sequence[LogCurve], what: str, best: tuple[str, Callable[[list[float]], float]]) -> Plot:
     names = list(dict.fromkeys(curve.column for curve in curves))
     phases = list(dict.fromkeys(curve.phase for curve in curves))
 
-    def label(curve: Curve) -> str:
+    def label(curve: LogCurve) -> str:
         part = curve.column.removeprefix("loss_") if curve.column != "loss" else "total"
         if len(phases) == 1:
             return part if len(names) > 1 else ""
@@ -132,7 +132,7 @@ def _epoch_plot(curves: Sequence[Curve], what: str, best: tuple[str, Callable[[l
         if len(curves) > 1:
             axes.legend()
 
-    def words(curve: Curve) -> str:
+    def words(curve: LogCurve) -> str:
         text = (
             f"{curve.values[0]:.4g} in epoch {curve.epochs[0]}, {curve.values[-1]:.4g} in epoch {curve.epochs[-1]}, "
             f"{best[0]} {best[1](curve.values):.4g}"

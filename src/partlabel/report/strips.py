@@ -1,10 +1,11 @@
 """Strips of small images: what was recovered, and where the model errs."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from partlabel.drawing.marks import JUDGED, MarkKind
 from partlabel.drawing.thumbnails import Thumbnails
 from partlabel.evaluation.scored_cells import ScoredCells
 from partlabel.labels import LabelTable, State
@@ -16,13 +17,6 @@ _MOST_CONFIDENT = 6
 _LEAST_CONFIDENT = 4
 _ERRORS = 5
 
-Mark = Literal["right", "wrong", "open"]
-_MARKS: dict[int, tuple[Mark, str]] = {
-    State.PRESENT: ("right", "right"),
-    State.ABSENT: ("wrong", "wrong"),
-    State.UNKNOWN: ("open", "not annotated"),
-}
-
 
 class Tile(NamedTuple):
     """One small image; `thumbnail` is None where the file cannot be shown, `mark` where there is nothing to judge."""
@@ -30,7 +24,7 @@ class Tile(NamedTuple):
     image: str
     thumbnail: str | None
     caption: str
-    mark: Mark | None = None
+    mark: MarkKind | None = None
     mark_text: str = ""
 
 
@@ -79,7 +73,7 @@ def _suggested(suggestions: Suggestions, place: int, truth: LabelTable | None, t
     row = truth.image_positions.get(image)
     column = truth.class_positions.get(table.classes[suggestions.class_index[place]])
     state = State.UNKNOWN if row is None or column is None else int(truth.states_at([row], [column])[0])
-    mark, text = _MARKS[state]
+    mark, text = JUDGED[state]
     return tile._replace(mark=mark, mark_text=text)
 
 

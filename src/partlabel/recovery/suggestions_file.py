@@ -1,0 +1,71 @@
+"""Suggestions read back from the file that `recover` wrote, with their probabilities and what a person made of them."""
+
+import csv
+from pathlib import Path
+from typing import NamedTuple
+
+from partlabel.errors import LabelError
+from partlabel.formats.text import cell_name
+from partlabel.labels import State
+from partlabel.recovery.suggest import COLUMNS
+
+_STATES = {state.name.lower(): state for state in State}
+
+
+class ReadSuggestion(NamedTuple):
+    """One line of a file of suggestions; `state` is present unless somebody changed it."""
+
+    image: str
+    class_name: str
+    state: State
+    probability: float
+    logit: float
+    rule: str
+
+
+def holds_suggestions(path: Path | str) -> bool:
+    """Whether a file has the columns of suggestions, whether or not any are left."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            return next(csv.reader(file), None) == list(COLUMNS)
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return False
+
+
+def read_suggestions(path: Path | str) -> list[ReadSuggestion]:
+    """The suggestions in a file that `Suggestions.write` wrote, in its order.
+
+    Raises:
+        LabelError: the file cannot be read, has other columns, or a line does not hold a suggestion.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise LabelError(f"{path} does not exist")
+    if not holds_suggestions(path):
+        raise LabelError(f"{path} holds no suggestions: its columns are not {', '.join(COLUMNS)}")
+    found = []
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            next(reader)
+            for cells in reader:
+                if cells:
+                    found.append(_suggestion(cells, f"{path}, line {reader.line_num}"))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise LabelError(f"{path} cannot be read as CSV: {error}") from error
+    return found
+
+
+def _suggestion(cells: list[str], where: str) -> ReadSuggestion:
+    if len(cells) != len(COLUMNS):
+        raise LabelError(f"{where}: {len(cells)} cells, but there are {len(COLUMNS)} columns")
+    image, name, state, _, probability, logit, rule = cells
+    if state not in _STATES:
+        raise LabelError(f"{where}: state {state!r} is not present, absent or unknown")
+    try:
+        numbers = float(probability), float(logit)
+    except ValueError:
+        raise LabelError(f"{where}: probability {probability!r} or logit {logit!r} is no number") from None
+    if not 0 <= numbers[0] <= 1:
+        raise LabelError(f"{where}: probability {probability} is not between 0 and 1")
+    return ReadSuggestion(cell_name(image), cell_name(name), _STATES[state], *numbers, rule)
