@@ -24,12 +24,16 @@ class ReadSuggestion(NamedTuple):
 
 
 def holds_suggestions(path: Path | str) -> bool:
-    """Whether a file has the columns of suggestions, whether or not any are left."""
+    """Whether the columns of a file are those of suggestions, whether or not any are left; some may have been deleted."""
+    return {"image", "class", "probability"} <= set(_header(path))
+
+
+def _header(path: Path | str) -> list[str]:
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            return next(csv.reader(file), None) == list(COLUMNS)
+            return next(csv.reader(file), [])
     except (OSError, UnicodeDecodeError, csv.Error):
-        return False
+        return []
 
 
 def read_suggestions(path: Path | str) -> list[ReadSuggestion]:
@@ -41,7 +45,7 @@ def read_suggestions(path: Path | str) -> list[ReadSuggestion]:
     path = Path(path)
     if not path.is_file():
         raise LabelError(f"{path} does not exist")
-    if not holds_suggestions(path):
+    if _header(path) != list(COLUMNS):
         raise LabelError(f"{path} holds no suggestions: its columns are not {', '.join(COLUMNS)}")
     found = []
     try:
