@@ -24,7 +24,7 @@ class ReadSuggestion(NamedTuple):
 
 
 def holds_suggestions(path: Path | str) -> bool:
-    """Whether the columns of a file are those of suggestions, whether or not any are left; some may have been deleted."""
+    """Whether the columns of a file are those of suggestions, whether or not any are left; some may be gone."""
     return {"image", "class", "probability"} <= set(_header(path))
 
 
