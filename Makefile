@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check bench format clean distclean
+.PHONY: demo test check fuzz bench format clean distclean
 
 demo: .venv/installed  ## the whole path on built-in data; opens nothing, writes demo/report.html
 	rm -rf demo
@@ -18,6 +18,9 @@ check: .venv/installed-dev  ## format, lint, types, layers, fast tests and docte
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+fuzz: .venv/installed-dev  ## every reader of label and score files on 10,000 inputs each: about half an hour
+	PARTLABEL_FUZZ=10000 $(BIN)/python -m pytest -n 2 tests/formats/test_fuzz.py
 
 bench: .venv/installed-dev  ## the grids of the documentation that need no data of yours
 	$(BIN)/partlabel bench benchmarks/digit_scenes.toml --out runs/digit_scenes

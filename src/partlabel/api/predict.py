@@ -9,6 +9,7 @@ import pyarrow.parquet
 
 from partlabel.errors import UsageError
 from partlabel.files import atomic_path
+from partlabel.formats.text import formula_safe
 from partlabel.inference.decisions import decide, refuse_not_finite
 from partlabel.inference.images import Paths, below_top, image_files, image_limits, readable_images
 from partlabel.inference.model import any_device, open_model
@@ -84,4 +85,8 @@ def _write(table: pyarrow.Table, out: Path) -> None:
         if out.suffix.casefold() == ".parquet":
             pyarrow.parquet.write_table(table, temporary)
         else:
+            for column, name in enumerate(table.column_names[:2]):
+                distinct = table[name].combine_chunks().dictionary_encode()
+                safe = pyarrow.array([formula_safe(text) for text in distinct.dictionary.to_pylist()])
+                table = table.set_column(column, name, safe.take(distinct.indices))
             pyarrow.csv.write_csv(table, temporary)
