@@ -1,5 +1,6 @@
 """What the catalogue says of a method is what its objective does."""
 
+import inspect
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -134,6 +135,12 @@ def test_what_is_told_before_training_comes_from_what_is_done(name: str) -> None
     assert told is None or told == f"{name}: unknown cells are {CATALOGUE[name].unknown}"
 
 
+def test_held_out_cells_are_misread_by_methods_that_take_absence_from_unknown() -> None:
+    misreading = {name for name, entry in CATALOGUE.items() if entry.takes_absence_from_unknown}
+    assert {"assume_negative", "coselection", "hill", "weak_assume_negative", "large_loss"} <= misreading
+    assert not misreading & {"bce", "saliency", "colearning", "interactive", "curriculum", "positive_unlabeled"}
+
+
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_locations_are_methods_with_frozen_settings(name: str) -> None:
     kind = method_class(name)
@@ -154,3 +161,11 @@ def test_a_table_that_does_not_fit_is_refused_with_names() -> None:
             assert misfit(name, only_present) is None
     with pytest.raises(AssumptionError, match="no method can learn"):
         check_fit("bce", LabelTable.from_dense(["x"], ["a"], [[0]]))
+
+
+@pytest.mark.parametrize("name", ["interactive", "positive_unlabeled"])
+def test_long_notes_have_their_parts_in_order(name: str) -> None:
+    lines = (inspect.getdoc(inspect.getmodule(method_class(name))) or "").splitlines()
+    parts = ["Source", "Objective", "Unknown cells", "Settings", "Known deviations"]
+    assert [line for line in lines if line in parts] == parts
+    assert all(not lines[lines.index(part) - 1] for part in parts)

@@ -15,7 +15,7 @@ from partlabel.images.limits import limits_of
 from partlabel.images.paths import image_root
 from partlabel.labels import Cells, LabelTable
 from partlabel.methods.auto import AUTO, Choice, choose
-from partlabel.methods.catalogue import check_fit, notice
+from partlabel.methods.catalogue import check_fit, entry, notice
 from partlabel.progress import SILENT, Reporter
 from partlabel.runs.folder import RunFolder
 from partlabel.runs.origin import sealed
@@ -96,7 +96,7 @@ def train(
         prepared = _prepared(checked, labels, root, start_from, facts, SILENT)
     cells = prepared.split.held_out
     _check_held_out(cells, checked, bool(rates))
-    if told and (misread := int((cells.states > 0).sum())):
+    if entry(checked.method).takes_absence_from_unknown and (misread := int((cells.states > 0).sum())):
         facts["held_out_present_misread"] = misread
         reporter.say(
             f"{misread} held-out present cells are read in the same way; for a published protocol set holdout to 0"

@@ -47,6 +47,11 @@ class Entry:
     reads_unknown: ReadsUnknown
     unknown: str
 
+    @property
+    def takes_absence_from_unknown(self) -> bool:
+        """Whether unknown cells, held-out ones among them, teach it what is absent: known absent cells need not exist."""
+        return self.reads_unknown == "absent" or (self.reads_unknown == "soft" and self.needs is Needs.PRESENT)
+
 
 CATALOGUE: dict[str, Entry] = {
     "assume_negative": Entry(

@@ -1,31 +1,42 @@
 """Interactive learning of similarities and network (IMCL).
 
+Source
 Huynh, Elhamifar: Interactive Multi-Label CNN Learning with Partial Labels, CVPR 2020.
 
+Objective
 L = L_c + λ_y ‖y_i - tanh(Σ_j c_ji A y_j)‖² + λ_f ‖f_i - Σ_j c̄_ji f_j‖². L_c is BCE of known cells, f are pooled
 features, y holds 1 and -1/c where the label is known and the squashed logit where not, A is a graph over labels. Two
 steps alternate within each mini-batch. First the network stands still and each image gets up to k similar images j with
 coefficients c, c̄ >= 0, by joint matching pursuit in a dictionary (`losses.matching_pursuit`). Then these are
-constants, and one gradient step moves the network and A. A known label of j stands for itself: A mixes predictions
-only. Images are tagged by the linear head alone.
-
+constants, and one gradient step moves the network and A. Images are tagged by the linear head alone.
 Gradients reach the linear layer and A through the predictions of the image and its neighbours; where the backbone is
 trained, they reach it through both with `dictionary="batch"`, and through the image but not its cached neighbours
-otherwise. Assumes of labels: both signs known. All published runs start from a trained logistic model: train `bce`,
-then give that run as `init`. Published λ_y, λ_f, k: Open Images 1, 0.5, 5; CUB 2, 0.5, 5; COCO 0.5, 0.5, 3.
-Rows of the paper's Table 4, as settings (what "fixed" means there is our reading):
-    no graphs              lambda_y=0 lambda_f=0         fixed label graph      learn_graph=False
-    fixed image graph      dictionary="fixed"            both learned           the defaults; graph="PATH" for another
-    graph
+otherwise.
+
+Unknown cells
+Predicted, and kept smooth over similar images and related labels. A known label of a neighbour stands for itself: A
+mixes predictions only. Both signs must be known.
+
+Settings
+All published runs start from a trained logistic model: train `bce`, then give that run as `init`.
+Published λ_y, λ_f, k: Open Images 1, 0.5, 5; CUB 2, 0.5, 5; COCO 0.5, 0.5, 3.
+Rows of the paper's Table 4 (what "fixed" means there is our reading):
+    no graphs              lambda_y=0 lambda_f=0
+    fixed image graph      dictionary="fixed"
+    fixed label graph      learn_graph=False
+    both learned           the defaults; graph="PATH" for another graph
 Other experiments: CUB has graph="identity", learn_graph=False and side information; COCO has c=1.
 Official code: dictionary="cache" slope=2 reconstruction="linear" clamp=False scale="loss_ratio", on Open Images also
 balance=True threshold=1e-3.
-Known deviations: cached features stay constants where the code forwards the chosen images again with the batch; an
-image is kept from choosing itself by its number, and any other image within the code's distance of 0.001; f lacks the
-code's constant 1; A mixes predictions, as in the code, where the paper multiplies all of y_j by it; l_y and l_f are
-means over entries by default (`scale`), since the paper does not say what L_c is divided by. Where it is silent: an
-image without neighbours adds nothing (else its predictions would be drawn to 0); side classes are tagged and learned
-like others.
+
+Known deviations
+- Cached features stay constants where the code forwards the chosen images again with the batch.
+- An image is kept from choosing itself by its number, and any other image within the code's distance of 0.001.
+- f lacks the code's constant 1.
+- A mixes predictions, as in the code, where the paper multiplies all of y_j by it.
+- l_y and l_f are means over entries by default (`scale`), as L_c is a mean over cells.
+- Where the paper is silent: an image without neighbours adds nothing (else its predictions would be drawn to 0).
+- Side classes are tagged and learned like others.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,9 @@
 """Positive-unlabelled multi-label classification (PU-MLC): learns from known present cells alone.
 
+Source
 Yuan, Zhang, Huang: Positive Label Is All You Need for Multi-Label Classification, ICME 2024.
 
+Objective
 With s the logits, τ_c = min(α · standard deviation of s_c over the batch, 1), q = σ(s/τ) and p̄_c the batch mean of
 q_c:
     L = L_var + w · L_reg
@@ -9,31 +11,39 @@ q_c:
     L_reg = mean over mixed images of Σ_c (log mixed target - log σ(mixed logit))²; a target is 1 if present, else σ(s)
 Images are tagged by σ(s), without temperature. The unlabelled set is the whole batch.
 
-Assumes of labels: known present cells. Known absent cells are not used; they are unlabelled like all others.
+Unknown cells
+Unlabelled, as is every cell. Known present cells are needed; known absent ones are not used.
 
-γ: the paper gives 0.55 (COCO) and 0.85 (VOC) at 10 % known and says that it grows as less is known. The default for a
-share r of known cells is γ = 0.25 + 0.6 · log10(1/r): 0.85 at 10 %, 0.43 at 50 %, 0.25 at 100 %. A table without known
-absent cells cannot tell r and gets 0.55. r is the share after cells are held out: with a tenth held out of 10 %, γ is
-0.88. Evidence: mAP of held-out known training cells of Corel5k, frozen MobileNetV2, learning rate 1e-3, one seed,
-printed with the test mAP by `partlabel bench benchmarks/corel5k_gamma.toml --out runs/corel5k_gamma`:
+Settings
+γ: the official code gives 0.55 (COCO) and 0.85 (VOC) at 10 % known; the paper says that it grows as less is known. The
+default for a share r of known cells is γ = 0.25 + 0.6 · log10(1/r): 0.85 at 10 %, 0.43 at 50 %, 0.25 at 100 %. A table
+without known absent cells cannot tell r and gets 0.55. r is the share after cells are held out: with a tenth held out
+of 10 %, γ is 0.88. Evidence: mAP of held-out known training cells of Corel5k, frozen MobileNetV2, learning rate 1e-3,
+one seed, printed with the test mAP by `partlabel bench benchmarks/corel5k_gamma.toml --out runs/corel5k_gamma`:
     γ               0      0.25   0.55   0.85   1      default
     10 % known      21.6   45.5   52.7   55.5   57.9   56.9
     50 % known      47.3   61.5   60.3   59.4   58.7   60.5
     100 % known     59.0   59.1   57.8   56.5   55.9   59.0
-That less known wants a larger γ is plain, and that 0 fails where little is known. Differences below one point mean
-little, and one data set does not fix the two numbers of the rule.
+With less known a larger γ is better, and 0 fails where little is known. Differences below one point mean little, and
+one data set does not fix the two numbers of the rule.
+Rows of the paper's ablations, and the official code:
+    unbalanced             gamma=0
+    without temperature    temperature=False
+    without mixup          mixup_weight=0
+    without LgConv         local_global=False of the loop
+    official code          head="ssgrl" reduction=1024 gamma=0.55 (VOC: 0.85, alpha=2), and of the loop
+                           local_global=True frozen_norm=True train_parts="last_stage"
 
-Rows of the paper's ablations, as settings:
-    unbalanced       gamma=0               without temperature   temperature=False
-    without mixup    mixup_weight=0        without LgConv        local_global=False of the loop
-    official code    head="ssgrl" reduction=1024 gamma=0.55 (VOC: 0.85, alpha=2), and of the loop
-                     local_global=True frozen_norm=True train_parts="last_stage"
-Known deviations: the head of the official code, which the paper does not describe, is an option, without the 2 × 2
-pooling that comes before it there. Its graph is counted from known present cells alone, as there, with an empty row for
-a class without any (there NaN). τ has a floor. With a frozen backbone its cached maps are mixed in place of images:
-what is mixed is what the trainable part receives. Images and mixed ones pass in one batch, which
-with frozen_norm differs from two only in the batch norm of the "ssgrl" head: it is frozen in the official code, and
-here it trains on the statistics of both. Each process mixes its own part of a batch.
+Known deviations
+- The head of the official code, which the paper does not describe, is an option, without the 2 × 2 pooling that comes
+  before it there. Its graph is counted from known present cells alone, as there, with an empty row for a class without
+  any (there NaN).
+- τ has a floor.
+- With a frozen backbone its cached maps are mixed in place of images: what is mixed is what the trainable part
+  receives.
+- Images and mixed ones pass in one batch, which with frozen_norm differs from two only in the batch norm of the "ssgrl"
+  head: it is frozen in the official code, and here it trains on the statistics of both.
+- Each process mixes its own part of a batch.
 """
 
 import math
