@@ -49,7 +49,7 @@ class Entry:
 
     @property
     def takes_absence_from_unknown(self) -> bool:
-        """Whether unknown cells, held-out ones among them, teach it what is absent: known absent cells need not exist."""
+        """Whether unknown cells, held-out ones among them, teach it what is absent."""
         return self.reads_unknown == "absent" or (self.reads_unknown == "soft" and self.needs is Needs.PRESENT)
 
 
