@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check fuzz bench format clean distclean
+.PHONY: demo test check fuzz bench kill format clean distclean
 
 demo: .venv/installed  ## the whole path on built-in data; opens nothing, writes demo/report.html
 	rm -rf demo
@@ -24,6 +24,9 @@ fuzz: .venv/installed-dev  ## every reader of label and score files on 10,000 in
 
 bench: .venv/installed-dev  ## the grids of the documentation that need no data of yours
 	$(BIN)/partlabel bench benchmarks/digit_scenes.toml --out runs/digit_scenes
+
+kill: .venv/installed-dev  ## commands killed at 200 random moments, given again, and compared: about an hour
+	$(BIN)/python benchmarks/kill.py 200
 
 format: .venv/installed-dev
 	$(BIN)/ruff format

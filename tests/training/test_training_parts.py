@@ -39,6 +39,22 @@ def test_order_starts_anywhere_and_covers_each_epoch(
     assert list(later) == whole[0][start:]
 
 
+@given(st.integers(1, 60), st.integers(1, 9), st.integers(1, 3))
+def test_borders_by_explicit_loop(images: int, batch: int, world: int) -> None:
+    """Fill batch after batch; then join a last one of a single image, or leave an incomplete one out."""
+    sizes: list[int] = []
+    for _ in range(images):
+        if not sizes or sizes[-1] == batch * world:
+            sizes.append(0)
+        sizes[-1] += 1
+    if len(sizes) > 1 and world == 1 and sizes[-1] == 1:
+        sizes[-2:] = [sizes[-2] + 1]
+    elif len(sizes) > 1 and world > 1 and sizes[-1] < batch * world:
+        sizes.pop()
+    parts = [list(TrainingOrder(images, batch, 1, 5, rank=rank, world=world)) for rank in range(world)]
+    assert [sum(map(len, step)) for step in zip(*parts, strict=True)] == sizes
+
+
 def test_two_processes_share_the_batch_of_one() -> None:
     one = list(TrainingOrder(20, 8, 1, 3))
     parts = [list(TrainingOrder(20, 4, 1, 3, rank=rank, world=2)) for rank in range(2)]
@@ -96,11 +112,12 @@ def test_held_out_cells_do_not_depend_on_row_order_and_spare_the_only_one() -> N
     assert not hold_out(table, 0, 0).held_out.states.size
 
 
-def test_moving_average_by_explicit_loop() -> None:
+@pytest.mark.parametrize("warmup", [True, False])
+def test_moving_average_by_explicit_loop(warmup: bool) -> None:
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
     network[0].bias.requires_grad_(False)
-    average = MovingAverage(network, 0.5)
+    average = MovingAverage(network, 0.5, warmup=warmup)
     assert average.network[0].bias is network[0].bias  # type: ignore[index,union-attr]
     expected, mean = network[0].weight.detach().clone(), network[1].running_mean.clone()
     for step in range(1, 12):
@@ -108,7 +125,7 @@ def test_moving_average_by_explicit_loop() -> None:
             network[0].weight += torch.randn(2, 3)
         network(torch.randn(5, 3))
         average.update(network)
-        decay = min(0.5, (1 + step) / (10 + step))
+        decay = min(0.5, (1 + step) / (10 + step)) if warmup else 0.5
         expected = decay * expected + (1 - decay) * network[0].weight.detach()
         mean = decay * mean + (1 - decay) * network[1].running_mean
     torch.testing.assert_close(average.network[0].weight, expected)  # type: ignore[index,union-attr]

@@ -1,14 +1,16 @@
 """Batches from worker processes: a worker ends with its parent, and one that dies is explained."""
 
+import atexit
 import ctypes
 import errno
+import multiprocessing
 import os
 import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
@@ -36,6 +38,8 @@ def loader(
         collate: how items become a batch; None: torch's way.
         pin_memory: copy batches to page-locked memory, for a GPU.
     """
+    if workers:
+        _end_workers_at_exit()
     return DataLoader(
         dataset,
         batch_sampler=batches,
@@ -79,6 +83,19 @@ def _why(message: str) -> str | None:
     if "DataLoader worker" in message and ("killed by signal" in message or "exited unexpectedly" in message):
         return "a worker process was killed, probably for memory; take fewer --workers or a smaller batch_size"
     return None
+
+
+@cache
+def _end_workers_at_exit() -> None:
+    """Before multiprocessing asks its daemons to end by a signal that ours ignore, and waits for them."""
+    atexit.register(_kill_workers)
+
+
+def _kill_workers() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler calls it an error
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
 
 
 def _begin_worker(parent: int, number: int) -> None:

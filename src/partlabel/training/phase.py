@@ -48,15 +48,29 @@ def cell_logits(tagger: Tagger, phase: Phase, cells: Cells, **scoring: Any) -> N
     """
     logits = np.empty(cells.states.size, np.float32)
     for rows, block in score_blocks(tagger, phase.scoring, len(phase.table), **scoring):
-        finite = np.isfinite(block).all(1)
-        if not finite.all():
-            raise NotFiniteError(
-                f"the model's logits of image {phase.table.images[rows[~finite][0]]} are not finite; lower the "
-                "learning rate or clip gradients (clip_norm)"
-            )
+        _check_finite(block, rows, phase)
         first, end = np.searchsorted(cells.image_index, (rows[0], rows[-1] + 1))
         logits[first:end] = block[cells.image_index[first:end] - rows[0], cells.class_index[first:end]]
     return logits
+
+
+def check_logits(tagger: Tagger, phase: Phase, **scoring: Any) -> None:
+    """Refuse a model that gives no numbers for the first images.
+
+    Raises:
+        NotFiniteError: an image has a NaN or infinity among its logits.
+    """
+    for rows, block in score_blocks(tagger, phase.scoring, min(len(phase.table), 16), **scoring):
+        _check_finite(block, rows, phase)
+
+
+def _check_finite(logits: NDArray[np.float32], rows: NDArray[np.int64], phase: Phase) -> None:
+    finite = np.isfinite(logits).all(1)
+    if not finite.all():
+        raise NotFiniteError(
+            f"the model's logits of image {phase.table.images[rows[~finite][0]]} are not finite; lower the learning "
+            "rate or clip gradients (clip_norm)"
+        )
 
 
 def map_of_cells(logits: NDArray[np.float32], cells: Cells, classes: int) -> tuple[float, int]:

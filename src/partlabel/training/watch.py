@@ -13,7 +13,7 @@ from partlabel.runs.folder import RunFolder
 from partlabel.training.adapter import Adapter
 from partlabel.training.checkpoint import save_state
 from partlabel.training.frozen import DIGEST
-from partlabel.training.phase import Phase, cell_logits, map_of_cells
+from partlabel.training.phase import Phase, cell_logits, check_logits, map_of_cells
 
 
 class Watch:
@@ -100,6 +100,10 @@ class Watch:
                 f"the weights are not finite after epoch {epoch}; lower the learning rate, clip gradients (clip_norm) "
                 "or train without amp"
             )
+
+        if epoch == self.settings.epochs:
+            tagger = self.adapter.tagger
+            check_logits(tagger, self.phase, device=next(tagger.parameters()).device)
 
     def _judge(self, epoch: int) -> tuple[float, int]:
         tagger = self.adapter.tagger
