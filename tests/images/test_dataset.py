@@ -8,7 +8,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from partlabel.errors import ImageError
-from partlabel.images.dataset import ImageDataset, UnreadableImageError
+from partlabel.images.dataset import ImageDataset, SharedNames, UnreadableImageError
 from partlabel.images.decode import decode
 from partlabel.images.limits import Limits
 from partlabel.images.randomness import item_randomness
@@ -154,3 +154,13 @@ def test_the_error_survives_pickling():
 def test_missing_folder(tmp_path: Path):
     with pytest.raises(ImageError, match="image folder"):
         ImageDataset(tmp_path / "none", ["a.jpg"], ("plain",), SETTINGS, 0)
+
+
+def test_names_in_one_buffer_are_the_names():
+    names = ("a.jpg", "", "ü/日本.png", "caf\udce9.jpg", "b" * 300)
+    shared = SharedNames(names)
+    assert list(shared) == list(names)
+    assert (len(shared), shared[-1], shared[1:3]) == (len(names), names[-1], names[1:3])
+    assert list(pickle.loads(pickle.dumps(shared))) == list(names)
+    with pytest.raises(IndexError):
+        shared[len(names)]

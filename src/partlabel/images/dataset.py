@@ -1,9 +1,10 @@
 """Images as a torch dataset: (epoch, index) in, the wanted views out, the same bits in any worker."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, overload
 
+import pyarrow
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
@@ -36,6 +37,31 @@ class UnreadableImageError(ImageError):
         super().__init__(last_line.partition(f"{type(self).__name__}: ")[2] if last_line != message else message)
 
 
+class SharedNames(Sequence[str]):
+    """Names in one buffer, which forked workers share; every worker would come to own a copy of Python's texts, because
+    reading one writes its count of references.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        # Bytes, because a file's name may be no text that Arrow takes.
+        encoded = [name.encode("utf-8", "surrogatepass") for name in names]
+        self._names = pyarrow.array(encoded, pyarrow.large_binary())
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        """One name, or several as a tuple."""
+        if isinstance(index, slice):
+            return tuple(self[row] for row in range(*index.indices(len(self))))
+        name: bytes = self._names[int(index)].as_py()
+        return name.decode("utf-8", "surrogatepass")
+
+
 class ImageDataset(Dataset[Sample]):
     """The images of a table, each as the wanted views.
 
@@ -65,7 +91,7 @@ class ImageDataset(Dataset[Sample]):
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.root = image_root(root)
-        self.names = names
+        self.names = SharedNames(names)
         self.settings = settings
         self.seed = seed
         self.limits = limits
