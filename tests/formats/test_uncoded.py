@@ -67,7 +67,13 @@ def test_a_column_of_something_else_is_asked_about(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["Unnamed: 0", "index"])
+def test_row_numbers_are_no_class_even_where_they_have_codes(tmp_path: Path) -> None:
+    said = refusal(tmp_path / "t.csv", "Unnamed: 0,image,sky\n0,a,1\n1,b,0\n", codes="1=present,0=absent")
+    assert "column 1 is 'Unnamed: 0'" in said
+    assert said.endswith("--ignore 'Unnamed: 0'")
+
+
+@pytest.mark.parametrize("name", ["index", "Index"])
 def test_row_numbers_are_asked_about(tmp_path: Path, name: str) -> None:
     said = refusal(tmp_path / "t.csv", f"{name},image,sky\n0,a,1\n1,b,0\n2,c,1\n", codes="1=present,0=absent")
     assert f"is column {name!r} a class? If not, leave it out with --ignore {shlex.quote(name)}" in said

@@ -3,6 +3,7 @@
 Every cell is listed, so this format has no background; it keeps no sources.
 """
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
@@ -110,6 +111,11 @@ def _class_columns(columns: Columns, image: int, options: ReadOptions) -> list[i
         if name in positions:
             raise LabelError(
                 f"{columns.path}: class {name!r} is in column {positions[name] + 1} and {column + 1}; rename one"
+            )
+        if wanted is None and re.fullmatch(r"Unnamed: \d+", name):
+            raise LabelError(
+                f"{columns.path}: column {column + 1} is {name!r}, which a program wrote for a column without a name "
+                f"(row numbers?); rename it, or leave it out with --ignore '{name}'"
             )
         if wanted is None:
             refuse_no_class(name, partial(_column_place, columns.path, column))
