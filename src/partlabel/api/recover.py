@@ -6,6 +6,7 @@ from pathlib import Path
 from partlabel.errors import LabelError
 from partlabel.formats.opening import ReadArguments, Table, open_table, open_truth, refuse_input
 from partlabel.inference.classes import same_classes
+from partlabel.inference.images import image_limits
 from partlabel.inference.scores import run_blocks
 from partlabel.labels import LabelTable
 from partlabel.progress import SILENT, Reporter
@@ -82,7 +83,7 @@ def recover(
         found.write(out)
         root = Path(images)
         with courtesy(reporter):
-            keep_recovered(folder, recovered_section(found, true, root))
+            keep_recovered(folder, recovered_section(found, true, root, image_limits(folder, max_image_mb)))
             write_report(folder, images=training_images(folder, root), evaluation=folder.evaluation(), truth=true)
     return found
 

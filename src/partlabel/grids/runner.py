@@ -29,6 +29,7 @@ from partlabel.labels import LabelTable
 from partlabel.progress import Reporter
 from partlabel.runs.folder import RunFolder
 from partlabel.runs.ownership import OwnedError, owned
+from partlabel.stopping import way_on
 from partlabel.wording import amount, command
 
 _SECONDS_BETWEEN_LOOKS = 5.0
@@ -69,11 +70,12 @@ def run_grid(path: Path | str, out: Path | str, verbs: Verbs, reporter: Reporter
     """
     grid, out = read_grid(path), Path(out)
     write_text(out / "grid.toml", grid.path.read_text(encoding="utf-8"))
+    again = f"go on with: {command('bench', grid.path, '--out', out)}"
     try:
-        return _Runner(grid, _load(grid, out, reporter), out, verbs, reporter).run()
+        with way_on(again):
+            return _Runner(grid, _load(grid, out, reporter), out, verbs, reporter).run()
     except (Interrupted, KeyboardInterrupt) as error:
-        again = command("bench", grid.path, "--out", out)
-        raise Interrupted(f"stopped; go on with: {again}") from error
+        raise Interrupted(f"stopped; {again}") from error
 
 
 class _Runner:

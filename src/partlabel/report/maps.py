@@ -11,6 +11,7 @@ from PIL import Image
 from partlabel.drawing.marks import Mark, mark
 from partlabel.drawing.overlays import Map, overlay, range_text
 from partlabel.drawing.thumbnails import fitted, jpeg, read_image
+from partlabel.images.limits import DEFAULT_LIMITS, Limits
 from partlabel.images.views import build_view
 from partlabel.labels import LabelTable, State
 from partlabel.models.bundle import BundleInfo
@@ -57,6 +58,7 @@ def mapped_images(
     images: Sequence[str],
     probability: Callable[[float, int], str],
     truth: LabelTable | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> list[MappedImage]:
     """Maps of each image: the backbone's own, then those of its highest classes.
 
@@ -68,12 +70,13 @@ def mapped_images(
         images: names of images in `labels`.
         probability: from a logit and a class to a text.
         truth: true labels, by which the classes are marked.
+        limits: what an image may be.
     """
     settings = view_settings(info.backbone)
     view = build_view("plain", settings)
     mapped = []
     for image in images:
-        decoded = read_image(root, image, settings.plain_side)  # as `predict` sees it
+        decoded = read_image(root, image, settings.plain_side, limits)  # as `predict` sees it
         if decoded is None:
             mapped.append(MappedImage(image, None, []))
             continue
@@ -81,7 +84,8 @@ def mapped_images(
         logits = tagger.head(features).logits[0].numpy()
         columns = np.argsort(-logits, kind="stable")[:_CLASSES].tolist()
         ((kind, maps),) = label_maps(tagger.head, features, columns).items()
-        shown = fitted(decoded if settings.plain_side >= _SIDE else read_image(root, image, _SIDE) or decoded, _SIDE)
+        larger = None if settings.plain_side >= _SIDE else read_image(root, image, _SIDE, limits)
+        shown = fitted(larger or decoded, _SIDE)
         states = labels.rows([labels.image_positions[image]])[0]
         overlays = [_drawn(shown, activation_strength(features)[0].numpy(), "backbone alone, class-free")]
         for column, class_map in zip(columns, maps[0].numpy(), strict=True):

@@ -74,7 +74,8 @@ def write_report(
     if suggestions is None:
         recovered = kept_recovered(run)
     else:
-        recovered = recovered_section(suggestions, truth, None if isinstance(root, LeftOut) else root)
+        limits = limits_of(run.settings.max_image_mb)
+        recovered = recovered_section(suggestions, truth, None if isinstance(root, LeftOut) else root, limits)
     page = _Page(run, root, evaluation, recovered, truth)
     source = importlib.resources.files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -97,6 +98,7 @@ class _Page:
     ) -> None:
         self.run, self.root, self.evaluation, self.recovered, self.truth = run, root, evaluation, recovered, truth
         self.settings = run.settings
+        self.limits = limits_of(self.settings.max_image_mb)
         self.labels = run.labels()
         self.cells: ScoredCells | None = read_held_out(run, self.labels.classes)
         self.held_out = None if self.cells is None else judge_held_out(self.cells)
@@ -171,7 +173,7 @@ class _Page:
             self.cells,
             thresholds,
             self.probability,
-            Thumbnails(self.root, limits_of(self.settings.max_image_mb)),
+            Thumbnails(self.root, self.limits),
         )
         return {"where": self.judged.where, "strips": strips, "marked": thresholds is not None}
 
@@ -183,7 +185,7 @@ class _Page:
         images = chosen_images(self.labels)
         if not images:
             return LeftOut("no image has a known present label")
-        mapped = mapped_images(*self.bundle, self.root, self.labels, images, self.probability, self.truth)
+        mapped = mapped_images(*self.bundle, self.root, self.labels, images, self.probability, self.truth, self.limits)
         gradient = any(one.kind == "gradient" for one in mapped)
         return {"images": mapped, "gradient": gradient, "marks": self.truth is not None}
 

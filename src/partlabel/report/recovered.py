@@ -7,6 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from partlabel.drawing.thumbnails import Thumbnails
 from partlabel.files import write_json
+from partlabel.images.limits import DEFAULT_LIMITS, Limits
 from partlabel.labels import LabelTable
 from partlabel.recovery import Suggestions, score_suggestions
 from partlabel.recovery.suggest import ASSUMPTION
@@ -42,19 +43,22 @@ class Recovered(NamedTuple):
     judged: bool
 
 
-def recovered_section(found: Suggestions, truth: LabelTable | None, root: Path | None) -> Recovered:
+def recovered_section(
+    found: Suggestions, truth: LabelTable | None, root: Path | None, limits: Limits = DEFAULT_LIMITS
+) -> Recovered:
     """The section from suggestions.
 
     Args:
         found: the suggestions.
         truth: true labels, if there are any.
         root: folder of the images of the suggestions; None leaves the images out.
+        limits: what an image may be.
     """
     score = None if truth is None else score_suggestions(found, truth)
     reasons = ((name, found.thresholds.why_not(column)) for column, name in enumerate(found.table.classes))
     return Recovered(
         card=recovered_card(found, score),
-        strips=[] if root is None else recovered_strips(found, truth, Thumbnails(root)),
+        strips=[] if root is None else recovered_strips(found, truth, Thumbnails(root, limits)),
         assumption=ASSUMPTION,
         folder=None if root is None else readable_name(root.absolute()),
         without=[(name, reason) for name, reason in reasons if reason is not None][:MOST_ROWS],

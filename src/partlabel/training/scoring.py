@@ -33,7 +33,7 @@ def score_blocks(
 
     `outputs` says what to take of a forward pass in place of the logits: a tensor `[B, ...]`.
     """
-    batches = _in_order(images, batch_size)
+    batches = _in_order(images, _fitting(batch_size, tagger))
     loaded = loader(source.dataset, batches, workers=workers, collate=source.collate)
     was_training, done = tagger.training, 0
     tagger.eval()
@@ -53,7 +53,9 @@ def seen(
     tagger: Tagger, source: Source, images: int, *, device: torch.device | str, batch_size: int = 64, workers: int = 0
 ) -> Iterator[Seen]:
     """What a network makes of the plain view of each image, in order; the tensors are on its device."""
-    loaded = loader(source.dataset, _in_order(images, batch_size), workers=workers, collate=source.collate)
+    loaded = loader(
+        source.dataset, _in_order(images, _fitting(batch_size, tagger)), workers=workers, collate=source.collate
+    )
     was_training = tagger.training
     tagger.eval()
     try:
@@ -72,6 +74,13 @@ def score(tagger: Tagger, source: Source, images: int, **how: object) -> NDArray
     for rows, block in score_blocks(tagger, source, images, **how):  # type: ignore[arg-type]
         logits[rows] = block
     return logits
+
+
+def _fitting(batch_size: int, tagger: Tagger) -> int:
+    """Images at a time: fewer where they are large, so that a network for 4,096 pixels takes no more memory than 64
+    images of 448 do.
+    """
+    return max(1, min(batch_size, 64 * 448**2 // tagger.backbone.spec.size**2))
 
 
 def _in_order(images: int, batch_size: int) -> list[list[tuple[int, int]]]:
