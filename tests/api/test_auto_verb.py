@@ -198,6 +198,7 @@ lr = 1e-3
 """
 
 
+@pytest.mark.slow
 def test_a_row_of_a_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grid, out = tmp_path / "grid.toml", tmp_path / "out"
     grid.write_text(GRID)

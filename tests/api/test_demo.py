@@ -10,6 +10,7 @@ from partlabel.api import demo as module
 from partlabel.errors import UsageError
 
 
+@pytest.mark.slow
 def test_demo_leaves_what_it_promises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TRAIN_SCENES", 300)
     monkeypatch.setattr(module, "TEST_SCENES", 100)

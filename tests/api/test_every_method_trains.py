@@ -30,6 +30,7 @@ WITH_LABEL_VECTORS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", CATALOGUE)
 def test_trains_is_judged_and_tags(
     method: str, tmp_path: Path, color_images: tuple[Path, LabelTable], partial_labels: LabelTable
@@ -45,6 +46,7 @@ def test_trains_is_judged_and_tags(
     assert np.isfinite(tags["logit"].to_numpy()).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "settings"), WITH_LABEL_VECTORS.items())
 def test_trains_on_vectors_of_class_names(
     method: str,

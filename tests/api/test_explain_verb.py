@@ -21,6 +21,8 @@ from partlabel.models.bundle import load_bundle
 from partlabel.models.encoders.base import view_settings
 from partlabel.models.explain_maps import label_maps
 
+pytestmark = pytest.mark.slow
+
 Images = tuple[Path, LabelTable]
 
 

@@ -21,6 +21,8 @@ from partlabel.labels import LabelTable
 from partlabel.progress import SILENT
 from partlabel.runs.folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 Images = tuple[Path, LabelTable]
 RECOVER: dict[str, Any] = {"min_precision": 0.5}
 

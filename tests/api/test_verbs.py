@@ -154,6 +154,7 @@ def test_recovered_labels_can_be_merged_and_checks_are_not_written_over(
     assert (merged.dense() >= partial_labels.dense()).all()
 
 
+@pytest.mark.slow
 def test_frozen_find_lr_refit_and_init(
     color_images: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path
 ) -> None:
@@ -187,6 +188,7 @@ def test_frozen_find_lr_refit_and_init(
         partlabel.train(partial_labels, images=root, out=tmp_path / "none", holdout=0, find_lr=True, **settings)
 
 
+@pytest.mark.slow
 def test_config_file_and_command_line_say_the_same(
     color_images: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -310,6 +312,7 @@ def test_a_mistyped_path_is_refused_before_torch_is_imported(arguments: str) -> 
     assert (done.returncode, done.stdout, done.stderr) == (3, "False\n", "partlabel: no.csv does not exist\n")
 
 
+@pytest.mark.slow
 def test_the_number_of_cells_that_initial_weights_knew_goes_with_the_suggestions(
     color_images: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path
 ) -> None:

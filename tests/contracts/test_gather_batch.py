@@ -40,6 +40,7 @@ def one_of_two(rank: int) -> dict[str, torch.Tensor]:
     return found
 
 
+@pytest.mark.slow
 def test_averaged_gradient_is_that_of_the_whole_batch(tmp_path: Path) -> None:
     processes = [
         subprocess.Popen([sys.executable, __file__, str(rank), str(tmp_path / "store"), str(tmp_path / f"{rank}.pt")])

@@ -1,7 +1,7 @@
 """What every method promises, tried on each in turn."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -110,13 +110,18 @@ def _context(classes: tuple[str, ...] = CLASSES) -> Context:
     )
 
 
+def _params(names: Iterable[str]) -> list[Any]:
+    """Names as parameters; quick checks take each method as it is by default, all tests take its variants too."""
+    return [name if name in CATALOGUE else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
 def _build(variant: str, classes: tuple[str, ...] = CLASSES, seed: int = 0) -> Method[Any]:
     name, settings = VARIANTS[variant]
     torch.manual_seed(seed)
     return build_method(name, settings, create_backbone("test_resnet", pretrained=False, size=32), _context(classes))
 
 
-@pytest.fixture(params=VARIANTS)
+@pytest.fixture(params=_params(VARIANTS))
 def make(request: pytest.FixtureRequest) -> Callable[..., Method[Any]]:
     return partial(_build, request.param)
 
@@ -133,7 +138,9 @@ class Case(NamedTuple):
         return method
 
 
-@pytest.fixture(params=[*VARIANTS, *(f"{variant}, late" for variant in VARIANTS if variant in CHANGE_WITH_TIME)])
+@pytest.fixture(
+    params=_params([*VARIANTS, *(f"{variant}, late" for variant in VARIANTS if variant in CHANGE_WITH_TIME)])
+)
 def case(request: pytest.FixtureRequest) -> Case:
     return Case(
         partial(_build, request.param.removesuffix(", late")), LATE if request.param.endswith(", late") else EARLY
@@ -202,7 +209,7 @@ def test_no_gradient_reaches_unknown_logits_unless_declared(make: Callable[..., 
             assert gradient[labels == 0].abs().sum() == 0
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", _params(VARIANTS))
 def test_unknown_is_not_read_as_absent(variant: str) -> None:
     """Only methods that say so may give the same loss for a table with unknowns and the one that calls them absent."""
     method, entry = _build(variant), CATALOGUE[VARIANTS[variant][0]]
@@ -270,7 +277,8 @@ def test_state_round_trips(case: Case, tmp_path: Path) -> None:
     torch.testing.assert_close(two, one, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", _params(VARIANTS))
 def test_overfits_32_images(variant: str) -> None:
     method, entry = _build(variant), CATALOGUE[VARIANTS[variant][0]]
     torch.manual_seed(3)
@@ -299,7 +307,7 @@ def test_images_are_tagged_by_the_logits_of_training(make: Callable[..., Method[
     torch.testing.assert_close(method.tagger(views["weak"])[0], method(views)["logits"])
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", _params(VARIANTS))
 def test_time_changes_the_objective_where_it_is_said_to(variant: str) -> None:
     """Without this, checks at a late time could be repetitions of those at an early one."""
     method, labels = _build(variant), _labels()

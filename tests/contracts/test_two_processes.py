@@ -16,6 +16,7 @@ from partlabel.runs.folder import RunFolder
 SCRIPT = Path(__file__).with_name("two_processes.py")
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> None:
     spec = importlib.util.spec_from_file_location("two_processes", SCRIPT)
     assert spec is not None

@@ -156,6 +156,7 @@ def test_encodings_and_line_ends(tmp_path: Path, encoding: str, line_end: str, n
     assert reading.report.encoding == {"utf-8": "UTF-8", "utf-8-sig": "UTF-8 with BOM", "utf-16": "UTF-16"}[encoding]
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=200) | st.text(max_size=80).map(str.encode), st.sampled_from(TARGETS))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_content_crashes_a_reader(tmp_path: Path, content: bytes, target: tuple[str, str]) -> None:

@@ -27,6 +27,8 @@ from partlabel.labels import LabelTable, Source
 from partlabel.progress import Tick
 from partlabel.runs.folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 Write = Callable[..., Path]
 CODES = "1=present,0=absent"
 SALIENCY_0, SALIENCY_1 = "squares--half--saliency-no-cr--seed0", "squares--half--saliency-no-cr--seed1"
@@ -176,8 +178,9 @@ def test_test_labels_choose_nothing(out: Path, write_grid: Write, tmp_path: Path
 def test_ctrl_c_leaves_what_the_same_call_goes_on_from(out: Path, write_grid: Write, tmp_path: Path) -> None:
     grid, again = write_grid(), tmp_path / "again"
     for where in ("cell 1 of 4", "learning rate 0.01", "is best on the held-out cells", "cell 2 of 4", "epoch 1/1"):
+        lines = Lines(where)
         with pytest.raises(Interrupted, match=r"stopped; go on with: partlabel bench .*grid.toml --out .*again"):
-            bench(grid, out=again, reporter=Lines(where))
+            bench(grid, out=again, reporter=lines)
     bench(grid, out=again)
     assert tables(again) == tables(out)
 

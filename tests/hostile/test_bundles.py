@@ -26,6 +26,8 @@ from partlabel.models.fingerprint import tensors_digest
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("red", "green")
 CALIBRATION = {"classes": list(CLASSES), "intercept": [0.0, 0.1], "slope": [1.0, 2.0]}
 
@@ -242,7 +244,6 @@ LARGE: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is limited by way of /proc")
 def test_few_bytes_take_little_memory(tmp_path: Path) -> None:
     """Declared sizes are compared with the weights that are there before any memory is taken."""

@@ -23,6 +23,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="no fork on this system")
 def test_children_forked_after_a_first_call_answer(
     color_images: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path

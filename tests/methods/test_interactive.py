@@ -284,6 +284,7 @@ def test_side_information_is_not_smoothed_and_its_magnitude_guides_the_choice() 
             _method(side_classes=named)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dictionary", ["cache", "fixed"])
 def test_resumed_training_goes_on_with_its_dictionary(
     dictionary: str,

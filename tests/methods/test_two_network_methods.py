@@ -186,6 +186,7 @@ def _trained(color_images: tuple[Path, LabelTable], out: Path, **settings: Any) 
     return partlabel.train(table, images=root, out=out, report=False, **{**common, **settings})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how", [{}, {"freeze": True}, {"freeze": True, "train_last": 1}, {"ema": 0.9, "clip_norm": 0.1}]
 )
@@ -211,6 +212,7 @@ def _same(one: torch.Tensor, other: torch.Tensor) -> None:
     torch.testing.assert_close(one, other, rtol=0, atol=1e-25)
 
 
+@pytest.mark.slow
 def test_weights_go_from_one_network_to_two_and_back(color_images: tuple[Path, LabelTable], tmp_path: Path) -> None:
     """Both get the backbone of the one, the one that of the first, and two heads stay two."""
     still: dict[str, Any] = {"epochs": 1, "lr": 1e-30, "frozen_norm": True, "holdout": 0.0}

@@ -15,6 +15,8 @@ from partlabel.models.heads import Head, HeadOutput
 from partlabel.models.heads.pooled import PooledHead
 from partlabel.models.heads.saliency import SaliencyHead
 
+pytestmark = pytest.mark.slow
+
 D, CLASSES, H, W = 5, 4, 3, 2
 
 

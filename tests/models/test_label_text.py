@@ -194,6 +194,7 @@ say()
 """
 
 
+@pytest.mark.slow
 def test_auto_takes_the_cached_bert_and_downloads_nothing(
     bert: tuple[str, transformers.BertModel], hub: tuple[str, list[str]], tmp_path: Path
 ) -> None:

@@ -128,6 +128,7 @@ def test_a_moving_average_shares_what_is_frozen_and_is_merged_alone() -> None:
     merge_lora(tagger)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size"), [("resnet50_clip", 64), ("resnet50_clip_gap", 64), ("vit_xsmall_patch16_clip_224", 64)]
 )
@@ -151,6 +152,7 @@ def test_clip_towers_give_maps_and_learn(name: str, size: int) -> None:
     assert not unused
 
 
+@pytest.mark.slow
 def test_weights_of_clip_at_another_size(tmp_path_factory: pytest.TempPathFactory) -> None:
     """The attention pooling, whose weights are made for one size, is not used and must not stand in the way of
     another.

@@ -16,6 +16,7 @@ from partlabel.models.heads import HeadSpec, build_head
 from partlabel.models.tagger import Tagger
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size"),
     [

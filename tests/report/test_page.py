@@ -13,6 +13,8 @@ from partlabel.files import write_json
 from partlabel.labels import LabelTable
 from partlabel.report import write_report
 
+pytestmark = pytest.mark.slow
+
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 SECTIONS = ["overview", "curves", "classes", "calibration", "recovered", "errors", "maps"]
 

@@ -18,6 +18,8 @@ from partlabel.formats import write_table
 from partlabel.labels import LabelTable
 from partlabel.runs.folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 SETTINGS: dict[str, Any] = {
     "backbone": "test_resnet",
     "pretrained": False,

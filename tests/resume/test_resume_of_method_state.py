@@ -29,6 +29,7 @@ def _last(run: Path) -> dict[str, Any]:
     return torch.load(RunFolder(run).checkpoint("selection"), weights_only=True)  # type: ignore[no-any-return]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "table", "own"),
     [("role", "method.estimates", {}), ("entropy_maximization", "method.soft", {"warmup_epochs": 1})],

@@ -43,6 +43,7 @@ def test_aliases_that_expand_to_billions_are_refused_at_once(tmp_path: Path) -> 
     assert time.monotonic() - begun < 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "text"),
     [

@@ -34,6 +34,7 @@ def contenders(folder, count, hold=1.0):
     return [process.communicate(timeout=60)[0] for process in running]
 
 
+@pytest.mark.slow
 def test_one_of_several_processes_gets_a_folder(tmp_path):
     said = contenders(tmp_path / "new", 3, hold=3.0)
     assert [text.strip() for text in said].count("won") == 1
@@ -41,6 +42,7 @@ def test_one_of_several_processes_gets_a_folder(tmp_path):
     assert list((tmp_path / "new").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_one_of_several_takes_over_from_a_dead_process(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", "pass"])
     dead.wait()

@@ -15,7 +15,7 @@ STATED = {
     for name, parameter in inspect.signature(train).parameters.items()
     for option in get_args(parameter.annotation)
     if isinstance(option, typer.models.OptionInfo | typer.models.ArgumentInfo)
-    and (found := re.search(r"Default: ([^;]+?)\.?$", option.help or ""))
+    and (found := re.search(r"Default: ([^;]+?)(?:, or as the run was trained)?\.?$", option.help or ""))
 }
 
 

@@ -22,6 +22,8 @@ from partlabel.models.encoders.build import create_backbone
 from partlabel.models.encoders.local_global import GlobalBranch
 from partlabel.training.map_cache import Recipe
 
+pytestmark = pytest.mark.slow
+
 TINY: dict[str, Any] = {
     "backbone": "test_resnet",
     "pretrained": False,

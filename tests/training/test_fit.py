@@ -117,6 +117,7 @@ def test_present_cells_alone_are_ranked_among_unknown_ones(
     assert "among unknown" in plot.alt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epochs", [1, 2, 5, 10])
 def test_a_schedule_of_very_few_steps(color_images: tuple[Path, LabelTable], tmp_path: Path, epochs: int) -> None:
     """One step an epoch: a warm-up of 0.2 of 5 steps, or 0.1 of 10, is exactly one step."""
@@ -127,6 +128,7 @@ def test_a_schedule_of_very_few_steps(color_images: tuple[Path, LabelTable], tmp
         assert len(run.log()) == epochs
 
 
+@pytest.mark.slow
 def test_a_learning_rate_that_diverges_is_out(color_images: tuple[Path, LabelTable], tmp_path: Path) -> None:
     root, table = color_images
     run = partlabel.train(table, images=root, out=tmp_path / "run", find_lr=(1e-3, 1e30), **{**TINY, "epochs": 2})
@@ -160,6 +162,7 @@ def test_a_device_that_is_not_there(color_images: tuple[Path, LabelTable], tmp_p
         partlabel.train(color_images[1], images=color_images[0], out=tmp_path / "run", **{**TINY, "accelerator": "tpu"})
 
 
+@pytest.mark.slow
 def test_class_weights_start_from_the_class_of_the_same_name(
     color_images: tuple[Path, LabelTable], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,7 +219,7 @@ def test_a_holdout_of_no_cell_serves_nothing(
     wanted: dict[str, Any], color_images: tuple[Path, LabelTable], tmp_path: Path
 ) -> None:
     root, table = color_images
-    with pytest.raises(UsageError, match="of so few known cells none is held out"):
+    with pytest.raises(UsageError, match="so few cells are known that none is held out"):
         partlabel.train(table, images=root, out=tmp_path / "run", **{**TINY, "holdout": 0.0001, **wanted})
     assert not (tmp_path / "run").exists()
 

@@ -15,6 +15,8 @@ from partlabel.labels import LabelTable
 from partlabel.training.ema import MovingAverage
 from partlabel.training.frozen import DIGEST
 
+pytestmark = pytest.mark.slow
+
 TINY: dict[str, Any] = {
     "backbone": "test_resnet",
     "pretrained": False,

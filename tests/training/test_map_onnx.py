@@ -42,6 +42,7 @@ def _maps(plan: MapPlan, heard: Silent = SILENT) -> torch.Tensor:
     return dataset.stores["plain"][0][np.arange(len(plan.names))]
 
 
+@pytest.mark.slow
 def test_equal_to_a_thousandth_kept_apart_and_the_same_bits_from_any_cache(plan: MapPlan, tmp_path: Path) -> None:
     _maps(replace(plan, names=plan.names[3:9]))
     found, expected = _maps(plan), _maps(replace(plan, maps_by="torch"))
@@ -51,6 +52,7 @@ def test_equal_to_a_thousandth_kept_apart_and_the_same_bits_from_any_cache(plan:
     assert not plan.backbone.training
 
 
+@pytest.mark.slow
 def test_maps_that_differ_are_torchs(plan: MapPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original, asked = map_onnx._session, []
 

@@ -17,6 +17,8 @@ from partlabel.runs.folder import RunFolder
 from partlabel.runs.ownership import OwnedError, owned
 from partlabel.training import prepared
 
+pytestmark = pytest.mark.slow
+
 Colors = tuple[Path, LabelTable]
 TINY: dict[str, Any] = {
     "backbone": "test_resnet",
