@@ -177,3 +177,15 @@ def test_settings_are_checked_and_round_trip():
             ViewSettings(**wrong)
     with pytest.raises(UsageError, match="'medium'; choose from plain, weak, strong"):
         build_view("medium", chosen)
+
+
+def test_a_part_of_more_pixels_than_pillow_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same part as of any image, without a warning or an error, but for rounding and the border."""
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8).repeat(3, 0).repeat(3, 1))
+    view = build_view("weak", ViewSettings(size=24, flip=False))
+    torch.manual_seed(3)
+    usual = view(image)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    torch.manual_seed(3)
+    large = view(image)
+    torch.testing.assert_close(large[:, 2:-2, 2:-2], usual[:, 2:-2, 2:-2], rtol=0, atol=0.02)

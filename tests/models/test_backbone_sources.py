@@ -11,9 +11,12 @@ import timm
 import torch
 
 from partlabel.errors import UsageError
+from partlabel.models.bundle import BundleInfo, load_bundle, save_bundle
 from partlabel.models.encoders.architecture import check_architecture
 from partlabel.models.encoders.build import create_backbone
 from partlabel.models.encoders.cut import cut_before_last_stages
+from partlabel.models.heads import HeadSpec
+from partlabel.models.tagger import Tagger
 
 
 @pytest.mark.parametrize(("name", "size", "side"), [("coat_lite_tiny", 64, 2), ("levit_128s", 96, 2)])
@@ -30,6 +33,15 @@ def test_lists_of_tokens_and_networks_made_for_one_size(name: str, size: int, si
         for column in range(side):
             place = tokens.shape[1] - side * side + row * side + column
             torch.testing.assert_close(maps[0, :, row, column], tokens[0, place])
+
+
+def test_a_network_that_uses_a_layer_at_several_places_is_shipped(tmp_path: Path) -> None:
+    tagger = Tagger(create_backbone("coat_lite_tiny", pretrained=False, size=64), HeadSpec(), ("a", "b")).eval()
+    info = BundleInfo(backbone=tagger.backbone.spec, head=tagger.head_spec, classes=tagger.classes, method="bce")
+    save_bundle(tmp_path, tagger, info)
+    loaded, _ = load_bundle(tmp_path)
+    image = torch.randn(1, 3, 64, 64)
+    assert torch.equal(loaded(image).logits, tagger(image).logits)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 import partlabel
 from partlabel.labels import LabelTable
 from partlabel.progress import Silent
-from partlabel.training.threads import cores_to_use, free_cores, threads_for, threads_of_user
+from partlabel.training.threads import cores_to_use, free_cores, free_threads, threads_for, threads_of_user
 
 TINY = {"backbone": "test_resnet", "pretrained": False, "size": 32, "epochs": 1, "accelerator": "cpu"}
 
@@ -57,3 +57,16 @@ def test_a_run_keeps_its_threads(
     again = partlabel.resume(run.path, report=False, reporter=heard)
     assert "the run began with 1 thread(s); with 2 the last bits of its weights may differ" in heard.text
     assert again.info["threads"] == 2
+
+
+@pytest.mark.parametrize(("before", "cores", "inside"), [(4, 1, 1), (4, 3, 3), (2, 8, 2)])
+def test_no_more_threads_than_free_cores(before: int, cores: int, inside: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("partlabel.training.threads.cores_to_use", lambda: cores)
+    earlier = torch.get_num_threads()
+    torch.set_num_threads(before)
+    try:
+        with free_threads():
+            assert torch.get_num_threads() == inside
+        assert torch.get_num_threads() == before
+    finally:
+        torch.set_num_threads(earlier)

@@ -15,6 +15,7 @@ from partlabel.inference.images import Paths, image_files, image_limits, readabl
 from partlabel.inference.model import any_device, open_model
 from partlabel.progress import SILENT, Reporter
 from partlabel.runs.folder import RunFolder
+from partlabel.training.threads import free_threads
 from partlabel.wording import readable_name
 
 OVERVIEW = "explained.json"
@@ -80,7 +81,7 @@ def explain(
     with storage_errors(folder):
         (folder / OVERVIEW).unlink(missing_ok=True)  # it would speak of figures that are now replaced
     entries = []
-    with reporter.track("explaining images") as tick:
+    with free_threads(), reporter.track("explaining images") as tick:
         for number, file in enumerate(files, 1):
             figure, entry = explainer(file)
             name = f"{number:03d}-{_UNSAFE.sub('_', file.stem)[:40]}.png"

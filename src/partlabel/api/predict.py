@@ -18,6 +18,7 @@ from partlabel.progress import SILENT, Reporter
 from partlabel.runs.folder import RunFolder
 from partlabel.training.data import image_source
 from partlabel.training.scoring import score
+from partlabel.training.threads import free_threads
 from partlabel.wording import readable_name
 
 
@@ -62,7 +63,7 @@ def predict(
     device = any_device()
     top, names = below_top(files)
     source = image_source(top, names, ("plain",), view_settings(info.backbone), 0, limits)
-    with reporter.track("tagging images") as tick:
+    with free_threads(), reporter.track("tagging images") as tick:
         logits = score(tagger.to(device), source, len(files), device=device, tick=tick)
     refuse_not_finite(logits, files)
     decisions = decide(logits, info.thresholds, info.calibration)

@@ -24,6 +24,7 @@ from partlabel.runs.processes import check_group, process_rank
 from partlabel.runs.settings import TrainSettings, make_settings
 from partlabel.stopping import way_on
 from partlabel.training.learning_rates import candidate_rates
+from partlabel.training.threads import free_threads
 from partlabel.training.usable import usable_classes, usable_images
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def train(
     facts |= {"find_lr": rates} if rates else {}
     root, start_from = Path(images).resolve(), Path(init).resolve() if init else None
     prepared = _prepared(checked, labels, root, start_from, facts, reporter)
-    mapped = prepared.mapped_images(checked, reporter)
+    with free_threads():
+        mapped = prepared.mapped_images(checked, reporter)
     usable = usable_images(labels, root, broken, reporter, mapped, limits_of(checked.max_image_mb))
     if usable is not labels:  # classes or a sign may have gone with the images
         labels = usable_classes(usable, drop_empty_classes)
@@ -182,7 +184,7 @@ def _prepared(
     assets, origin = gathered_assets(settings, labels.classes, reporter)
     facts |= origin
     prepared = Prepared.of(settings, labels, root, assets, init)
-    with own_generators():
+    with own_generators(), free_threads():
         prepared.try_out(settings, reporter)
     return prepared
 
@@ -194,7 +196,7 @@ def _finish(run: RunFolder, prepared: "Prepared", named: Path | None, report: bo
 
     again = f"go on with: {run.resume_command}"
     try:
-        with way_on(again), own_generators():
+        with way_on(again), own_generators(), free_threads():
             run_phases(run, prepared, reporter)
             if report and not process_rank():
                 _report(run, named, reporter)

@@ -121,6 +121,10 @@ class _RandomCrop:
         width = max(1, round(frame[0] * math.sqrt(area * stretch)))
         height = max(1, round(frame[1] * math.sqrt(area / stretch)))
         left, top = _below(image.width - width + 1), _below(image.height - height + 1)
+        if width * height > (Image.MAX_IMAGE_PIXELS or math.inf):
+            # Pillow cuts out no more than it would open. Resized in place, the pixels at the border differ slightly.
+            box = (left, top, left + width, top + height)
+            return image.resize((size, size), Image.Resampling[self.settings.interpolation.upper()], box)
         cropped: Image.Image = v2.functional.resized_crop(
             image, top, left, height, width, [size, size], v2.InterpolationMode(self.settings.interpolation)
         )

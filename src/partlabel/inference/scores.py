@@ -19,6 +19,7 @@ from partlabel.runs.folder import RunFolder
 from partlabel.training.build import compute_device, sources
 from partlabel.training.data import Source, image_source
 from partlabel.training.scoring import Block, score_blocks
+from partlabel.training.threads import free_threads
 
 _NETWORKS: tuple[Network, ...] = get_args(Network)
 
@@ -87,7 +88,7 @@ def _blocks(
 ) -> Iterator[Block]:
     settings = run.settings
     device = compute_device(settings)
-    with reporter.track("scoring images") as tick:
+    with free_threads(), reporter.track("scoring images") as tick:
         yield from score_blocks(
             tagger.to(device),
             source,

@@ -62,10 +62,21 @@ class BundleInfo(BaseModel):
 
 def save_bundle(folder: Path, tagger: Tagger, info: BundleInfo) -> None:
     """Write the weights, then `model.json` with their digest, so that the two cannot be mixed up unnoticed."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in tagger.state_dict().items()}
+    weights = _apart({name: tensor.detach().cpu().contiguous() for name, tensor in tagger.state_dict().items()})
     digest = tensors_digest(weights)
     write_bytes(folder / "model.safetensors", save(weights, metadata={"sha256": digest}))
     write_json(folder / "model.json", info.model_copy(update={"weights_sha256": digest}).model_dump(mode="json"))
+
+
+def _apart(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights that share no memory, as safetensors wants them: networks may use one layer at several places."""
+    taken: set[int] = set()
+    apart = {}
+    for name, tensor in weights.items():
+        place = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if place in taken else tensor
+        taken.add(place)
+    return apart
 
 
 def load_bundle(folder: Path, *, freeze: bool = False, train_last: int = 0) -> tuple[Tagger, BundleInfo]:

@@ -175,14 +175,20 @@ def collated(batch: Any) -> Any:
     return batch
 
 
+_shapes: "WeakKeyDictionary[Backbone, tuple[int, ...]]" = WeakKeyDictionary()
+
+
 def trunk_shape(backbone: Backbone) -> tuple[int, ...]:
-    """Shape of the maps of one image."""
+    """Shape of the maps of one image; found once for each backbone."""
+    if backbone in _shapes:
+        return _shapes[backbone]
     side = backbone.spec.size
     was_training = backbone.training
     device = next(backbone.parameters()).device
     with torch.no_grad():
         shape = tuple(backbone.eval().trunk(torch.zeros(1, 3, side, side, device=device)).shape[1:])
     backbone.train(was_training)
+    _shapes[backbone] = shape
     return shape
 
 

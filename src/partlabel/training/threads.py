@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _USER_SAYS = "OMP_NUM_THREADS"
@@ -29,6 +31,23 @@ def free_cores() -> int:
 def cores_to_use() -> int:
     """Threads for work that splits into independent parts: the user's number, else the free cores."""
     return threads_of_user() or free_cores()
+
+
+@contextmanager
+def free_threads() -> Iterator[None]:
+    """Compute in the block with no more of torch's threads than there are free cores, or as the user says.
+
+    Torch starts with a thread per core. Where another program keeps a core busy, threads that wait for each other take
+    several times as long as one.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(before, cores_to_use()))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def threads_for(multiplications: float) -> int:
