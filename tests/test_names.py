@@ -2,7 +2,7 @@
 
 import pytest
 
-from partlabel.names import alike_across, names_alike, not_a_name, same_file_key
+from partlabel.names import alike_across, names_alike, not_a_name, same_file_key, told_apart
 
 
 @pytest.mark.parametrize(
@@ -99,3 +99,8 @@ def test_names_that_are_names(text: str) -> None:
 def test_a_long_text_takes_no_time() -> None:
     for text in ("[" + "," * 2_000_000, "(" * 2_000_000, "set(" + "," * 2_000_000, "[" + "1" * 2_000_000 + "]"):
         not_a_name(text)
+
+
+def test_names_that_print_alike_are_told_apart() -> None:
+    assert told_apart("sky", "Sky") == ("'sky'", "'Sky'")
+    assert told_apart("caf\u00e9", "cafe\u0301") == (r"'caf\xe9'", r"'cafe\u0301'")

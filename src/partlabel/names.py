@@ -45,6 +45,12 @@ def alike_across(
     return [(keys[key(name)], name) for name in theirs if name not in mine and key(name) in keys]
 
 
+def told_apart(one: str, other: str) -> tuple[str, str]:
+    """Two different names in quotes; with escapes where they would be printed alike."""
+    alike = unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
+    return (ascii(one), ascii(other)) if alike else (repr(one), repr(other))
+
+
 def not_a_name(text: str) -> Literal["missing", "list"] | None:
     """What a program wrote for a value that it could not write: a missing value, a list or table as text; else None."""
     text = text.strip()

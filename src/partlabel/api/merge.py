@@ -8,7 +8,7 @@ from partlabel.formats import write_table
 from partlabel.formats.opening import ReadArguments, Table, open_table, refuse_input
 from partlabel.labels import LabelTable
 from partlabel.merging import merge as merged_tables
-from partlabel.names import alike_across, same_file_key
+from partlabel.names import alike_across, same_file_key, told_apart
 from partlabel.progress import SILENT, Reporter
 
 
@@ -91,7 +91,7 @@ def _refuse_alike(first: LabelTable, second: LabelTable, reporter: Reporter) -> 
         ("image", alike_across(first.images, second.images, same_file_key)),
     ):
         if pairs:
-            shown = ", ".join(f"{mine!r} in the first and {theirs!r} in the second" for mine, theirs in pairs[:3])
+            shown = ", ".join("{} in the first and {} in the second".format(*told_apart(*pair)) for pair in pairs[:3])
             raise LabelError(
                 f"{len(pairs)} {what} name(s) of the two tables look alike and differ: {shown}; they would become two "
                 f"{'classes' if what == 'class' else 'images'}: make the names equal, or rename one more clearly"
