@@ -44,7 +44,7 @@ def demo(out: Path | str, *, reporter: Reporter = SILENT) -> str:
     """Compose scenes of handwritten digits, hide 80 % of the labels, train three ways, evaluate, recover.
 
     Args:
-        out: folder to make; it holds the images, the label files, one run a method, summary.json and report.html.
+        out: folder to make; it holds the images, the label files, one run per method, summary.json and report.html.
         reporter: where progress goes.
 
     Returns:

@@ -39,12 +39,12 @@ def explain(
     reporter: Reporter = SILENT,
     read: ReadArguments | None = None,
 ) -> dict[str, Any]:
-    """Draw a figure an image: for each label its map over the image, beside the strength of the backbone's own maps.
+    """Draw one figure per image: for each label its map over the image, beside the strength of the backbone's own maps.
 
     Args:
         run: a run, or a bundle (its `model` folder) copied anywhere.
         paths: files, or folders that are searched for images.
-        out: folder for one PNG an image, and explained.json, which says the same in numbers and words.
+        out: folder for one PNG per image, and explained.json, which says the same in numbers and words.
         labels: classes to show; by default the `top` most probable ones, and those that are present in table or truth.
         top: how many.
         maps: "method": the maps of the method's head, or gradient maps (Grad-CAM) if it has none; "gradient": both.

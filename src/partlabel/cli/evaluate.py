@@ -14,7 +14,7 @@ def evaluate(
     paths: Annotated[list[Path], typer.Argument(metavar="[RUN] TRUTH", help="A finished run and a label file.")],
     images: Annotated[Path | None, typer.Option(help="Folder that the image names are relative to.")] = None,
     scores: Annotated[
-        Path | None, typer.Option(help="Judge these scores instead of a run: image, one column a class.")
+        Path | None, typer.Option(help="Judge these scores instead of a run: image, one column per class.")
     ] = None,
     threshold: Annotated[
         float | None,

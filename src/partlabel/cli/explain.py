@@ -12,7 +12,7 @@ from partlabel.read_arguments import ReadArguments
 def explain(
     run: Annotated[Path, typer.Argument(help="A run folder, or its model folder copied anywhere.")],
     paths: Annotated[list[Path], typer.Argument(help="Image files or folders.")],
-    out: Annotated[Path, typer.Option(help="Folder for one PNG an image, and explained.json.")],
+    out: Annotated[Path, typer.Option(help="Folder for one PNG per image, and explained.json.")],
     labels: Annotated[str | None, typer.Option(help="Classes to show: a,b,c or a text file with one a line.")] = None,
     top: Annotated[int, typer.Option(help="Without --labels: how many of the most probable classes to show.")] = 5,
     maps: Annotated[

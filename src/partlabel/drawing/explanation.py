@@ -1,4 +1,4 @@
-"""One figure an image: a row a label, with the image, the maps over it, and what the label is."""
+"""One figure per image: one row per label, with the image, the maps over it, and what the label is."""
 
 from collections.abc import Sequence
 from functools import cache

@@ -47,7 +47,7 @@ def grouped_map(measures: RankingMeasures, training_annotations: ArrayLike, grou
         groups: number of groups, 1 to C.
 
     Raises:
-        UsageError: not one count a class, a count is negative or not whole, or there are more groups than classes.
+        UsageError: not one count per class, a count is negative or not whole, or there are more groups than classes.
     """
     annotations = np.asarray(training_annotations)
     classes = measures.raw.size

@@ -44,7 +44,7 @@ def best_f1_thresholds(scores: ArrayLike, states: ArrayLike, min_present: int = 
     The pooled threshold has the best F1 over the known cells of all classes together (OF1). A threshold lies halfway
     between the lowest score that it accepts and the next lower one; among thresholds of equal F1 the highest is taken.
 
-    Memory beyond the inputs: a byte a cell, and a copy of the known scores.
+    Memory beyond the inputs: one byte per cell, and a copy of the known scores.
 
     Args:
         scores: floating `[N, C]`. Not read at unknown cells.

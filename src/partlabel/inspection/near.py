@@ -32,7 +32,7 @@ class Nearest(NamedTuple):
 def nearest(first: ArrayLike, second: ArrayLike, max_distance: int) -> list[Nearest]:
     """For each perceptual hash of the second list that has any within `max_distance` in the first, the nearest.
 
-    The answer holds at most one entry an image, however many pairs there are: frames of one film pair up by the
+    The answer holds at most one entry per image, however many pairs there are: frames of one film pair up by the
     million. Hash 0 (a flat image) is never paired, because
     otherwise each blank image would match all the others; equal files among them are found by their bytes.
 

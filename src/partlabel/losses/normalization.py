@@ -1,4 +1,4 @@
-"""From one loss a cell to one number: what the sum over known cells is divided by.
+"""From one loss per cell to one number: what the sum over known cells is divided by.
 
 The divisor acts as a learning rate (see docs), so it is a choice with a name and never an accident.
 """

@@ -41,7 +41,7 @@ def thin(table: LabelTable, keep: Callable[[Block], BoolArray]) -> LabelTable:
 
     Args:
         table: the table to thin.
-        keep: gets a block of known cells and returns one bool a cell.
+        keep: gets a block of known cells and returns one bool per cell.
     """
     lengths = np.zeros(len(table), np.int64)
     columns, states, sources = [np.empty(0, np.int32)], [np.empty(0, np.int8)], [np.empty(0, np.int8)]

@@ -1,1 +1,1 @@
-"""Methods, one paper a file; `catalogue` names them without importing torch."""
+"""Methods, one paper per file; `catalogue` names them without importing torch."""

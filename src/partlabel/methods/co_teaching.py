@@ -32,7 +32,7 @@ class CoTeachingConfig(TwoNetworksConfig):
     """Settings of `co_teaching`."""
 
     tau: float = Field(default=0.1, ge=0, le=1)
-    """Share that is left out in the end. Paper: the (known) share of noise; ours for an unknown one."""
+    """Share that is left out at the end. Paper: the (known) share of noise; ours for an unknown one."""
     ramp: float = Field(default=10, gt=0)
     """E_k: epochs until that share is reached. Paper: 10 of 200."""
     unit: Literal["image", "cell"] = "image"

@@ -61,9 +61,9 @@ class CoSelectionConfig(TwoNetworksConfig):
     """Settings of `coselection`."""
 
     tau_h: float = Field(default=0.012, ge=0, le=1)
-    """Share of assumed negatives that H removes in the end. Paper: 0.002 to 0.02, here COCO with a single positive."""
+    """Share of assumed negatives that H removes at the end. Paper: 0.002 to 0.02, here COCO with a single positive."""
     tau_l: float = Field(default=0.06, ge=0, le=1)
-    """Share of the rest that L removes in the end. Paper: 0.06 (COCO, NUS), 0.02 (VOC07)."""
+    """Share of the rest that L removes at the end. Paper: 0.06 (COCO, NUS), 0.02 (VOC07)."""
     taus_of: str | None = None
     """Take both taus from the paper's table, such as "coco 25" or "voc07 single", instead of giving them."""
     ramp: float = Field(default=10, gt=0)

@@ -47,7 +47,7 @@ class GatedGraph(nn.Module):
 
 
 class SSGRLHead(Head):
-    """Head of SSGRL (Chen et al., ICCV 2019): one feature a label by attention over places, then a gated graph of
+    """Head of SSGRL (Chen et al., ICCV 2019): one feature per label by attention over locations, then a gated graph of
     labels.
 
     With f a place of the maps and s a label vector: attention a = w · P tanh(U f ∘ V s), softmax over places, F_c = Σ
