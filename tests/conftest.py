@@ -1,6 +1,7 @@
 """Shared settings of all tests: shapes checked, one thread, a cache of their own."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -23,6 +24,8 @@ with install_import_hook(["partlabel.losses", "partlabel.methods", "partlabel.mo
     import partlabel.models.bundle
     import partlabel.models.explain_maps
     import partlabel.models.graphs.smoothing_graph  # noqa: F401
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts commands in the background without it
 
 settings.register_profile("partlabel", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("partlabel")
@@ -64,6 +67,14 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PARTLABEL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _own_signals() -> Iterator[None]:
+    """No test, and nothing that it calls, leaves signals to somebody else."""
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)]
+    yield
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)] == before
 
 
 @pytest.fixture(scope="session")

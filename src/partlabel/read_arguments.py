@@ -18,7 +18,10 @@ class ReadArguments(TypedDict, total=False):
         Literal["unknown", "absent"],
         "What cells are that the file does not list. 'absent' is your declaration that it is complete.",
     ]
-    classes: Annotated[Iterable[str] | None, "Classes to use: a,b,c or a text file with one per line."]
+    classes: Annotated[
+        Iterable[str] | None,
+        "Classes to use: a,b,c or a text file with one per line. Outside one-hot files, any other class is an error.",
+    ]
     where: Annotated[Mapping[str, str] | None, "Keep rows whose column has this value: COLUMN=VALUE."]
     ignore: Annotated[Iterable[str], "A column that is no class."]
     conflicts: Annotated[Literal["fail", "unknown"], "A cell both present and absent: refuse, or make it unknown."]

@@ -2,13 +2,16 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import partlabel
 from partlabel.cli import main
 from partlabel.errors import LabelError, UsageError
-from partlabel.labels import LabelTable
+from partlabel.labels import LabelTable, Source
+from partlabel.progress import SILENT
 from partlabel.recovery.suggest import refuse_checked
 
 CODES = "1=present,0=absent,=unknown"
@@ -143,3 +146,48 @@ def test_codes_may_be_those_of_the_second_file_alone(tags: Path, tmp_path: Path)
     lists.write_text("image,present,absent\na.jpg,dog,\n")
     merged = partlabel.merge(lists, tags, read={"codes": CODES})
     assert merged.dense().tolist() == [[1, 1], [-1, 0]]
+
+
+def test_options_of_reading_hold_for_both_files(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("image,class,state,split\n1.jpg,cat,present,train\n2.jpg,cat,absent,test\n")
+    (tmp_path / "b.csv").write_text("image,class,state,split\n3.jpg,cat,present,train\n4.jpg,cat,absent,test\n")
+    read: Any = {"where": {"split": "train"}}
+    merged = partlabel.merge(tmp_path / "a.csv", tmp_path / "b.csv", read=read)
+    assert merged.images == ("1.jpg", "3.jpg")
+    for name, tag in (("c.csv", "cat|dog"), ("d.csv", "bird|fish")):
+        (tmp_path / name).write_text(f"image,present,absent\n{name}.jpg,{tag},\n")
+    merged = partlabel.merge(tmp_path / "c.csv", tmp_path / "d.csv", read={"separator": "|"})
+    assert merged.classes == ("cat", "dog", "bird", "fish")
+    for name in ("e.csv", "f.csv"):
+        (tmp_path / name).write_text(f"image,cat,note\n{name}.jpg,1,seen by night\n")
+    merged = partlabel.merge(tmp_path / "e.csv", tmp_path / "f.csv", read={"codes": CODES, "ignore": ["note"]})
+    assert merged.classes == ("cat",)
+
+
+def test_what_can_hold_for_the_first_file_alone(tmp_path: Path) -> None:
+    """A declaration that nothing is left out was made for the first file; suggestions have no column split."""
+    (tmp_path / "tags.csv").write_text("image,present,absent,split\n1.jpg,cat,,train\n2.jpg,dog,,train\n")
+    (tmp_path / "found.csv").write_text(
+        "image,class,state,probability,logit,rule,source\n3.jpg,cat,present,0.9,2,own,\n"
+    )
+    said: list[str] = []
+
+    class Listening:
+        def say(self, text: str) -> None:
+            said.append(text)
+
+        track = SILENT.track
+
+    merged = partlabel.merge(
+        tmp_path / "tags.csv",
+        tmp_path / "found.csv",
+        reporter=Listening(),
+        read={"unlisted": "absent", "where": {"split": "train"}, "format": "tag_lists"},
+    )
+    row, dog = merged.image_positions["3.jpg"], merged.class_positions["dog"]
+    assert merged.rows([row])[0, dog] == 0
+    assert merged.rows([merged.image_positions["1.jpg"]])[0, dog] == -1
+    assert any("found.csv has no column 'split'; --where holds for the first file alone" in text for text in said)
+    cells = merged.cells()
+    (place,) = np.flatnonzero((cells.image_index == row) & (cells.states > 0))
+    assert cells.sources[place] == Source.RECOVERED  # the cell of its source was emptied by hand

@@ -113,7 +113,7 @@ def test_evaluate_learns_and_agrees_with_scores_from_a_file(
         partlabel.evaluate_scores(tmp_path / "numbers.csv", numbers, threshold=0.5).mean_average_precision["raw"] == 1
     )
     more = LabelTable.from_dense([*names, "x.png"], truth.classes, np.ones((33, 3)))
-    with pytest.raises(LabelError, match=r"no scores for 1 of 33 images, first: 'x\.png'"):
+    with pytest.raises(LabelError, match=r"scores for 32 of 33 images, first without: 'x\.png'"):
         partlabel.evaluate_scores(tmp_path / "scores.csv", more, threshold=0.0)
 
 

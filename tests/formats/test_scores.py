@@ -83,7 +83,7 @@ def test_two_folders_with_the_same_names_are_not_chosen_between(tmp_path: Path) 
         (WIDE.replace("0.4", "high"), LabelError, "no number"),
         (WIDE.replace("0.4", "nan"), NotFiniteError, "image 'a.jpg', class 'sky'"),
         (WIDE.replace("0.4", ""), NotFiniteError, "image 'a.jpg', class 'sky'"),
-        (WIDE.replace("007", "nan"), LabelError, "no scores for 1 of 2 images, first: '007'"),
+        (WIDE.replace("007", "nan"), LabelError, "scores for 1 of 2 images, first without: '007'"),
         ("image,class,score\na.jpg,sky,1\na.jpg,sky,2\n007,no-sky,1\n", LabelError, "a cell more than once"),
         ("image,class,score\na.jpg,sky,1\n007,no-sky,1\n", NotFiniteError, "2 score.s. are missing.*class 'no-sky'"),
         ("image,class,score\na.jpg,sky,1\n007,SKY,1\n", LabelError, "first: 'no-sky'"),

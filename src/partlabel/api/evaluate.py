@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from partlabel.errors import UsageError
+from partlabel.errors import RunError, UsageError
 from partlabel.evaluation import Evaluation
 from partlabel.evaluation import evaluate as judge
 from partlabel.files import write_json
@@ -66,6 +66,8 @@ def evaluate(
     labels = covered_classes(open_truth(truth, reporter, read or {}), folder, reporter)
     if json is not None:
         _refuse_to_overwrite(Path(json), truth, folder, root, labels)
+    if not folder.model.is_dir():
+        raise RunError(f"{folder.path} is not finished and has no model; go on with: {folder.resume_command}")
     seen = _used_in_training(folder, labels, root)
     if seen:
         reporter.say(f"{seen} of {len(labels)} images were used in training: these are no test numbers")

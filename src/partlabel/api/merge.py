@@ -1,11 +1,11 @@
 """`merge`: two label tables made one, such as yours and the suggestions that you have checked."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from partlabel.errors import EmptyTableError, LabelError, UsageError
 from partlabel.formats import write_table
-from partlabel.formats.opening import ReadArguments, Table, open_table, refuse_input
+from partlabel.formats.opening import ReadArguments, Table, header_of, open_table, refuse_input
 from partlabel.labels import LabelTable
 from partlabel.merging import merge as merged_tables
 from partlabel.names import alike_across, same_file_key, told_apart
@@ -25,8 +25,8 @@ def merge(
 
     Args:
         table: label table, or the path of a label file; it is not changed.
-        other: label table, or the path of a label file of any format, read with the codes and conflicts of `read`; it
-            is not changed.
+        other: label table, or the path of a label file of any format, read as `read` says but for its format and
+            what is unlisted; it is not changed.
         out: label file to write.
         prefer: which table decides where one says present and the other absent.
         reporter: where findings go.
@@ -70,9 +70,8 @@ def merge(
 
 def _second(other: Table, first: LabelTable, reporter: Reporter, read: ReadArguments) -> LabelTable:
     """The second table; where its file holds suggestions of which none is left, a table that adds nothing."""
-    how: ReadArguments = {"codes": read.get("codes"), "conflicts": read.get("conflicts", "fail")}
     try:
-        return open_table(other, reporter, how, shared=True)[0]
+        return open_table(other, reporter, _of_second(other, reporter, read), shared=True)[0]
     except EmptyTableError:
         from partlabel.recovery.suggestions_file import holds_suggestions
 
@@ -80,6 +79,22 @@ def _second(other: Table, first: LabelTable, reporter: Reporter, read: ReadArgum
             raise
         reporter.say(f"{other} lists no image; nothing is added")
         return first.select_images([])
+
+
+def _of_second(other: Table, reporter: Reporter, read: ReadArguments) -> ReadArguments:
+    """The options that hold for the second file too: not its format, which may be another, not the declaration that
+    what is unlisted is absent, which was made for the first, and no columns that it does not have.
+    """
+    how = cast(ReadArguments, {name: value for name, value in read.items() if name not in {"format", "unlisted"}})
+    if isinstance(other, LabelTable):
+        return how
+    columns = header_of(other)
+    kept = {name: value for name, value in (read.get("where") or {}).items() if columns is None or name in columns}
+    for name in (read.get("where") or {}).keys() - kept.keys():
+        reporter.say(f"{other} has no column {name!r}; --where holds for the first file alone")
+    how["where"] = kept
+    how["ignore"] = [name for name in read.get("ignore", ()) if columns is None or name in columns]
+    return how
 
 
 def _refuse_alike(first: LabelTable, second: LabelTable, reporter: Reporter) -> None:

@@ -31,10 +31,10 @@ def evaluate(
     """Judge a run, or scores from any tool, by known labels. Thresholds come from held-out training cells, never from
     TRUTH.
     """
-    if scores is not None and (len(paths) != 1 or threshold is None or images is not None):
+    if scores is not None and (len(paths) != 1 or threshold is None or images is not None or max_image_mb is not None):
         raise UsageError(
             "evaluate --scores FILE TRUTH needs --threshold (0.5 for probabilities, 0 for logits), no run and no "
-            "--images"
+            "--images or --max-image-mb"
         )
     if scores is None and (len(paths) != 2 or images is None):
         raise UsageError("evaluate needs RUN TRUTH --images DIR (or --scores FILE TRUTH --threshold T)")

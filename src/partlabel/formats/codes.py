@@ -36,6 +36,8 @@ class CodeMap:
         if text is None:
             return cls()
         states: dict[str, State] = {}
+        if ";" in text and text.count("=") > text.count(",") + 1:
+            raise UsageError(f"--codes {text!r} has semicolons between its entries; write commas: '{EXAMPLE}'")
         for entry in text.split(","):
             value, equals, word = entry.rpartition("=")
             value, state = value.strip(), WORDS.get(word.strip().casefold())

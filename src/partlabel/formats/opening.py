@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import cast
 
 from partlabel.errors import UsageError
-from partlabel.formats import ReadArguments, Reading, read_table, unused_options
+from partlabel.formats import ReadArguments, Reading, label_source, read_table, unused_options
+from partlabel.formats.options import ReadOptions
 from partlabel.labels import LabelTable, Source
 from partlabel.names import names_alike
 from partlabel.progress import Reporter
 
-__all__ = ["ReadArguments", "Table", "open_table", "open_truth", "refuse_input", "refuse_to_overwrite"]
+__all__ = ["ReadArguments", "Table", "header_of", "open_table", "open_truth", "refuse_input", "refuse_to_overwrite"]
 
 Table = LabelTable | Path | str
 
@@ -72,6 +73,14 @@ def open_table(
     for sentence in _findings(table, reading):
         reporter.say(sentence)
     return reading.table, reading
+
+
+def header_of(path: Path | str) -> tuple[str, ...] | None:
+    """The column names of a CSV; None where the file has none."""
+    source = label_source(path)
+    if source.is_folder or source.suffix != ".csv":
+        return None
+    return source.columns(ReadOptions()).names
 
 
 def _findings(path: Path | str, reading: Reading) -> Iterator[str]:

@@ -165,6 +165,11 @@ def _spelt(path: Path, images: Sequence[str], known: dict[str, int] | dict[str, 
         if fitting[0]:
             reporter.say(f"{path}: all image names begin with {fitting[0]!r}, which those of the labels leave out")
         return [keys[fitting[0] + name] for name in plain_names]
+    if len(absent) < len(images):
+        raise LabelError(
+            f"{path} has scores for {len(images) - len(absent)} of {len(images)} images, first without: {absent[0]!r}; "
+            "add the others, or judge by labels of the scored images alone"
+        )
     first = next(iter(known), None)
     spelt = f"; it names images such as {first!r}: make the names equal" if first is not None else ""
     raise LabelError(f"{path} has no scores for {len(absent)} of {len(images)} images, first: {absent[0]!r}{spelt}")

@@ -48,10 +48,10 @@ def _check(run: RunFolder, missing: list[str], labels: LabelTable, classes: tupl
         ]
         pairs = [f"{mine!r} and {theirs!r}" for mine, theirs in alike_across(classes, labels.classes)]
         hint = f" ({', '.join(pairs[:3])} look alike: make the names equal)" if pairs else ""
-        raise RunError(
-            f"{run.path} was trained on another class list: {' and '.join(parts)}; give labels with the classes of the "
-            f"run, no more and no fewer{hint}"
-        )
+        advice = "give labels with the classes of the run"
+        if extra and not missing:
+            advice = "leave the others out: --classes for a one-hot file, else delete their rows"
+        raise RunError(f"{run.path} was trained on another class list: {' and '.join(parts)}; {advice}{hint}")
 
 
 def _listed(names: list[str]) -> str:

@@ -94,8 +94,8 @@ def _check_covered(states: FileStates, what: str, files: Sequence[Path], reporte
     missing = [file for file in files if states.row(file) is None]
     if len(missing) == len(files):
         raise LabelError(
-            f"{what} has none of the {len(files)} images, first: {readable_name(missing[0])}; its names are taken as "
-            f"relative to {states.root}, give another folder with --images"
+            f"{what} has none of the {len(files)} images, first: {readable_name(missing[0])}; give labels that hold "
+            f"some of them, or, if its names are not relative to {states.root}, the right folder with --images"
         )
     if missing:
         reporter.say(f"{len(missing)} of {len(files)} images are not in {what}, first: {readable_name(missing[0])}")

@@ -68,7 +68,7 @@ class LongRows:
                 f"{self.file.columns.path} lists its cells again and again: {self._count:,} rows for "
                 f"{len(self._rows):,} images and {len(self.classes.columns):,} classes; write each cell once"
             )
-        sources = self._sources(coded["source"], is_cell, records) if "source" in coded else None
+        sources = self._sources(coded["source"], is_cell, records) if "source" in coded else self._unsaid(is_cell)
         if is_cell.all():
             self.cells.add(image, class_index, states, records, sources)
         else:
@@ -144,8 +144,17 @@ class LongRows:
         states[wrong] = State.UNKNOWN
         return states
 
+    @property
+    def _default_source(self) -> Source:
+        """The source of cells without one: a file with the columns of suggestions holds what a model recovered."""
+        return Source.RECOVERED if {"probability", "rule"} <= set(self.file.columns.names) else Source.IMPORT
+
+    def _unsaid(self, is_cell: NDArray[np.bool_]) -> IntArray | None:
+        default = self._default_source
+        return None if default is Source.IMPORT else np.full(is_cell.size, int(default), np.int64)
+
     def _sources(self, coded: _Coded, is_cell: NDArray[np.bool_], records: IntArray) -> IntArray:
-        names = {"": Source.IMPORT, **{source.name.casefold(): source for source in Source}}
+        names = {"": self._default_source, **{source.name.casefold(): source for source in Source}}
         sources = coded.map([names.get(value.strip().casefold(), _NO_CODE) for value in coded.values])
         wrong = np.flatnonzero(is_cell & (sources == _NO_CODE))
         if wrong.size:
