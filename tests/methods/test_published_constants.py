@@ -1,14 +1,18 @@
 """Defaults and tables that come from papers and their public code, each by its value."""
 
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+import partlabel
 from partlabel.errors import UsageError
+from partlabel.grids.grid import read_grid
 from partlabel.labels import LabelTable
-from partlabel.methods.base import Context
+from partlabel.methods.base import Clock, Context
 from partlabel.methods.build import build_method, method_class, method_config
 from partlabel.methods.coselection import PUBLISHED_TAUS, CoSelection
 from partlabel.models.encoders.build import create_backbone
@@ -43,7 +47,14 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "normalization": "mean",
     },
     "positive_unlabeled": {"alpha": 1, "mixup_weight": 1, "mixup_alpha": 0.3, "temperature": True, "gamma": None},
-    "coselection": {"tau_h": 0.012, "tau_l": 0.06, "ramp": 10, "taus_of": None},
+    "coselection": {
+        "tau_h": 0.012,
+        "tau_l": 0.06,
+        "ramp": 10,
+        "taus_of": None,
+        "high_loss": "remove",
+        "low_loss": "remove",
+    },
     "co_teaching": {"ramp": 10, "unit": "image"},
     "jocor": {"agreement": 0.9},
     "interactive": {
@@ -75,12 +86,25 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "top_k": 5,
     },
 }
-TAU_H = {  # selection rates of the paper: 75, 50, 25 % of the labels left, and a single label
-    "voc07": (0.002, 0.003, 0.005, 0.005),
-    "coco": (0.005, 0.010, 0.012, 0.012),
-    "nus": (0.006, 0.012, 0.020, 0.020),
+PAPER_TAUS = {  # (tau_h, tau_l) of the paper: 75, 50, 25 % of the positives left, and a single positive
+    "voc07 75": (0.002, 0.02),
+    "voc07 50": (0.003, 0.02),
+    "voc07 25": (0.005, 0.02),
+    "voc07 single": (0.005, 0.02),
+    "coco 75": (0.005, 0.06),
+    "coco 50": (0.010, 0.06),
+    "coco 25": (0.012, 0.06),
+    "coco single": (0.012, 0.06),
+    "nus 75": (0.006, 0.06),
+    "nus 50": (0.012, 0.06),
+    "nus 25": (0.020, 0.06),
+    "nus single": (0.020, 0.06),
 }
-TAU_L = {"voc07": 0.02, "coco": 0.06, "nus": 0.06}
+ABLATIONS = {  # names of the paper: what stands after the dash is left out
+    "CLS-H": ("keep", "remove"),
+    "CLS-L": ("remove", "keep"),
+    "CLC": ("correct", "remove"),
+}
 STATES = np.random.default_rng(0).integers(-1, 2, (8, 3)).astype(np.int8)
 
 
@@ -94,10 +118,34 @@ def test_defaults(method: str) -> None:
     assert {name: getattr(config, name) for name in PUBLISHED[method]} == PUBLISHED[method]
 
 
-def test_taus_of_co_label_selection() -> None:
-    left = ("75", "50", "25", "single")
-    expected = {f"{data} {left[i]}": (TAU_H[data][i], TAU_L[data]) for data in TAU_H for i in range(4)}
-    assert expected == PUBLISHED_TAUS
+@pytest.mark.parametrize("name", PAPER_TAUS)
+def test_taus_of_co_label_selection(name: str) -> None:
+    """As the method uses them, once the ramp of ten epochs is over."""
+    method: Any = build_method(
+        "coselection", {"taus_of": name}, create_backbone("test_resnet", pretrained=False, size=32), _context()
+    )
+    tau_h, tau_l = PAPER_TAUS[name]
+    assert method.keep_shares(Clock(10, 0, 100, 1000)) == pytest.approx((1 - tau_h, 1 - tau_l))
+    assert method.keep_shares(Clock(5, 0, 100, 1000)) == pytest.approx((1 - tau_h / 2, 1 - tau_l / 2))
+    assert set(PUBLISHED_TAUS) == set(PAPER_TAUS)
+
+
+def _ablation_rows() -> list[tuple[str, str, dict[str, Any]]]:
+    """The rows of all grids that bear a name of the paper's ablations."""
+    rows = []
+    for path in sorted((Path(__file__).parents[2] / "benchmarks").rglob("*.toml")):
+        for label, settings in tomllib.loads(path.read_text(encoding="utf-8")).get("method", {}).items():
+            rows += [(path.name, name, settings) for name in ABLATIONS if name in label]
+    return rows
+
+
+def test_ablations_of_co_label_selection_have_the_names_of_the_paper() -> None:
+    rows = _ablation_rows()
+    assert {name for _, name, _ in rows} == set(ABLATIONS)
+    for grid, name, settings in rows:
+        config: Any = CoSelection.Config(**{key: settings[key] for key in ("high_loss", "low_loss") if key in settings})
+        assert settings["method"] == "coselection", grid
+        assert (config.high_loss, config.low_loss) == ABLATIONS[name], f"{grid}: {name}"
 
 
 @pytest.mark.parametrize("given", [{"tau_h": 0.021}, {"tau_l": 0.06}, {"tau_h": 0.012, "tau_l": 0.06}])
@@ -106,6 +154,20 @@ def test_taus_are_given_once(given: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=rf"coselection: .*taus_of.*{next(iter(given))}"):
         method_config("coselection", {"taus_of": "coco 25", **given})
     assert method_config("coselection", {"taus_of": "coco 25"})
+
+
+def test_taus_given_twice_are_refused_in_a_grid_and_by_train(tmp_path: Path) -> None:
+    grid = tmp_path / "grid.toml"
+    grid.write_text(
+        'seeds = [0]\n[data.scenes]\nbuiltin = "digit_scenes"\n[masking.one]\nname = "single_positive"\n'
+        '[method.coselection]\ntaus_of = "coco 25"\ntau_h = 0.021\n'
+    )
+    with pytest.raises(UsageError, match=r"grid\.toml: method\.coselection: .*taus_of.*tau_h"):
+        read_grid(grid)
+    settings = {"method": "coselection", "taus_of": "coco 25", "tau_l": 0.06}
+    with pytest.raises(UsageError, match=r"coselection: .*taus_of.*tau_l"):
+        partlabel.train(_context().labels, images=tmp_path, out=tmp_path / "run", backbone="test_resnet", **settings)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_configuration_can_be_written_and_read_again() -> None:

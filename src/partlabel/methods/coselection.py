@@ -13,8 +13,9 @@ epoch: R(e) = 1 - tau · min(e / E_k, 1) after e epochs, so the first epoch keep
 
 Assumes of labels: known present cells; an unknown cell is most likely absent. Known absent cells, which the paper has
 none of, always count.
-Rows of the paper's ablation, as settings: CLS-H `low_loss="keep"`; CLS-L `high_loss="keep"`; co-label correction (CLC)
-`high_loss="correct"`: what H would remove is learned as present.
+Rows of the paper's ablation, as settings: CLS-H, without the removal of high losses, `high_loss="keep"`; CLS-L, without
+that of low ones, `low_loss="keep"`; co-label correction (CLC), `high_loss="correct"`: what H would remove is learned as
+present.
 Where the paper is silent, ours: shares are rounded down and ties kept (losses.selection); a batch's loss is the mean
 over all its cells, so a removed cell counts 0; the mean of both logits is reported, and all three are evaluated; first
 rates are 1.
