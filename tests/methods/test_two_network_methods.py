@@ -146,6 +146,20 @@ def test_co_teaching_plus_waits_then_looks_at_disagreement() -> None:
     torch.testing.assert_close(method.objective(same, labels, torch.arange(B), END)["first"], own.mean())
 
 
+def test_co_teaching_plus_by_cell_learns_known_cells_where_the_networks_differ() -> None:
+    """Those of largest loss among them; where the networks agree, rightly or wrongly, a known cell teaches nothing."""
+    method = _method("co_teaching_plus", tau=1.0, unit="cell")
+    labels = torch.tensor([[1, 1, 1, 0]] * B, dtype=torch.int8)
+    first, second = torch.tensor([[9.0, -9, -9, 9]] * B), torch.tensor([[9.0, -9, 9, 9]] * B)
+    first.requires_grad_()
+    outputs = {"logits": first, "first": first, "second": second}
+    (gradient,) = torch.autograd.grad(method.objective(outputs, labels, torch.arange(B), END)["total"], first)
+    assert [bool((column != 0).all()) for column in gradient.T] == [False, False, True, False]
+    by_cell = _method("co_teaching", tau=1.0, unit="cell")
+    (gradient,) = torch.autograd.grad(by_cell.objective(outputs, labels, torch.arange(B), END)["total"], first)
+    assert [bool((column != 0).all()) for column in gradient.T] == [True, True, True, False]
+
+
 def test_jocor_is_its_formula() -> None:
     outputs, labels = _logits(3), _labels(3)
     total = _method("jocor", tau=0.4, agreement=0.7).objective(outputs, labels, torch.arange(B), END)["total"]
