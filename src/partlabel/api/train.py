@@ -240,10 +240,11 @@ def _checked(settings: dict[str, Any], searches: bool) -> TrainSettings:
 
 def _check_held_out(cells: Cells, settings: TrainSettings, searches: bool) -> None:
     """Refuse what rests on held-out cells where there are none."""
-    if not cells.states.size and (searches or settings.refit or settings.select == "best"):
+    follows = settings.refit or settings.select == "best" or settings.schedule == "plateau"
+    if not cells.states.size and (searches or follows):
         raise UsageError(
-            "a search of the learning rate, refit and select='best' rest on held-out cells, and so few cells are known "
-            f"that none is held out at holdout {settings.holdout:g}; raise it"
+            "a search of the learning rate, refit, select='best' and schedule='plateau' rest on held-out cells, and so "
+            f"few cells are known that none is held out at holdout {settings.holdout:g}; raise it"
         )
 
 

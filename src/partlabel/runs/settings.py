@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -63,13 +63,41 @@ class TrainSettings(BaseModel):
     batch_size: int = Field(default=64, ge=1)
     lr: float | None = Field(default=None, gt=0)
     """Highest learning rate; None: 1e-3 if frozen or from scratch, else 1e-4."""
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "rmsprop_tf"] = "adamw"
+    """"rmsprop" is torch's; "rmsprop_tf" is that of TensorFlow, as IMCL has it: its mean of squares starts from 1, and
+    epsilon is inside the root. With all but adamw, decay is added to the gradient.
+    """
     weight_decay: float = Field(default=0.01, ge=0)
+    decay_on: Literal["weights", "all"] = "weights"
+    """What weight decay acts on: "weights" spares biases and norms, "all" spares none, as torch does and most published
+    code with it.
+    """
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    """Momentum of SGD."""
-    schedule: Literal["onecycle", "cosine", "constant"] = "onecycle"
+    """Momentum of SGD and RMSProp. IMCL's official code: 0.9."""
+    rmsprop_decay: float = Field(default=0.9, ge=0, lt=1)
+    """Decay of RMSProp's mean of squared gradients. IMCL's official code: 0.9."""
+    epsilon: float = Field(default=1e-8, gt=0)
+    """Added to the denominator by Adam and RMSProp. IMCL's official code: 1."""
+    schedule: Literal["onecycle", "cosine", "step", "plateau", "constant"] = "onecycle"
+    """How the learning rate changes. "step": times schedule_factor after each of step_epochs. "plateau": times
+    schedule_factor when the held-out mAP has not risen above its best.
+    """
+    schedule_epochs: int | None = Field(default=None, ge=1)
+    """Epochs that onecycle and cosine are laid out over; None: all. With more than `epochs` training stops inside the
+    schedule (PU-MLC's official code: over 80 epochs, stopped after 41 on COCO).
+    """
     warmup: float = Field(default=0.2, gt=0, lt=1)
     """Share of the steps in which OneCycle rises (CSL, PU-MLC, ASL: 0.2)."""
+    cycle_momentum: bool = False
+    """OneCycle moves momentum (Adam: beta1) against the learning rate, from 0.95 to 0.85 and back: torch's default,
+    which the official codes of CSL and PU-MLC keep.
+    """
+    step_epochs: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Numbers of epochs done after which "step" lowers the learning rate (IMCL on COCO: after 2)."""
+    schedule_factor: float = Field(default=0.1, gt=0, lt=1)
+    """What "step" and "plateau" multiply the learning rate by. IMCL: 0.8 for its plateau."""
+    schedule_patience: int = Field(default=0, ge=0)
+    """Looks at the held-out cells without a rise that "plateau" lets pass."""
     ema: float = Field(default=0.0, ge=0, lt=1)
     """Decay of the moving average of weights; 0: none. Published recipes: 0.9997 (CSL, ASL), without warm-up."""
     ema_warmup: bool = True
@@ -134,7 +162,7 @@ def make_settings(values: Mapping[str, Any], method_fields: Collection[str]) -> 
     if not isinstance(given, Mapping):
         raise UsageError(f"setting method_settings: a table of the method's settings is needed, got {given!r}")
     try:
-        return TrainSettings(**{**own, "method_settings": {**given, **nested}})
+        settings = TrainSettings(**{**own, "method_settings": {**given, **nested}})
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
@@ -144,3 +172,34 @@ def make_settings(values: Mapping[str, Any], method_fields: Collection[str]) -> 
             meant = f"did you mean {near[0]}? " if near else ""
             raise UsageError(f"no setting {name!r}; {meant}Settings are {', '.join(known)}") from error
         raise UsageError(f"setting {name}: {first['msg'].lower()}, got {first['input']!r}") from error
+    check_schedule(settings)
+    return settings
+
+
+def check_schedule(settings: TrainSettings) -> None:
+    """Whether the settings of the schedule go together.
+
+    Raises:
+        UsageError: they do not; says which, and what to do.
+    """
+    schedule, laid_out = settings.schedule, settings.schedule_epochs
+    if laid_out is not None and schedule not in {"onecycle", "cosine"}:
+        raise UsageError(
+            f"schedule {schedule!r} is not laid out over epochs; leave schedule_epochs out, or take onecycle or cosine"
+        )
+    if laid_out is not None and laid_out < settings.epochs:
+        raise UsageError(
+            f"the schedule ends after {laid_out} epochs (schedule_epochs), before the {settings.epochs} of the "
+            "training; raise it or lower epochs"
+        )
+    if settings.cycle_momentum and schedule != "onecycle":
+        raise UsageError(f"cycle_momentum belongs to schedule 'onecycle', not {schedule!r}; leave one of them out")
+    if bool(settings.step_epochs) != (schedule == "step"):
+        raise UsageError(
+            "schedule 'step' needs step_epochs, such as [2], and no other schedule takes them; "
+            f"here are schedule {schedule!r} and step_epochs {list(settings.step_epochs)}"
+        )
+    if schedule == "plateau" and not settings.holdout:
+        raise UsageError("schedule 'plateau' follows the held-out cells; set holdout above 0")
+    if schedule == "plateau" and settings.refit:
+        raise UsageError("schedule 'plateau' follows the held-out cells, which refit trains on; leave one of them out")

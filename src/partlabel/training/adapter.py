@@ -13,18 +13,20 @@ from typing import Any
 import lightning
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
 from partlabel.errors import NotFiniteError
 from partlabel.images.loading import loader
 from partlabel.labels import LabelTable
-from partlabel.methods.base import Clock, Method, OptimizerRule, Seen
+from partlabel.methods.base import Clock, Method, Seen
 from partlabel.models.tagger import Tagger
 from partlabel.runs.settings import TrainSettings
 from partlabel.training.batch import Labelled, Step, exact, norms_can_average
 from partlabel.training.data import Source
 from partlabel.training.ema import MovingAverage
 from partlabel.training.frozen import DIGEST, Frozen
+from partlabel.training.optimizers import make_optimizer, make_plateau, make_schedule
 from partlabel.training.order import TrainingOrder
 from partlabel.training.scoring import seen
 
@@ -56,6 +58,8 @@ class Adapter(lightning.LightningModule):
         self.on_fit_begins: Callable[[], None] = lambda: None
         self._stepped = 0
         self._order: TrainingOrder | None = None
+        self._plateau: ReduceLROnPlateau | None = None
+        self._plateau_state: dict[str, Any] | None = None
 
     @property
     def order(self) -> TrainingOrder:
@@ -167,49 +171,23 @@ class Adapter(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Optimizer and schedule as the settings and the method's rules say."""
-        settings, lr = self.settings, self.settings.learning_rate
-        groups = self._parameter_groups()
-        optimizer: torch.optim.Optimizer
-        if settings.optimizer == "sgd":
-            optimizer = torch.optim.SGD(groups, lr=lr, momentum=settings.momentum)
-        else:
-            optimizer = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[settings.optimizer](groups, lr=lr)
-        steps = self.optimizer_steps
-        scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
-        if settings.schedule == "onecycle":
-            scheduler = torch.optim.lr_scheduler.OneCycleLR(
-                optimizer,
-                [group["lr"] for group in groups],
-                total_steps=max(steps, 2),
-                pct_start=max(
-                    settings.warmup, 1.5 / max(steps, 2)
-                ),  # a rise of exactly one step divides by zero in torch
-                cycle_momentum=False,
-            )
-        elif settings.schedule == "cosine":
-            scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
+        optimizer = make_optimizer(self.method, self.settings)
+        self._plateau = make_plateau(optimizer, self.settings)
+        if self._plateau is not None and self._plateau_state is not None:
+            self._plateau.load_state_dict(self._plateau_state)
+        scheduler = make_schedule(optimizer, self.settings, self.order.steps_per_epoch)
         if scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def _parameter_groups(self) -> list[dict[str, Any]]:
-        """Two groups per rule, those without a rule first (their learning rate is logged); decay spares biases and
-        norms.
+    def judged(self, value: float) -> None:
+        """Tell the schedule how good the model is on the held-out cells, the same in every process; NaN says
+        nothing.
         """
-        settings, groups = self.settings, []
-        rules = {"": OptimizerRule(), **self.method.optimizer_rules}
-        named = [(name, parameter) for name, parameter in self.method.named_parameters() if parameter.requires_grad]
-        for beginning, rule in rules.items():
-            mine = [p for name, p in named if max(filter(name.startswith, rules), key=len) == beginning]
-            lr, decay = settings.learning_rate * rule.lr_factor, settings.weight_decay if rule.decay else 0.0
-            groups.append({"params": [p for p in mine if p.ndim > 1], "lr": lr, "weight_decay": decay})
-            groups.append({"params": [p for p in mine if p.ndim <= 1], "lr": lr, "weight_decay": 0.0})
-        return groups
-
-    @property
-    def optimizer_steps(self) -> int:
-        """Optimizer steps of the whole training."""
-        return math.ceil(len(self.order) / self.settings.accumulate)
+        if self._plateau is not None:
+            shared: float = self.trainer.strategy.broadcast(value)
+            if not math.isnan(shared):
+                self._plateau.step(shared)
 
     def epoch_sums(self) -> dict[str, float]:
         """Sums of the epoch's losses so far, and the number of its batches."""
@@ -226,6 +204,8 @@ class Adapter(lightning.LightningModule):
         checkpoint[DIGEST] = self.frozen.digest
         checkpoint["epoch_sums"] = self.epoch_sums()
         checkpoint["used_lr"], checkpoint["best"] = self.used_lr, self.best
+        if self._plateau is not None:
+            checkpoint["plateau"] = self._plateau.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the frozen tensors back, and take up what `on_save_checkpoint` kept."""
@@ -237,6 +217,9 @@ class Adapter(lightning.LightningModule):
         self.sums = dict(checkpoint["epoch_sums"])
         self.used_lr, self.best = checkpoint.get("used_lr", 0.0), checkpoint.get("best")
         self._stepped = int(checkpoint["global_step"])
+        self._plateau_state = checkpoint.get("plateau")
+        if self._plateau is not None and self._plateau_state is not None:  # some strategies make the optimizer first
+            self._plateau.load_state_dict(self._plateau_state)
 
     @property
     def tagger(self) -> Tagger:

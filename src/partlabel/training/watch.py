@@ -76,18 +76,25 @@ class Watch:
         due = epoch % self.settings.validate_every == 0 or epoch == self.settings.epochs
         text = f"epoch {epoch}/{self.settings.epochs}: loss {row['loss']:.4f}"
         trainer = self.adapter.trainer
-        if due and self.phase.held_out.states.size and trainer.is_global_zero:
-            value, classes = self._judge(epoch)
-            row[self.phase.measure], row["held_out_classes"] = value, classes
-            if classes:
-                among = " among unknown cells" if self.phase.ranked is not self.phase.held_out else ""
-                cells = self.phase.held_out.states.size
-                text += f", held-out mAP{among} {100 * value:.2f} ({classes} classes, {cells} cells)"
+        if due and self.phase.held_out.states.size:
+            value = math.nan
+            if trainer.is_global_zero:
+                value, classes = self._judge(epoch)
+                row[self.phase.measure], row["held_out_classes"] = value, classes
+                text += self._told(value, classes)
+            self.adapter.judged(value)
         if trainer.is_global_zero:
             self.run.append_log(row)
             self.reporter.say(text)
             for logger in trainer.loggers:
                 logger.log_metrics({k: v for k, v in row.items() if isinstance(v, float)}, step=epoch)
+
+    def _told(self, value: float, classes: int) -> str:
+        if not classes:
+            return ""
+        among = " among unknown cells" if self.phase.ranked is not self.phase.held_out else ""
+        cells = self.phase.held_out.states.size
+        return f", held-out mAP{among} {100 * value:.2f} ({classes} classes, {cells} cells)"
 
     def _check_weights(self, epoch: int) -> None:
         """The losses of an epoch say nothing of what its last step did to the weights."""
