@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import partlabel
+from partlabel.errors import AssumptionError, UsageError
 from partlabel.labels import LabelTable
 from partlabel.methods.catalogue import CATALOGUE
 from partlabel.progress import Silent
@@ -74,7 +75,8 @@ def test_a_method_that_reads_unknown_as_absent_says_so(
 ) -> None:
     said: dict[str, list[str]] = {}
     runs: dict[str, RunFolder] = {}
-    for method in ("coselection", "bce"):
+    settings: dict[str, dict[str, Any]] = {"coselection": {}, "bce": {}, "asl": {"unknown": "absent"}}
+    for method, own in settings.items():
         lines = said[method] = []
 
         class Lines(Silent):
@@ -88,14 +90,33 @@ def test_a_method_that_reads_unknown_as_absent_says_so(
             method=method,
             report=False,
             reporter=Lines(),
+            **own,
             **TINY,
         )
     assert any(line.startswith("coselection: unknown cells are taken as absent") for line in said["coselection"])
+    assert "asl: unknown cells are taken as absent" in said["asl"]
     assert not any("absent" in line for line in said["bce"])
     lost = (runs["coselection"].held_out(partial_labels.classes).states > 0).sum()
     assert lost > 0
     assert any(
         line.startswith(f"{lost} held-out present cells are read in the same way") for line in said["coselection"]
     )
-    assert runs["coselection"].info["held_out_present_misread"] == lost
+    assert runs["coselection"].info["held_out_present_misread"] == runs["asl"].info["held_out_present_misread"] == lost
     assert "held_out_present_misread" not in runs["bce"].info
+
+
+def test_present_labels_are_enough_for_a_method_that_is_told_to_take_unknown_as_absent(
+    tmp_path: Path, color_images: tuple[Path, LabelTable], partial_labels: LabelTable
+) -> None:
+    images = color_images[0]
+    present = LabelTable.from_dense(
+        partial_labels.images, partial_labels.classes, np.where(partial_labels.dense() == 1, 1, 0)
+    )
+    with pytest.raises(AssumptionError, match="asl needs known present and known absent cells"):
+        partlabel.train(present, images=images, out=tmp_path / "run", method="asl", **TINY)
+    with pytest.raises(UsageError, match="method asl: unknown: input should be 'ignored' or 'absent'"):
+        partlabel.train(present, images=images, out=tmp_path / "run", method="asl", unknown="absnt", **TINY)
+    run = partlabel.train(
+        present, images=images, out=tmp_path / "run", method="asl", unknown="absent", report=False, **TINY
+    )
+    assert run.info["status"] == "done"

@@ -13,7 +13,7 @@ from partlabel.errors import AssumptionError
 from partlabel.labels import LabelTable
 from partlabel.methods.base import Clock, Context, Method, Seen
 from partlabel.methods.build import build_method, method_class
-from partlabel.methods.catalogue import CATALOGUE, Needs, check_fit, misfit, notice
+from partlabel.methods.catalogue import CATALOGUE, Entry, Needs, check_fit, entry, misfit, notice
 from partlabel.models.encoders.build import create_backbone
 
 CLASSES = ("a", "b", "c", "d")
@@ -23,6 +23,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "class_selective": {"top_k": 1, "prior_threshold": 0.5},  # the defaults leave out all of four classes
     "colearning": {"hidden": 16, "reduction": 16, "label_features": 8},
     "positive_unlabeled": {"mixup_weight": 0},
+}
+TOLD = [name for name, method in CATALOGUE.items() if method.may_assume_absent]
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, SETTINGS.get(name, {})) for name in CATALOGUE},
+    **{f"{name}, unknown absent": (name, {"unknown": "absent"}) for name in TOLD},
 }
 
 
@@ -38,11 +43,16 @@ class Answer(NamedTuple):
         return self.losses.get("supervised", self.losses.get("refined", self.losses["total"]))
 
 
-def _build(name: str) -> Method[Any]:
+def _entry(variant: str) -> Entry:
+    return entry(*VARIANTS[variant])
+
+
+def _build(variant: str) -> Method[Any]:
+    name, settings = VARIANTS[variant]
     torch.manual_seed(0)
     table = LabelTable.from_dense([f"{row:02d}.png" for row in range(IMAGES)], CLASSES, STATES)
     backbone = create_backbone("test_resnet", pretrained=False, size=32)
-    return build_method(name, SETTINGS.get(name, {}), backbone, Context(table)).eval()
+    return build_method(name, settings, backbone, Context(table)).eval()
 
 
 def _answer(method: Method[Any], logits: Tensor, labels: Tensor, epoch: int = 0, part: str = "total") -> Answer:
@@ -80,41 +90,41 @@ def _spread_logits() -> Tensor:
     return 4 * torch.randn(IMAGES, len(CLASSES), generator=torch.Generator().manual_seed(3))
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", VARIANTS)
 def test_unknown_is_ignored_where_the_catalogue_says_so_and_nowhere_else(name: str) -> None:
     method, labels = _build(name), torch.from_numpy(STATES)
     unknown = labels == 0
     first = _answer(method, _spread_logits(), labels).gradient[unknown]
     last = _last_epoch(method, _spread_logits(), labels).gradient[unknown]
     reached = bool((first != 0).any() or (last != 0).any())
-    assert reached == (CATALOGUE[name].reads_unknown != "ignored")
+    assert reached == (_entry(name).reads_unknown != "ignored")
     assert method.learns_from_unknown == reached
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", VARIANTS)
 def test_unknown_is_read_as_absent_where_the_catalogue_says_so_and_nowhere_else(name: str) -> None:
     method, logits, labels = _build(name), _spread_logits(), torch.from_numpy(STATES)
     losses = {
         filled: _answer(method, logits, torch.where(labels == 0, filled, labels).to(torch.int8)).losses["total"]
         for filled in (0, -1)
     }
-    reads = CATALOGUE[name].reads_unknown
+    reads = _entry(name).reads_unknown
     assert torch.allclose(losses[0], losses[-1]) == (reads in {"absent", "unlabelled"})
     forgotten = torch.where(labels == -1, 0, labels).to(torch.int8)
     without_absent = _answer(method, logits, forgotten).losses["total"]
     assert torch.allclose(losses[0], without_absent) == (reads in {"absent", "unlabelled"})
-    words = CATALOGUE[name].unknown
+    words = _entry(name).unknown
     assert reads != "absent" or words.startswith("taken as absent")
     assert (reads == "unlabelled") == words.startswith("unlabelled")
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", VARIANTS)
 def test_needs_are_what_the_objective_needs(name: str) -> None:
     """Without a known absent cell, a method that needs some has nothing to push a logit down with."""
     method = _build(name)
     present = torch.from_numpy(np.where(STATES == 1, 1, 0).astype(np.int8))
     flat = torch.zeros(present.shape)
-    if CATALOGUE[name].needs is Needs.PRESENT:
+    if _entry(name).needs is Needs.PRESENT:
         gradient = _answer(method, flat + 1, present, part="known").gradient
         assert (gradient > 0).any(), "it learns nothing but presence"
         assert (_answer(method, flat, present).gradient[present == 1] < 0).all()
@@ -124,21 +134,57 @@ def test_needs_are_what_the_objective_needs(name: str) -> None:
     one_sign[: IMAGES // 2] = -1
     one_sign[IMAGES // 2 :] = 1
     assert (_answer(method, flat + 1, one_sign, part="known").gradient == 0).all() == (
-        CATALOGUE[name].needs is Needs.PAIRS
+        _entry(name).needs is Needs.PAIRS
     )
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", VARIANTS)
 def test_what_is_told_before_training_comes_from_what_is_done(name: str) -> None:
-    told = notice(name)
-    assert (told is not None) == (CATALOGUE[name].reads_unknown in {"absent", "soft"})
-    assert told is None or told == f"{name}: unknown cells are {CATALOGUE[name].unknown}"
+    told = notice(*VARIANTS[name])
+    assert (told is not None) == (_entry(name).reads_unknown in {"absent", "soft"})
+    assert told is None or told == f"{VARIANTS[name][0]}: unknown cells are {_entry(name).unknown}"
 
 
 def test_held_out_cells_are_misread_by_methods_that_take_absence_from_unknown() -> None:
-    misreading = {name for name, entry in CATALOGUE.items() if entry.takes_absence_from_unknown}
+    misreading = {name for name, method in CATALOGUE.items() if method.takes_absence_from_unknown}
     assert {"assume_negative", "coselection", "hill", "weak_assume_negative", "large_loss"} <= misreading
-    assert not misreading & {"bce", "saliency", "colearning", "interactive", "curriculum", "positive_unlabeled"}
+    assert not misreading & {
+        "bce",
+        "asl",
+        "focal",
+        "ml_gcn",
+        "ssgrl",
+        "saliency",
+        "colearning",
+        "interactive",
+        "curriculum",
+        "positive_unlabeled",
+    }
+
+
+def test_what_can_be_told_to_take_unknown_as_absent_is_what_has_the_setting() -> None:
+    assert TOLD == ["asl", "focal", "ssgrl", "ml_gcn"]
+    for name in CATALOGUE:
+        assert ("unknown" in method_class(name).Config.model_fields) == (name in TOLD)
+        assert entry(name, {"unknown": "ignored"}) == entry(name, {}) == CATALOGUE[name]
+    for name in TOLD:
+        assert entry(name, {"unknown": "absent"}).takes_absence_from_unknown
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_told_to_take_unknown_as_absent_it_learns_what_it_learns_of_the_completed_table(name: str) -> None:
+    """The head too, whose graph may be counted from the labels."""
+    completed = np.where(STATES == 0, -1, STATES).astype(np.int8)
+    torch.manual_seed(0)
+    backbone = create_backbone("test_resnet", pretrained=False, size=32)
+    table = LabelTable.from_dense([f"{row:02d}.png" for row in range(IMAGES)], CLASSES, completed)
+    plain, told = build_method(name, {}, backbone, Context(table)).eval(), _build(f"{name}, unknown absent")
+    for buffer, value in plain.named_buffers():
+        assert torch.equal(told.get_buffer(buffer), value), buffer
+    one = _answer(told, _spread_logits(), torch.from_numpy(STATES))
+    other = _answer(plain, _spread_logits(), torch.from_numpy(completed))
+    torch.testing.assert_close(one.losses["total"], other.losses["total"])
+    torch.testing.assert_close(one.gradient, other.gradient)
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -153,12 +199,16 @@ def test_locations_are_methods_with_frozen_settings(name: str) -> None:
 
 def test_a_table_that_does_not_fit_is_refused_with_names() -> None:
     only_present = LabelTable.from_dense(["x", "y"], ["a"], [[1], [0]])
-    for name, entry in CATALOGUE.items():
-        if entry.needs is not Needs.PRESENT:
+    for name, method in CATALOGUE.items():
+        if method.needs is not Needs.PRESENT:
             with pytest.raises(AssumptionError, match=r"1 present and no absent.*assume_negative"):
                 check_fit(name, only_present)
         else:
             assert misfit(name, only_present) is None
+    for name in TOLD:
+        check_fit(name, only_present, {"unknown": "absent"})
+        with pytest.raises(AssumptionError):
+            check_fit(name, only_present, {"unknown": "ignored"})
     with pytest.raises(AssumptionError, match="no method can learn"):
         check_fit("bce", LabelTable.from_dense(["x"], ["a"], [[0]]))
 

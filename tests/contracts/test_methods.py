@@ -15,7 +15,7 @@ from partlabel.errors import UsageError
 from partlabel.labels import LabelTable
 from partlabel.methods.base import Clock, Context, Method, Seen
 from partlabel.methods.build import build_method, method_class
-from partlabel.methods.catalogue import CATALOGUE, Needs
+from partlabel.methods.catalogue import CATALOGUE, Needs, entry
 from partlabel.models.encoders.build import create_backbone
 from partlabel.runs.settings import TrainSettings
 
@@ -34,6 +34,11 @@ COLEARNING_ROWS: dict[str, dict[str, Any]] = {
 }
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in CATALOGUE},
+    **{
+        f"{name}, unknown absent": (name, {"unknown": "absent"})
+        for name, method in CATALOGUE.items()
+        if method.may_assume_absent
+    },
     "bce by image": ("bce", {"normalization": "partial_bce"}),
     "saliency BN-BCE": ("saliency", {"saliency": False, "pseudo": "none"}),
     "saliency +PL": ("saliency", {"saliency": False, "pseudo": "weak"}),
@@ -212,11 +217,11 @@ def test_no_gradient_reaches_unknown_logits_unless_declared(make: Callable[..., 
 @pytest.mark.parametrize("variant", _params(VARIANTS))
 def test_unknown_is_not_read_as_absent(variant: str) -> None:
     """Only methods that say so may give the same loss for a table with unknowns and the one that calls them absent."""
-    method, entry = _build(variant), CATALOGUE[VARIANTS[variant][0]]
+    method, reads = _build(variant), entry(*VARIANTS[variant])
     outputs, labels = method(_views(method)), _labels()
     completed = torch.where(labels == 0, -torch.ones_like(labels), labels)
     same = torch.allclose(_total(method, outputs, labels), _total(method, outputs, completed))
-    assert same == (entry.reads_unknown in {"absent", "unlabelled"})
+    assert same == (reads.reads_unknown in {"absent", "unlabelled"})
 
 
 def test_permuting_classes_permutes_the_result(case: Case) -> None:
@@ -280,7 +285,7 @@ def test_state_round_trips(case: Case, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", _params(VARIANTS))
 def test_overfits_32_images(variant: str) -> None:
-    method, entry = _build(variant), CATALOGUE[VARIANTS[variant][0]]
+    method, reads = _build(variant), entry(*VARIANTS[variant])
     torch.manual_seed(3)
     images, labels = torch.randn(32, 3, 32, 32), torch.from_numpy(_context().labels.rows(np.arange(32)))
     views = dict.fromkeys(method.views, images)
@@ -290,10 +295,11 @@ def test_overfits_32_images(variant: str) -> None:
         _total(method, method(views), labels).backward()
         optimizer.step()
     logits = method.train(True)(views)["logits"].detach()
-    goal = torch.where(labels == 0, -1, labels) if VARIANTS[variant][0] == "assume_negative" else labels
-    if entry.reads_unknown == "unlabelled":  # its logits order the images of a class
+    told_absent = VARIANTS[variant] == ("assume_negative", {}) or "unknown" in VARIANTS[variant][1]
+    goal = torch.where(labels == 0, -1, labels) if told_absent else labels
+    if reads.reads_unknown == "unlabelled":  # its logits order the images of a class
         right = (logits[:, None] > logits)[(labels == 1)[:, None] & (labels != 1)]
-    elif entry.needs is Needs.PAIRS:  # its logits order the classes of an image
+    elif reads.needs is Needs.PAIRS:  # its logits order the classes of an image
         above = logits[:, :, None] > logits[:, None]
         right = above[(goal == 1)[:, :, None] & (goal == -1)[:, None]]
     else:

@@ -30,6 +30,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             *product(("asl", "saliency", "class_selective", "curriculum", "interactive", "ssgrl"), ("sum",)),
         ]
     },
+    "asl, unknown absent": ("asl", {"unknown": "absent"}),
     "colearning official": ("colearning", OFFICIAL),
     "colearning official, one unknown cell": ("colearning", OFFICIAL),
     "colearning official, no unknown cell": ("colearning", OFFICIAL),

@@ -44,6 +44,16 @@ def test_shares_are_counted_from_known_cells(table: LabelTable) -> None:
     np.testing.assert_allclose(shares.numpy(), _naive_shares(table.dense()), rtol=1e-6)
 
 
+@given(tables())
+def test_shares_with_unknown_taken_as_absent_are_those_of_the_completed_table(table: LabelTable) -> None:
+    states = table.dense()
+    completed = LabelTable.from_dense(table.images, table.classes, np.where(states == 1, 1, -1).astype(np.int8))
+    assert torch.equal(co_occurrence(table, "absent"), co_occurrence(completed))
+    np.testing.assert_allclose(
+        co_occurrence(table, "absent").numpy(), _naive_shares(np.where(states == 0, -1, states)), rtol=1e-6
+    )
+
+
 def test_unknown_does_not_dilute() -> None:
     """i and j always together: hiding half of j's cells leaves the share 1, where counting unknown as absent would give
     1/2.

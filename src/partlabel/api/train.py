@@ -82,8 +82,8 @@ def train(
         reporter.say(str(choice))
         checked = checked.model_copy(update={"method": choice.method, "method_settings": choice.settings})
         facts["auto"] = {"kind": choice.facts.kind, "reason": choice.reason}
-    check_fit(checked.method, labels)
-    if told := notice(checked.method):
+    check_fit(checked.method, labels, checked.method_settings)
+    if told := notice(checked.method, checked.method_settings):
         reporter.say(told)
     rates = candidate_rates(find_lr, checked)
     facts |= {"find_lr": rates} if rates else {}
@@ -94,11 +94,12 @@ def train(
     usable = usable_images(labels, root, broken, reporter, mapped, limits_of(checked.max_image_mb))
     if usable is not labels:  # classes or a sign may have gone with the images
         labels = usable_classes(usable, drop_empty_classes)
-        check_fit(checked.method, labels)
+        check_fit(checked.method, labels, checked.method_settings)
         prepared = _prepared(checked, labels, root, start_from, facts, SILENT)
     cells = prepared.split.held_out
     _check_held_out(cells, checked, bool(rates))
-    if entry(checked.method).takes_absence_from_unknown and (misread := int((cells.states > 0).sum())):
+    read_as = entry(checked.method, checked.method_settings)
+    if read_as.takes_absence_from_unknown and (misread := int((cells.states > 0).sum())):
         facts["held_out_present_misread"] = misread
         reporter.say(
             f"{misread} held-out present cells are read in the same way; for a published protocol set holdout to 0"
@@ -217,10 +218,12 @@ def _report(run: RunFolder, named: Path | None, reporter: Reporter) -> None:
 
 def _checked(settings: dict[str, Any], searches: bool) -> TrainSettings:
     """Settings that go together and with this machine."""
-    from partlabel.methods.build import setting_names
+    from partlabel.methods.build import method_config, setting_names
     from partlabel.training.build import compute_device
 
     checked = make_settings(settings, setting_names(str(settings.get("method", "bce"))))
+    if checked.method != AUTO:
+        method_config(checked.method, checked.method_settings)
     if searches or checked.refit:
         if checked.devices not in {"auto", "1", 1}:
             raise UsageError(

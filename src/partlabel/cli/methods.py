@@ -24,8 +24,10 @@ def methods(
         _tell(name)
         return
     for method, entry in CATALOGUE.items():
+        by_name = ", or taken as absent with unknown=absent, which needs no known absent cell"
         typer.echo(
             f"{method}\n    {entry.title}, {entry.venue}\n    needs {entry.needs}; unknown cells are {entry.unknown}"
+            f"{by_name if entry.may_assume_absent else ''}"
         )
     taken = ", ".join(dict.fromkeys(rule.method for rule in RULES))
     typer.echo(f"\n`--method auto` takes one by the labels ({taken}); `partlabel methods auto` shows its rules.")

@@ -1,7 +1,8 @@
 """Asymmetric loss on known cells, and the focal loss as its symmetric case.
 
 Ridnik et al.: Asymmetric Loss for Multi-Label Classification, ICCV 2021. Lin et al.: Focal Loss, ICCV 2017.
-Loss per known cell: see `losses.asymmetric`. Assumes of labels: both signs known somewhere; unknown is ignored.
+Loss per known cell: see `losses.asymmetric`. Assumes of labels: both signs known somewhere; unknown is ignored. With
+`unknown="absent"`, known present cells.
 Known deviation: the public code sums over the batch; here the sum is divided by the number of known cells, which with
 Adam changes nothing but the scale ("sum" is an option).
 """
@@ -12,10 +13,12 @@ from torch import Tensor
 
 from partlabel.losses.asymmetric import asymmetric_cells
 from partlabel.losses.normalization import Normalization
-from partlabel.methods.base import Clock, Index, Labels, Method, Outputs, PooledConfig
+from partlabel.methods.base import Clock, Context, Index, Labels, Method, Outputs, PooledConfig
+from partlabel.methods.tools.unknown import UnknownConfig, as_told
+from partlabel.models.tagger import Tagger
 
 
-class AsymmetricConfig(PooledConfig):
+class AsymmetricConfig(PooledConfig, UnknownConfig):
     """Settings of `asl`."""
 
     gamma_positive: float = Field(default=0.0, ge=0)
@@ -36,9 +39,15 @@ class Asymmetric(Method[AsymmetricConfig]):
     Config = AsymmetricConfig
     batch_global = ("number of known cells",)
 
+    def __init__(self, tagger: Tagger, config: AsymmetricConfig, context: Context) -> None:
+        super().__init__(tagger, config, context)
+        self.learns_from_unknown = config.unknown == "absent"
+
     def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
-        """Known cells only."""
-        known, config = labels != 0, self.config
+        """Known cells, and those that the settings call absent."""
+        config = self.config
+        labels = as_told(labels, config.unknown)
+        known = labels != 0
         cells = asymmetric_cells(
             outputs["logits"].float(),
             (labels == 1).to(torch.float32),

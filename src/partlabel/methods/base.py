@@ -107,7 +107,7 @@ class Method(nn.Module, Generic[_Config]):
 
     Attributes:
         Config: the type of the settings.
-        learns_from_unknown: whether the gradient may reach logits of unknown cells.
+        learns_from_unknown: whether the gradient may reach logits of unknown cells; of a class, with default settings.
         needs_backbone: whether the method changes or differentiates the whole backbone, so that it cannot train on
             cached maps.
         networks: how many networks train side by side, 1 or 2; two have a backbone each where it is trained.
@@ -116,7 +116,7 @@ class Method(nn.Module, Generic[_Config]):
     """
 
     Config: ClassVar[type[MethodConfig]] = MethodConfig
-    learns_from_unknown: ClassVar[bool] = False
+    learns_from_unknown: bool = False
     needs_backbone: ClassVar[bool] = False
     networks: ClassVar[int] = 1
     batch_global: ClassVar[tuple[str, ...]] = ()

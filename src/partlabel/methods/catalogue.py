@@ -3,10 +3,11 @@
 To add a method, write `methods/NAME.py` and one entry below.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from partlabel.errors import AssumptionError, UsageError
 from partlabel.labels import LabelTable
@@ -38,6 +39,8 @@ class Entry:
         needs: what it needs of a label table.
         reads_unknown: how it reads unknown cells.
         unknown: the same in a few words, after "unknown cells are".
+        may_assume_absent: whether its setting `unknown="absent"` has it take unknown cells as absent; known present
+            cells are all it needs then.
     """
 
     location: str
@@ -46,6 +49,7 @@ class Entry:
     needs: Needs
     reads_unknown: ReadsUnknown
     unknown: str
+    may_assume_absent: bool = False
 
     @property
     def takes_absence_from_unknown(self) -> bool:
@@ -77,6 +81,7 @@ CATALOGUE: dict[str, Entry] = {
         Needs.BOTH_SIGNS,
         "ignored",
         "ignored",
+        may_assume_absent=True,
     ),
     "focal": Entry(
         "asl:Focal",
@@ -85,6 +90,7 @@ CATALOGUE: dict[str, Entry] = {
         Needs.BOTH_SIGNS,
         "ignored",
         "ignored",
+        may_assume_absent=True,
     ),
     "saliency": Entry(
         "saliency:Saliency",
@@ -149,6 +155,7 @@ CATALOGUE: dict[str, Entry] = {
         Needs.BOTH_SIGNS,
         "ignored",
         "ignored",
+        may_assume_absent=True,
     ),
     "ml_gcn": Entry(
         "ml_gcn:MLGCN",
@@ -157,6 +164,7 @@ CATALOGUE: dict[str, Entry] = {
         Needs.BOTH_SIGNS,
         "ignored",
         "ignored",
+        may_assume_absent=True,
     ),
     "interactive": Entry(
         "interactive:Interactive",
@@ -265,8 +273,8 @@ CATALOGUE: dict[str, Entry] = {
 }
 
 
-def entry(name: str) -> Entry:
-    """The entry of a method.
+def entry(name: str, settings: Mapping[str, Any] | None = None) -> Entry:
+    """The entry of a method, as its settings have it; with its defaults if none are given.
 
     Raises:
         UsageError: no such method.
@@ -275,37 +283,41 @@ def entry(name: str) -> Entry:
         near = get_close_matches(name, CATALOGUE)
         similar = f"closest: {', '.join(near)}; " if near else ""
         raise UsageError(f"no method {name!r}; {similar}methods are {', '.join(CATALOGUE)}, or auto")
-    return CATALOGUE[name]
+    found = CATALOGUE[name]
+    if found.may_assume_absent and (settings or {}).get("unknown") == "absent":
+        return replace(found, needs=Needs.PRESENT, reads_unknown="absent", unknown="taken as absent")
+    return found
 
 
-def notice(name: str) -> str | None:
+def notice(name: str, settings: Mapping[str, Any] | None = None) -> str | None:
     """What the user is told before training: how unknown cells are read, unless they are ignored or unlabelled."""
-    found = entry(name)
+    found = entry(name, settings)
     return f"{name}: unknown cells are {found.unknown}" if found.reads_unknown in {"absent", "soft"} else None
 
 
-def misfit(name: str, table: LabelTable) -> str | None:
-    """Why a method cannot learn from a table, or None if it can."""
+def misfit(name: str, table: LabelTable, settings: Mapping[str, Any] | None = None) -> str | None:
+    """Why a method with such settings cannot learn from a table, or None if it can."""
+    needs = entry(name, settings).needs
     counts = table.counts_by_class()
     present, absent = int(counts.present.sum()), int(counts.absent.sum())
     if present == 0:
-        return f"{name} needs {entry(name).needs}, but the table holds no known present cell"
-    if entry(name).needs is not Needs.PRESENT and absent == 0:
-        return f"{name} needs {entry(name).needs}, but the table holds {present} present and no absent cell"
-    if entry(name).needs is Needs.PAIRS:
+        return f"{name} needs {needs}, but the table holds no known present cell"
+    if needs is not Needs.PRESENT and absent == 0:
+        return f"{name} needs {needs}, but the table holds {present} present and no absent cell"
+    if needs is Needs.PAIRS:
         of_image = table.counts_by_image()
         if not ((of_image.present > 0) & (of_image.absent > 0)).any():
-            return f"{name} needs {entry(name).needs}, but the table has no such image"
+            return f"{name} needs {needs}, but the table has no such image"
     return None
 
 
-def check_fit(name: str, table: LabelTable) -> None:
-    """Refuse a table that a method cannot learn from.
+def check_fit(name: str, table: LabelTable, settings: Mapping[str, Any] | None = None) -> None:
+    """Refuse a table that a method with such settings cannot learn from.
 
     Raises:
         AssumptionError: says what is missing, with counts, and names the methods that would fit.
     """
-    reason = misfit(name, table)
+    reason = misfit(name, table, settings)
     if reason is None:
         return
     fitting = [other for other in CATALOGUE if misfit(other, table) is None]

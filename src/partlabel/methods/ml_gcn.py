@@ -6,9 +6,9 @@ version. Durand, Mehrasa, Mori: Learning a Deep ConvNet for Multi-Label Classifi
 
 Two graph layers turn label vectors into classifiers of the pooled features (`models.heads.ml_gcn`). Label i takes from
 those labels j for which P(j | i) >= threshold, counted from known cells (`models.label_graph`). Loss: as `bce`; unknown
-is ignored.
+is ignored, unless `unknown="absent"`, which then holds for the graph too.
 
-Assumes of labels: both signs known somewhere.
+Assumes of labels: both signs known somewhere; with `unknown="absent"`, known present cells.
 Rows of the paper's ablations: `threshold` and `reweight`.
 Known deviations: the paper trains on complete labels with plain BCE, which partial BCE is where all labels are known;
 the official code transposes the graph (see `ml_gcn_adjacency`). P-GCN, the other model of the longer version, is not
@@ -17,17 +17,19 @@ this one.
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from partlabel.losses.normalization import Normalization
-from partlabel.methods.base import Context
+from partlabel.methods.base import Clock, Context, Index, Labels, Outputs
 from partlabel.methods.bce import KnownBCE, KnownBCEConfig
+from partlabel.methods.tools.unknown import UnknownConfig, as_told
 from partlabel.models.encoders.base import Pool
 from partlabel.models.graphs.label_graph import co_occurrence, ml_gcn_adjacency
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 
 
-class MLGCNConfig(KnownBCEConfig):
+class MLGCNConfig(KnownBCEConfig, UnknownConfig):
     """Settings of `ml_gcn`."""
 
     label_vectors: str = "auto"
@@ -55,11 +57,18 @@ class MLGCN(KnownBCE):
 
     def __init__(self, tagger: Tagger, config: MLGCNConfig, context: Context) -> None:
         super().__init__(tagger, config, context)
-        adjacency = ml_gcn_adjacency(co_occurrence(context.labels), config.threshold, config.reweight)
+        self.unknown = config.unknown
+        self.learns_from_unknown = config.unknown == "absent"
+        shares = co_occurrence(context.labels, config.unknown)
+        adjacency = ml_gcn_adjacency(shares, config.threshold, config.reweight)
         with torch.no_grad():
             tagger.head.get_buffer("adjacency").copy_(adjacency)
             if context.label_vectors is not None:
                 tagger.head.get_buffer("label_vectors").copy_(context.label_vectors)
+
+    def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
+        """As `bce`; cells that the settings call absent count as known."""
+        return super().objective(outputs, as_told(labels, self.unknown), index, clock)
 
     @classmethod
     def label_vectors(cls, config: MLGCNConfig) -> str:  # type: ignore[override]

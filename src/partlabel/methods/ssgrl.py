@@ -3,9 +3,10 @@
 Chen, Xu, Hui, Wu, Lin: Learning Semantic-Specific Graph Representation for Multi-Label Image Recognition, ICCV 2019.
 
 The head is in `models.heads.ssgrl`; its graph holds P(j | i), counted from known cells (`models.label_graph`). Loss:
-binary cross-entropy of known cells, divided as `normalization` says; unknown is ignored.
+binary cross-entropy of known cells, divided as `normalization` says; unknown is ignored, unless `unknown="absent"`,
+which then holds for the graph too.
 
-Assumes of labels: both signs known somewhere.
+Assumes of labels: both signs known somewhere; with `unknown="absent"`, known present cells.
 Known deviations: the paper trains on complete labels with the sum over classes; the graph of the public code for
 partial labels counts unknown as absent. Label vectors are GloVe in the paper: name such a file with `label_vectors`.
 """
@@ -17,6 +18,7 @@ from torch import Tensor
 from partlabel.losses.bce import bce_cells
 from partlabel.losses.normalization import Normalization
 from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs
+from partlabel.methods.tools.unknown import Unknown, UnknownConfig, as_told
 from partlabel.models.graphs.label_graph import co_occurrence
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
@@ -41,7 +43,7 @@ class SSGRLHeadConfig(MethodConfig):
     """Steps of the gated graph. Paper: 3."""
 
 
-class SSGRLConfig(SSGRLHeadConfig):
+class SSGRLConfig(SSGRLHeadConfig, UnknownConfig):
     """Settings of `ssgrl`."""
 
     normalization: Normalization = "batch"
@@ -63,10 +65,10 @@ def ssgrl_spec(config: SSGRLHeadConfig, context: Context) -> HeadSpec:
     )
 
 
-def fill_ssgrl(tagger: Tagger, context: Context) -> None:
-    """Give the head its graph and its label vectors, if these are not learned."""
+def fill_ssgrl(tagger: Tagger, context: Context, unknown: Unknown = "ignored") -> None:
+    """Give the head its graph, counted with unknown cells taken so, and its label vectors, if these are not learned."""
     with torch.no_grad():
-        tagger.head.get_buffer("graph").copy_(co_occurrence(context.labels))
+        tagger.head.get_buffer("graph").copy_(co_occurrence(context.labels, unknown))
         if context.label_vectors is not None:
             tagger.head.get_buffer("label_vectors").copy_(context.label_vectors)
 
@@ -79,7 +81,8 @@ class SSGRL(Method[SSGRLConfig]):
 
     def __init__(self, tagger: Tagger, config: SSGRLConfig, context: Context) -> None:
         super().__init__(tagger, config, context)
-        fill_ssgrl(tagger, context)
+        self.learns_from_unknown = config.unknown == "absent"
+        fill_ssgrl(tagger, context, config.unknown)
 
     @classmethod
     def label_vectors(cls, config: SSGRLConfig) -> str:
@@ -92,5 +95,6 @@ class SSGRL(Method[SSGRLConfig]):
         return ssgrl_spec(config, context)
 
     def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
-        """Known cells only."""
+        """Known cells, and those that the settings call absent."""
+        labels = as_told(labels, self.config.unknown)
         return {"total": self.reduce(bce_cells(outputs["logits"], labels), labels != 0, self.config.normalization)}

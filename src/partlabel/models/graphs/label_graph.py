@@ -1,4 +1,6 @@
-"""Which labels occur together, counted from known labels only."""
+"""Which labels occur together, counted from known labels only, unless unknown ones are called absent."""
+
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,7 +14,7 @@ from partlabel.labels import LabelTable
 Graph = Float[Tensor, "classes classes"]
 
 
-def co_occurrence(table: LabelTable) -> Graph:
+def co_occurrence(table: LabelTable, unknown: Literal["ignored", "absent"] = "ignored") -> Graph:
     """P(j present | i present) as float32 `[C, C]`, row i, column j; 1 on the diagonal of classes with a known present
     cell.
 
@@ -22,17 +24,23 @@ def co_occurrence(table: LabelTable) -> Graph:
     class without present cell it divides by zero and keeps the NaN.
 
     Memory grows with listed cells and C², whatever the number of images.
+
+    Args:
+        table: labels.
+        unknown: whether unknown cells say nothing, or are taken as absent: then the share is of all images where i is
+            present.
     """
     cells = table.cells()
     complete = table.background == -1
     present = _counted(table, cells.states == 1)
     both_present = (present.T @ present).toarray()
+    if unknown == "absent":
+        return _shares(both_present, np.repeat(both_present.diagonal()[:, None], len(complete), 1))
     listed_known = _counted(table, (cells.states != 0) & ~complete[cells.class_index])
     listed_unknown = _counted(table, (cells.states == 0) & complete[cells.class_index])
     known = (present.T @ (listed_known - listed_unknown)).toarray()
     known += both_present.diagonal()[:, None] * complete[None, :]
-    shares = np.divide(both_present, known, out=np.zeros(known.shape), where=known > 0)
-    return torch.from_numpy(shares.astype(np.float32))
+    return _shares(both_present, known)
 
 
 def ml_gcn_adjacency(conditional: Graph, threshold: float = 0.4, reweight: float = 0.2) -> Graph:
@@ -52,6 +60,11 @@ def ml_gcn_adjacency(conditional: Graph, threshold: float = 0.4, reweight: float
     adjacency = neighbours + (1 - reweight) * torch.eye(len(linked), dtype=linked.dtype, device=linked.device)
     scale = adjacency.sum(1).rsqrt()
     return scale[:, None] * adjacency * scale[None, :]
+
+
+def _shares(of: NDArray[np.int32], among: NDArray[np.int32]) -> Graph:
+    shares = np.divide(of, among, out=np.zeros(among.shape), where=among > 0)
+    return torch.from_numpy(shares.astype(np.float32))
 
 
 def _counted(table: LabelTable, chosen: NDArray[np.bool_]) -> csr_array:
