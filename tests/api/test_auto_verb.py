@@ -89,7 +89,7 @@ def test_a_run_is_what_its_method_by_name_gives(
     auto = partlabel.train(
         partial_labels, images=color_images[0], out=tmp_path / "auto", method="auto", alpha=0.25, **TINY
     )
-    settings = {"method": "saliency", "pseudo": "none", "alpha": 0.25}
+    settings = {"method": "saliency", "pseudo": "none", "supervised": "weak", "alpha": 0.25}
     named = partlabel.train(partial_labels, images=color_images[0], out=tmp_path / "named", **settings, **TINY)
     assert auto.settings == named.settings
     assert (auto.model / "model.safetensors").read_bytes() == (named.model / "model.safetensors").read_bytes()
@@ -103,7 +103,10 @@ def test_what_the_user_sets_goes_before_the_rule(
         run = partlabel.train(
             partial_labels, images=color_images[0], out=tmp_path / name, method="auto", **given, **TINY
         )
-        assert (run.settings.method, run.settings.method_settings) == ("saliency", {"pseudo": "weak"})
+        assert (run.settings.method, run.settings.method_settings) == (
+            "saliency",
+            {"pseudo": "weak", "supervised": "weak"},
+        )
 
 
 def test_weights_of_an_earlier_run_are_no_start_from_scratch(
@@ -155,7 +158,7 @@ def test_look_says_what_training_takes(color_images: Colours, partial_labels: La
     lines = page(found).splitlines()
     start = lines.index("What --method auto takes")
     assert lines[start + 1].startswith("  frozen or fine-tuned: asl: ")
-    assert lines[start + 2].startswith("  from scratch: saliency, pseudo = none: ")
+    assert lines[start + 2].startswith("  from scratch: saliency, pseudo = none, supervised = weak: ")
     positives = LabelTable.from_dense(["a", "b"], ["x", "y"], [[1, 1], [0, 1]])
     assert any(
         line.startswith("  positive_unlabeled: among the best") for line in page(partlabel.look(positives)).splitlines()
@@ -167,7 +170,7 @@ def test_the_list_of_methods_tells_of_it(monkeypatch: pytest.MonkeyPatch, capsys
     assert "`--method auto` takes one by the labels (saliency, bce, asl, positive_unlabeled)" in listed
     code, rules, _ = partlabel_says(monkeypatch, capsys, "methods", "auto")
     assert code == 0
-    assert "both signs, from scratch: saliency pseudo=none\n" in rules
+    assert "both signs, from scratch: saliency pseudo=none supervised=weak\n" in rules
 
 
 GRID = """

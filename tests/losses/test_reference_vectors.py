@@ -23,6 +23,7 @@ T = torch.tensor([[1, -1, -1], [0, 1, 0]], dtype=torch.int8)
         ("batch", 0.47207517),
         ("class", 0.31471678),
         ("image", 0.88734757 / 2),
+        ("image_sum", 0.88734757),
         ("partial_bce", 0.50600300),
     ],
 )
@@ -53,6 +54,7 @@ def test_saliency_logits() -> None:
     assert saliency_logits(maps, 0.5, 5 / 9).item() == pytest.approx(0.60833333, abs=1e-8)
     assert saliency_logits(maps, 0.0, 5).item() == pytest.approx(0.08333333, abs=1e-8)
     assert torch.sigmoid(saliency_logits(maps, 0.5, 5)).item() == pytest.approx(0.64756052, abs=1e-8)
+    assert saliency_logits(maps, 0.5, 20).item() == pytest.approx(1.5 * 0.08333333, abs=1e-8)  # of all nine places
 
 
 def _naive_bce(x: float, t: int) -> float:

@@ -30,7 +30,9 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "pseudo_weight": 1,
         "saliency": True,
         "pseudo": "strong",
+        "supervised": "both",
         "pseudo_from": "saliency",
+        "pseudo_into": "saliency",
         "normalization": "batch",
     },
     "colearning": {

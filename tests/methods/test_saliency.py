@@ -1,6 +1,7 @@
 """The objective of saliency regularization by explicit loops over cells, from maps of 3 × 4 places."""
 
 import math
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -8,21 +9,22 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from partlabel.errors import UsageError
 from partlabel.labels import LabelTable
 from partlabel.methods.base import Clock, Context
-from partlabel.methods.build import build_method
+from partlabel.methods.build import build_method, method_config
 from partlabel.methods.saliency import Saliency, SaliencyConfig
 from partlabel.models.encoders.build import create_backbone
 
 CLASSES = ("a", "b", "c")
 LABELS = np.array([[1, 0, -1], [0, 0, 0], [-1, 1, 0], [0, -1, 0], [0, 0, 1]], np.int8)
-CHOICES = [
-    (saliency, pseudo, pseudo_from, normalization)
-    for saliency in (True, False)
-    for pseudo in ("none", "weak", "strong")
-    for pseudo_from in ("saliency", "plain")
-    for normalization in ("batch", "image", "class")
-]
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "supervised": ("both", "weak"),
+    "saliency": (True, False),
+    "pseudo": ("strong", "weak", "none"),
+    "pseudo_from": ("saliency", "plain"),
+    "pseudo_into": ("saliency", "plain"),
+}
 
 
 def _method(**settings: Any) -> Saliency:
@@ -65,7 +67,8 @@ class Naive:
         mean = sum(places) / len(places)
         if not salient:
             return float(mean)
-        largest = sorted(places)[-int(self.settings.k) :]
+        count = self.settings.k if self.settings.k >= 1 else self.settings.k * len(places)
+        largest = sorted(places)[-int(count) :]
         return float(mean + self.settings.alpha * sum(largest) / len(largest))
 
     def logits(self, maps: torch.Tensor, *, salient: bool) -> list[list[float]]:
@@ -82,7 +85,7 @@ class Naive:
         for image in range(len(LABELS)):
             own = [loss for (row, _), loss in losses.items() if row == image]
             total += sum(own) / len(own) if own else 0
-        return total / len(LABELS)
+        return total if by == "image_sum" else total / len(LABELS)
 
     def bce(self, logits: list[list[float]], labels: list[list[int]]) -> float:
         losses = {}
@@ -96,7 +99,10 @@ class Naive:
     def losses(self, views: dict[str, torch.Tensor]) -> dict[str, float]:
         settings = self.settings
         weak = self.logits(views["weak"], salient=settings.saliency)
+        strong = self.logits(views["strong"], salient=settings.saliency)
         supervised = self.bce(weak, LABELS.tolist())
+        if settings.supervised == "both":
+            supervised = 0.5 * supervised + 0.5 * self.bce(strong, LABELS.tolist())
         if settings.pseudo == "none":
             return {"total": supervised}
         teacher = self.logits(views["weak"], salient=settings.saliency and settings.pseudo_from == "saliency")
@@ -106,7 +112,7 @@ class Naive:
                 p = 1 / (1 + math.exp(-teacher[i][c]))
                 if LABELS[i, c] == 0:
                     pseudo[i][c] = 1 if p >= settings.tau else -1 if 1 - p >= settings.tau else 0
-        student = weak if settings.pseudo == "weak" else self.logits(views["strong"], salient=settings.saliency)
+        student = self.logits(views[settings.pseudo], salient=settings.saliency and settings.pseudo_into == "saliency")
         consistent = self.bce(student, pseudo)
         return {
             "total": supervised + settings.pseudo_weight * consistent,
@@ -116,19 +122,50 @@ class Naive:
         }
 
 
-@pytest.mark.parametrize(("saliency", "pseudo", "pseudo_from", "normalization"), CHOICES)
-def test_objective_by_explicit_loops(saliency: bool, pseudo: str, pseudo_from: str, normalization: str) -> None:
-    settings = SaliencyConfig.model_validate(
-        {"saliency": saliency, "pseudo": pseudo, "pseudo_from": pseudo_from, "normalization": normalization}
-    )
-    method = _method(**settings.model_dump())
+def _agree(settings: dict[str, Any]) -> None:
+    config = SaliencyConfig.model_validate(settings)
+    method = _method(**settings)
     views = _maps(method)
-    expected = Naive(method, settings).losses(views)
+    expected = Naive(method, config).losses(views)
     outputs = method({name: views[name] for name in method.views})
     found = method.objective(outputs, torch.from_numpy(LABELS), torch.arange(5), Clock(0, 0, 1, 1))
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         assert found[name].item() == pytest.approx(value, rel=1e-6), name
+
+
+@pytest.mark.parametrize("choice", list(product(*CHOICES.values())), ids=lambda choice: " ".join(map(str, choice)))
+def test_objective_by_explicit_loops(choice: tuple[Any, ...]) -> None:
+    _agree(dict(zip(CHOICES, choice, strict=True)))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"k": 1},
+        {"k": 0.25},
+        {"k": 20},
+        {"alpha": 2, "k": 7, "tau": 0.9, "pseudo_weight": 3},
+        *({"normalization": by} for by in ("image", "image_sum", "class")),
+    ],
+)
+def test_numbers_by_explicit_loops(settings: dict[str, Any]) -> None:
+    """The defaults as they are, and other numbers."""
+    _agree(settings)
+
+
+@pytest.mark.parametrize("k", [2.9, 1.5])
+def test_part_of_a_place_is_refused(k: float) -> None:
+    with pytest.raises(UsageError, match=f"saliency: k: a number of places is whole, .* unlike {k}"):
+        method_config("saliency", {"k": k})
+
+
+def test_views_are_those_that_are_learned_from() -> None:
+    assert _method().views == ("weak", "strong")
+    assert _method(pseudo="none").views == ("weak", "strong")
+    assert _method(supervised="weak").views == ("weak", "strong")
+    assert _method(supervised="weak", pseudo="weak").views == ("weak",)
 
 
 def test_views_saliency_and_confidence_tell_cells_apart() -> None:
@@ -150,10 +187,11 @@ def test_no_gradient_reaches_the_teacher() -> None:
     method = _method()
     outputs = {name: value.detach().requires_grad_() for name, value in method(_maps(method)).items()}
     losses = method.objective(outputs, torch.from_numpy(LABELS), torch.arange(5), Clock(0, 0, 1, 1))
-    to_weak, to_plain, to_strong = torch.autograd.grad(
-        losses["pseudo"], [outputs[name] for name in ("logits", "plain", "strong")], allow_unused=True
-    )
-    assert to_weak is None
-    assert to_plain is None
+    assert outputs.keys() == {"logits", "plain", "strong", "strong_plain"}
+    reached = torch.autograd.grad(losses["pseudo"], list(outputs.values()), allow_unused=True)
+    by_output = dict(zip(outputs, reached, strict=True))
+    to_strong = by_output.pop("strong")
+    assert set(by_output.values()) == {None}
+    assert to_strong is not None
     assert (to_strong[torch.from_numpy(LABELS) != 0] == 0).all()
     assert (to_strong != 0).any()

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-Normalization = Literal["batch", "image", "partial_bce", "class", "sum"]
+Normalization = Literal["batch", "image", "image_sum", "partial_bce", "class", "sum"]
 
 
 def normalize(
@@ -27,6 +27,7 @@ def normalize(
         counted: the cells that count, usually the known ones.
         by: "batch": sum / number counted in the batch (BN-BCE of saliency regularization, the HCP lineage).
             "image": mean over images of (sum / number counted in the image); an image with none counts 0.
+            "image_sum": the same summed over images (eq. 9 to 11 of saliency regularization).
             "partial_bce": mean over images of g(n / C) / C × sum, with g(p) = a·p^c + b (Durand et al. 2019).
             "class": sum / (B·C) (S-BCE). "sum": no division.
         batch_total: for "batch", the number to divide by where the batch is only one process's part of a larger one.
@@ -45,8 +46,9 @@ def normalize(
         total = counted.sum() if batch_total is None else batch_total
         return losses.sum() / torch.where(total > 0, total, torch.ones_like(total))  # a process's part may be below 1
     per_image = counted.sum(1)
-    if by == "image":
-        return (losses.sum(1) / per_image.clamp(min=1)).mean()
+    if by in {"image", "image_sum"}:
+        of_images = losses.sum(1) / per_image.clamp(min=1)
+        return of_images.mean() if by == "image" else of_images.sum()
     a, b, c = g
     known_share = per_image.to(losses.dtype) / classes
     weight = torch.where(per_image > 0, a * known_share**c + b, torch.zeros_like(known_share))

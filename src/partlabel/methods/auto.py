@@ -47,7 +47,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         ("both signs", "from scratch"),
         "saliency",
-        {"pseudo": "none"},
+        {"pseudo": "none", "supervised": "weak"},
         "a network that starts from nothing learns most by looking at single places, as measured on scenes of small "
         "objects, where pseudo-labels did not help",
         "docs/demo.md",

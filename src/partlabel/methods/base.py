@@ -206,7 +206,7 @@ class Method(nn.Module, Generic[_Config]):
         loss = normalize(cells, counted, by, g=g)
         if process_count() == 1:
             return loss
-        if by == "sum":
+        if by in {"sum", "image_sum"}:
             return loss * process_count()
         images = torch.full((), float(len(cells)), device=cells.device)
         return loss * (images / per_process_total(images)).to(loss.dtype)

@@ -17,7 +17,8 @@ class SaliencyHead(Head):
         features: channels d of the maps.
         classes: number of classes C.
         alpha: weight of the saliency term; 0 leaves plain average pooling. Paper: 0.5.
-        k: number of places, or, below 1, fraction of the places (at least one). Paper: 5 (of 196 places).
+        k: number of places, or, below 1, fraction of the places (at least one); all of them where a map has fewer.
+            Paper: 5.
     """
 
     def __init__(self, features: int, classes: int, alpha: float = 0.5, k: int | float = 5) -> None:
