@@ -112,6 +112,63 @@ def test_random_crop_keeps_its_share(size: tuple[int, int], crop: str, scale: fl
         assert min(stretches) < 0.9
 
 
+def _boxes(square: int, width: int, height: int) -> list[tuple[int, int, int, int]]:
+    return [
+        (left, top, left + square, top + square)
+        for left in range(width - square + 1)
+        for top in range(height - square + 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "resized", "sides"),
+    [
+        ({"random_crop": "scales"}, 16, (16, 14, 12, 10, 8)),
+        ({"random_crop": "scales", "crop_from": 15, "crop_sides": (13, 9)}, 15, (13, 9)),
+        ({"random_crop": "fixed"}, 16, (14,)),
+        ({"random_crop": "fixed", "crop_from": 15}, 15, (14,)),
+    ],
+)
+@pytest.mark.parametrize("crop", ["squash", "center"])
+def test_squares_are_cut_out_of_the_resized_image(
+    chosen: dict[str, object], resized: int, sides: tuple[int, ...], crop: str
+) -> None:
+    """Each view is one of the squares that loops over sides and places cut out with Pillow; all are drawn alike."""
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8))
+    whole = image.resize(
+        (resized, resized) if crop == "squash" else (resized * 5 // 4, resized), Image.Resampling.BILINEAR
+    )
+    possible = {
+        np.asarray(whole.crop(box).resize((14, 14), Image.Resampling.BILINEAR)).tobytes(): (square, box)
+        for square in sides
+        for box in _boxes(square, *whole.size)
+    }
+    settings = ViewSettings(size=14, crop=crop, flip=False, **chosen, **RAW)
+    torch.manual_seed(0)
+    view = build_view("weak", settings)
+    seen = [(view(image) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy() for _ in range(600)]
+    drawn = [possible[one.tobytes()] for one in seen]
+    for square in sides:
+        mine = [box for side, box in drawn if side == square]
+        assert len(mine) == pytest.approx(600 / len(sides), rel=0.35)
+        room = whole.width - square
+        assert {box[0] for box in mine} == set(range(room + 1))
+        assert np.mean([box[1] for box in mine]) == pytest.approx((whole.height - square) / 2, abs=0.5)
+    assert settings.decode_side >= resized
+    plain = build_view("plain", ViewSettings(size=14, crop=crop, **RAW))(image)
+    assert torch.equal(plain, build_view("plain", settings)(image))
+
+
+def test_the_squares_of_the_published_pipeline() -> None:
+    """At 448 pixels: 512, and out of it squares of 512, 448, 384, 320 and 256 (PU-MLC's official code)."""
+    settings = ViewSettings(size=448, random_crop="scales")
+    assert (settings.resized_side, settings.sides) == (512, (512, 448, 384, 320, 256))
+    assert ViewSettings(size=224, random_crop="fixed").resized_side == 256
+    with pytest.raises(ValidationError, match="cuts squares of 448 pixels out of images resized to 400; set crop_from"):
+        ViewSettings(size=448, random_crop="fixed", crop_from=400)
+    assert ViewSettings(size=448, crop_from=400).random_crop == "area"
+
+
 def test_nothing_is_cropped_at_scale_one(photo: Image.Image):
     chosen = ViewSettings(size=40, crop_scale=1, flip=False)
     assert torch.equal(see("weak", photo, chosen), see("plain", photo, chosen))

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from jaxtyping import Float
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 from torchvision.transforms import v2
 
@@ -16,6 +16,7 @@ from partlabel.errors import UsageError
 
 VIEW_KINDS = ("plain", "weak", "strong")
 
+RandomCrop = Literal["area", "scales", "fixed"]
 Channels = tuple[float, float, float]
 View = Callable[[Image.Image], Float[Tensor, "3 h w"]]
 
@@ -38,6 +39,15 @@ class ViewSettings(BaseModel):
         crop_scale: smallest share of the area that the random crop of weak and strong views keeps; 1 crops nothing.
             0.6 is ours: published recipes go from no crop (CLSL) down to a quarter (PU-MLC), and a crop can cut off
             what a label names.
+        random_crop: how weak and strong views are cut out. "area": a part of random area and shape (`crop_scale`).
+            "scales": the image is resized to `crop_from`, a square of one of `crop_sides` is cut out anywhere, and
+            resized to `size` (official codes of PU-MLC and of the papers whose data pipeline it shares, such as SARB,
+            at 448). "fixed": the same with a square of `size` (CLS "squished and randomly cropped into" 224; it does
+            not say from what).
+        crop_from: side in pixels that the image is resized to (as `crop` says) before a square is cut out; None: 8/7 of
+            the size, 512 for 448.
+        crop_sides: sides in pixels of which "scales" takes one; none: 8/7, 1, 6/7, 5/7 and 4/7 of the size, at 448 the
+            512, 448, 384, 320 and 256 of those codes.
         flip: weak and strong views are mirrored half of the time; switch it off where left and right matter (digits,
             text).
     """
@@ -54,11 +64,39 @@ class ViewSettings(BaseModel):
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     crop: Literal["squash", "center"] = "squash"
     crop_scale: float = Field(default=0.6, gt=0, le=1)
+    random_crop: RandomCrop = "area"
+    crop_from: int | None = Field(default=None, ge=1)
+    crop_sides: tuple[Annotated[int, Field(ge=1)], ...] = ()
     flip: bool = True
+
+    @model_validator(mode="after")
+    def _squares_fit(self) -> Self:
+        if self.random_crop != "area" and max(self.sides) > self.resized_side:
+            raise ValueError(
+                f"random_crop {self.random_crop!r} cuts squares of {max(self.sides)} pixels out of images resized to "
+                f"{self.resized_side}; set crop_from to at least {max(self.sides)}"
+            )
+        return self
+
+    @property
+    def resized_side(self) -> int:
+        """Side, in pixels, that squares are cut out of."""
+        return self.crop_from if self.crop_from is not None else round(self.size * 8 / 7)
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Sides, in pixels, of the squares that are cut out."""
+        if self.random_crop == "fixed":
+            return (self.size,)
+        return self.crop_sides or tuple(round(self.size * part / 7) for part in (8, 7, 6, 5, 4))
 
     @property
     def decode_side(self) -> int:
-        """Shorter side, in pixels, that an image must be decoded with so that no view of it has to be enlarged."""
+        """Shorter side, in pixels, that an image must be decoded with so that no view of it has to be enlarged, but for
+        small squares.
+        """
+        if self.random_crop != "area":
+            return max(self.size, self.resized_side)
         return math.ceil(self.size / math.sqrt(self.crop_scale * max(self.crop_scale, 1 / _STRETCH)))
 
     @property
@@ -72,7 +110,7 @@ class ViewSettings(BaseModel):
 def build_view(kind: str, settings: ViewSettings) -> View:
     """The transform from an RGB image to one view of it, float32 `[3, size, size]`, normalised.
 
-    "plain" resizes and draws nothing. "weak" is a random crop (see `ViewSettings.crop_scale`) and a random mirroring.
+    "plain" resizes and draws nothing. "weak" is a random crop (see `ViewSettings.random_crop`) and a random mirroring.
     "strong" is weak, then Cutout of one rectangle in a random colour, then RandAugment, in the order of CLSL's code;
     RandAugment has torchvision's defaults (2 operations at magnitude 9 of 30; none of them mirrors). All draws come
     from torch's global CPU generator.
@@ -85,7 +123,7 @@ def build_view(kind: str, settings: ViewSettings) -> View:
     steps: list[Callable[[Any], Any]] = []
     filtering = v2.InterpolationMode(settings.interpolation)
     if kind != "plain":
-        steps.append(_RandomCrop(settings))
+        steps.append(_RandomCrop(settings) if settings.random_crop == "area" else _RandomSquare(settings))
         if settings.flip:
             steps.append(v2.RandomHorizontalFlip())
     elif settings.crop == "squash":
@@ -127,6 +165,24 @@ class _RandomCrop:
             return image.resize((size, size), Image.Resampling[self.settings.interpolation.upper()], box)
         cropped: Image.Image = v2.functional.resized_crop(
             image, top, left, height, width, [size, size], v2.InterpolationMode(self.settings.interpolation)
+        )
+        return cropped
+
+
+@dataclass(frozen=True)
+class _RandomSquare:
+    """A random square of the image resized, of one of several sides, resized to the size of the view."""
+
+    settings: ViewSettings
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        settings = self.settings
+        filtering, side = v2.InterpolationMode(settings.interpolation), settings.resized_side
+        whole = v2.functional.resize(image, [side, side] if settings.crop == "squash" else [side], filtering)
+        square = settings.sides[_below(len(settings.sides))]
+        left, top = _below(whole.width - square + 1), _below(whole.height - square + 1)
+        cropped: Image.Image = v2.functional.resized_crop(
+            whole, top, left, square, square, [settings.size, settings.size], filtering
         )
         return cropped
 

@@ -125,8 +125,20 @@ class TrainSettings(BaseModel):
 
     flip: bool = True
     """Random views may mirror the image."""
+    random_crop: Literal["area", "scales", "fixed"] = "area"
+    """How random views are cut out: "area", a part of random area and shape; "scales", of the image resized to
+    crop_from a square of one of crop_sides, resized to size (PU-MLC's official code); "fixed", a square of size (CLS).
+    """
     crop_scale: float = Field(default=0.6, gt=0, le=1)
-    """Smallest share of the image that a random view keeps; 1: no cropping."""
+    """Smallest share of the image that "area" keeps; 1: no cropping."""
+    crop_from: int | None = Field(default=None, ge=1)
+    """Side in pixels that the whole image is resized to before "scales" or "fixed" cuts a square out; None: 8/7 of
+    size, 512 for 448.
+    """
+    crop_sides: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Sides in pixels of which "scales" takes one; none: 8/7, 1, 6/7, 5/7 and 4/7 of size, at 448 the 512, 448, 384,
+    320 and 256 of PU-MLC's official code.
+    """
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
     max_image_mb: float = Field(default=1024, gt=0)
     """Most memory, in MB, that decoding one image may take; larger images are refused."""

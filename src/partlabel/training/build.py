@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from partlabel.errors import UsageError
 from partlabel.images.limits import limits_of
+from partlabel.images.views import ViewSettings
 from partlabel.methods.base import Context, Method
 from partlabel.methods.build import build_method, method_class
 from partlabel.models.encoders.base import Backbone, view_settings
@@ -50,6 +52,7 @@ def build(settings: TrainSettings, context: Context) -> Method[Any]:
     backbone: Backbone = _backbone(settings)
     if method_class(settings.method).networks == 2 and not (settings.freeze and not settings.train_last):
         backbone = TwinBackbone(backbone, _backbone(settings))
+    shown_views(settings, backbone)
     method = build_method(settings.method, settings.method_settings, backbone, context)
     if settings.accumulate > 1 and method.batch_global:
         raise UsageError(
@@ -92,6 +95,19 @@ def _check_lora(settings: TrainSettings) -> None:
             raise UsageError(f"lora_rank and {name} both say what of the backbone is trained; leave one of them out")
 
 
+def shown_views(settings: TrainSettings, backbone: Backbone) -> ViewSettings:
+    """How images are shown to a backbone in training.
+
+    Raises:
+        UsageError: the squares to cut out are larger than what they are cut out of.
+    """
+    names = ("flip", "random_crop", "crop_scale", "crop_from", "crop_sides")
+    try:
+        return view_settings(backbone.spec, **{name: getattr(settings, name) for name in names})
+    except ValidationError as error:
+        raise UsageError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+
+
 def sources(
     settings: TrainSettings,
     backbone: Backbone,
@@ -101,7 +117,7 @@ def sources(
     reporter: Reporter,
 ) -> tuple[Source, Source]:
     """Where training gets its views and scoring its plain view."""
-    shown = view_settings(backbone.spec, flip=settings.flip, crop_scale=settings.crop_scale)
+    shown = shown_views(settings, backbone)
     if not settings.freeze:
         limits = limits_of(settings.max_image_mb)
         return (
@@ -121,7 +137,7 @@ def map_plan(
         root,
         names,
         tuple(dict.fromkeys(("plain", *views))),
-        view_settings(backbone.spec, flip=settings.flip, crop_scale=settings.crop_scale),
+        shown_views(settings, backbone),
         seed=settings.seed,
         draws=settings.draws,
         device=compute_device(settings),

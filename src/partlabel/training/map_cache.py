@@ -69,9 +69,10 @@ class Recipe:
     def description(self) -> dict[str, Any]:
         """All of it as JSON, by which the folder is named."""
         random = self.view != "plain"
-        settings = self.images.settings.model_dump(mode="json")
-        if not random:
-            settings = {name: value for name, value in settings.items() if name not in {"crop_scale", "flip"}}
+        unused = set() if random else {"crop_scale", "flip"}
+        if not random or self.images.settings.random_crop == "area":
+            unused |= {"random_crop", "crop_from", "crop_sides"}
+        settings = self.images.settings.model_dump(mode="json", exclude=unused)
         return {
             "cache": 3,
             # What makes no difference to a frozen part is left out, so that maps of earlier releases are found.

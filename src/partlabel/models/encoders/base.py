@@ -71,15 +71,14 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
 
-def view_settings(spec: BackboneSpec, *, flip: bool = True, crop_scale: float = 0.6) -> ViewSettings:
-    """Views as a backbone wants its images."""
+def view_settings(spec: BackboneSpec, **random: Any) -> ViewSettings:
+    """Views as a backbone wants its images; `random` are the fields of `ViewSettings` that random views depend on."""
     return ViewSettings(
         size=spec.size,
         mean=spec.mean,
         std=spec.std,
-        flip=flip,
-        crop_scale=crop_scale,
         interpolation="bilinear" if spec.interpolation == "bilinear" else "bicubic",
+        **random,
     )
 
 
