@@ -26,7 +26,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     **{
         f"{name}, divided by {by}": (name, {"normalization": by})
         for name, by in [
-            *product(("bce",), ("sum", "image", "image_sum", "class", "partial_bce")),
+            *product(("bce",), ("sum", "image", "image_sum", "images", "class", "partial_bce")),
             *product(("asl", "saliency", "class_selective", "curriculum", "interactive", "ssgrl"), ("sum",)),
         ]
     },

@@ -22,6 +22,7 @@ T = torch.tensor([[1, -1, -1], [0, 1, 0]], dtype=torch.int8)
         ("sum", 1.88830069),
         ("batch", 0.47207517),
         ("class", 0.31471678),
+        ("images", 1.88830069 / 2),
         ("image", 0.88734757 / 2),
         ("image_sum", 0.88734757),
         ("partial_bce", 0.50600300),
@@ -96,6 +97,7 @@ def test_normalizers_by_explicit_loops() -> None:
         "sum": sum(sums),
         "batch": sum(sums) / sum(numbers),
         "class": sum(sums) / 20,
+        "images": sum(sums) / 4,
         "image": sum(s / n for s, n in zip(sums, numbers, strict=True) if n) / 4,
         "partial_bce": sum(g(n) / 5 * s for s, n in zip(sums, numbers, strict=True) if n) / 4,
     }

@@ -56,6 +56,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "taus_of": None,
         "high_loss": "remove",
         "low_loss": "remove",
+        "normalization": "class",
     },
     "co_teaching": {"ramp": 10, "unit": "image"},
     "jocor": {"agreement": 0.9},

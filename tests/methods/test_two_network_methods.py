@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -49,20 +49,40 @@ def _loss(logit: float, present: bool) -> float:
     return float(binary_cross_entropy_with_logits(torch.tensor(logit), torch.tensor(1.0 if present else 0.0)))
 
 
+class Selection(NamedTuple):
+    """What is left to one network: the loss of each cell that counts, and the cells that H and L set aside."""
+
+    losses: dict[tuple[int, int], float]
+    high: set[tuple[int, int]]
+    low: set[tuple[int, int]]
+
+
 def _naive_selection(
     own: torch.Tensor, peer: torch.Tensor, labels: torch.Tensor, r_h: float, r_l: float, high: str
-) -> float:
+) -> Selection:
     cells = [(i, c) for i in range(B) for c in range(C)]
     candidates = [cell for cell in cells if labels[cell] == 0]
     by_peer = sorted(candidates, key=lambda cell: _loss(float(peer[cell]), False))
     left = by_peer if high == "keep" else by_peer[: math.floor(r_h * len(candidates) + 1e-9)]
     hardest = sorted(left, key=lambda cell: -_loss(float(own[cell]), False))
     kept = hardest[: math.floor(r_l * len(left) + 1e-9)]
-    total = sum(_loss(float(own[cell]), bool(labels[cell] == 1)) for cell in cells if labels[cell] != 0)
-    total += sum(_loss(float(own[cell]), False) for cell in kept)
+    losses = {cell: _loss(float(own[cell]), bool(labels[cell] == 1)) for cell in cells if labels[cell] != 0}
+    losses |= {cell: _loss(float(own[cell]), False) for cell in kept}
+    removed = set(candidates) - set(left)
     if high == "correct":
-        total += sum(_loss(float(own[cell]), True) for cell in set(candidates) - set(left))
-    return total / (B * C)
+        losses |= {cell: _loss(float(own[cell]), True) for cell in removed}
+    return Selection(losses, removed, set(left) - set(kept))
+
+
+def _divided(losses: dict[tuple[int, int], float], by: str) -> float:
+    images = [[loss for (row, _), loss in losses.items() if row == image] for image in range(B)]
+    return {
+        "class": sum(losses.values()) / (B * C),
+        "images": sum(losses.values()) / B,
+        "image": sum(sum(image) / len(image) for image in images if image) / B,
+        "batch": sum(losses.values()) / len(losses),
+        "sum": sum(losses.values()),
+    }[by]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -80,11 +100,45 @@ def test_coselection_is_the_naive_selection(settings: dict[str, Any], shares: tu
     method, outputs, labels = _method("coselection", tau_h=0.3, tau_l=0.4, **settings), _logits(seed), _labels(seed)
     losses = method.objective(outputs, labels, torch.arange(B), END)
     high = settings.get("high_loss", "remove")
-    first = _naive_selection(outputs["first"], outputs["second"], labels, *shares, high)
-    second = _naive_selection(outputs["second"], outputs["first"], labels, *shares, high)
-    assert float(losses["first"]) == pytest.approx(first, rel=1e-5)
-    assert float(losses["second"]) == pytest.approx(second, rel=1e-5)
-    assert float(losses["total"]) == pytest.approx(first + second, rel=1e-5)
+    assumed = [(i, c) for i in range(B) for c in range(C) if labels[i, c] == 0]
+    aside, total = method.set_aside(outputs, labels, END), 0.0
+    for own, peer in (("first", "second"), ("second", "first")):
+        naive = _naive_selection(outputs[own], outputs[peer], labels, *shares, high)
+        loss = _divided(naive.losses, "class")
+        assert float(losses[own]) == pytest.approx(loss, rel=1e-5)
+        total += loss
+        for side, cells in (("high_loss", naive.high), ("low_loss", naive.low)):
+            assert {tuple(cell) for cell in aside[f"{own}_{side}"].nonzero().tolist()} == cells
+            assert float(losses[f"{own}_{side}_share"]) == pytest.approx(len(cells) / len(assumed))
+    assert float(losses["total"]) == pytest.approx(total, rel=1e-5)
+    assert len(aside) == 4
+
+
+@pytest.mark.parametrize("by", ["class", "images", "image", "batch", "sum"])
+def test_what_is_left_is_divided_as_the_setting_says(by: str) -> None:
+    outputs, labels = _logits(4), _labels(4)
+    method = _method("coselection", tau_h=0.3, tau_l=0.4, normalization=by)
+    losses = method.objective(outputs, labels, torch.arange(B), END)
+    for own, peer in (("first", "second"), ("second", "first")):
+        naive = _naive_selection(outputs[own], outputs[peer], labels, 0.7, 0.6, "remove")
+        assert float(losses[own]) == pytest.approx(_divided(naive.losses, by), rel=1e-5)
+
+
+def test_what_is_set_aside_bears_no_gradient_but_what_is_corrected() -> None:
+    outputs, labels = _logits(0), _labels(0)
+    for high in ("remove", "correct"):
+        method = _method("coselection", tau_h=0.3, tau_l=0.4, high_loss=high)
+        own = outputs["first"].clone().requires_grad_()
+        total = method.objective({**outputs, "first": own}, labels, torch.arange(B), END)["total"]
+        (gradient,) = torch.autograd.grad(total, own)
+        aside = method.set_aside(outputs, labels, END)
+        assert aside["first_high_loss"].any()
+        assert aside["first_low_loss"].any()
+        assert (gradient[aside["first_low_loss"]] == 0).all()
+        high_gradient = gradient[aside["first_high_loss"]]
+        assert (high_gradient < 0).all() if high == "correct" else (high_gradient == 0).all()
+        left = ~aside["first_low_loss"] & ~aside["first_high_loss"]
+        assert (gradient[left] != 0).all()
 
 
 def test_rates_are_updated_at_the_end_of_an_epoch() -> None:

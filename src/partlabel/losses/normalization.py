@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-Normalization = Literal["batch", "image", "image_sum", "partial_bce", "class", "sum"]
+Normalization = Literal["batch", "image", "image_sum", "images", "partial_bce", "class", "sum"]
 
 
 def normalize(
@@ -28,6 +28,7 @@ def normalize(
         by: "batch": sum / number counted in the batch (BN-BCE of saliency regularization, the HCP lineage).
             "image": mean over images of (sum / number counted in the image); an image with none counts 0.
             "image_sum": the same summed over images (eq. 9 to 11 of saliency regularization).
+            "images": sum / B, the mean over images of each one's sum.
             "partial_bce": mean over images of g(n / C) / C × sum, with g(p) = a·p^c + b (Durand et al. 2019).
             "class": sum / (B·C) (S-BCE). "sum": no division.
         batch_total: for "batch", the number to divide by where the batch is only one process's part of a larger one.
@@ -42,6 +43,8 @@ def normalize(
         return losses.sum()
     if by == "class":
         return losses.sum() / (images * classes)
+    if by == "images":
+        return losses.sum() / images
     if by == "batch":
         total = counted.sum() if batch_total is None else batch_total
         return losses.sum() / torch.where(total > 0, total, torch.ones_like(total))  # a process's part may be below 1

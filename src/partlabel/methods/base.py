@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
-from jaxtyping import Float, Int8, Int64
+from jaxtyping import Bool, Float, Int8, Int64
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
@@ -177,6 +177,12 @@ class Method(nn.Module, Generic[_Config]):
             clock: where training stands.
         """
         raise NotImplementedError
+
+    def set_aside(self, outputs: Outputs, labels: Labels, clock: Clock) -> dict[str, Bool[Tensor, "batch classes"]]:
+        """Masks of the unknown cells that the objective sets aside from the others in a batch, by a name each: for the
+        log, which counts them against the truth where there is one. It changes nothing; every process must call it.
+        """
+        return {}
 
     def reduce(
         self,
