@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from partlabel.errors import Interrupted, RunError, StorageError, UsageError
 from partlabel.files import remove_leftovers
-from partlabel.formats.opening import ReadArguments, Table, open_table
+from partlabel.formats import read_written
+from partlabel.formats.opening import ReadArguments, Table, open_table, open_truth
 from partlabel.images.limits import limits_of
 from partlabel.images.paths import image_root
 from partlabel.labels import Cells, LabelTable
@@ -40,6 +41,7 @@ def train(
     drop_empty_classes: bool = False,
     find_lr: bool | Sequence[float] = False,
     init: Path | str | None = None,
+    truth: Table | None = None,
     report: bool = True,
     reporter: Reporter = SILENT,
     read: ReadArguments | None = None,
@@ -57,6 +59,8 @@ def train(
             candidates.
         init: a run to start from: its weights, where names and shapes agree; class weights go to the class of that
             name.
+        truth: complete labels of the same images and classes, or the path of a label file: log.csv counts against them
+            the cells that the method sets aside (`Method.set_aside`). The training never sees them.
         report: write report.html at the end.
         reporter: where progress goes.
         read: how to read the label file.
@@ -73,8 +77,9 @@ def train(
         raise UsageError(f"broken {broken!r} is not 'fail' or 'skip'")
     if not process_rank():
         RunFolder(out).check_new()
-    labels, _ = open_table(table, reporter, read or {})
+    labels, _ = open_table(table, reporter, read or {}, shared=truth is not None)
     labels = usable_classes(labels, drop_empty_classes)
+    true = None if truth is None else open_truth(truth, reporter, read or {}, shared=True)
     checked = _checked(settings, bool(find_lr))
     facts: dict[str, Any] = {}
     if checked.method == AUTO:
@@ -85,6 +90,7 @@ def train(
     check_fit(checked.method, labels, checked.method_settings)
     if told := notice(checked.method, checked.method_settings):
         reporter.say(told)
+    true = _aligned(true, labels, checked.method, reporter)
     rates = candidate_rates(find_lr, checked)
     facts |= {"find_lr": rates} if rates else {}
     root, start_from = Path(images).resolve(), Path(init).resolve() if init else None
@@ -96,6 +102,8 @@ def train(
         labels = usable_classes(usable, drop_empty_classes)
         check_fit(checked.method, labels, checked.method_settings)
         prepared = _prepared(checked, labels, root, start_from, facts, SILENT)
+    if true is not None:
+        prepared.truth = true.select_classes(labels.classes).select_images(labels.images)
     cells = prepared.split.held_out
     _check_held_out(cells, checked, bool(rates))
     read_as = entry(checked.method, checked.method_settings)
@@ -117,10 +125,11 @@ def train(
         "images": str(root),
         "labels_hash": labels.hash,
         "init": str(start_from) if start_from else None,
+        **({"truth_hash": prepared.truth.hash} if prepared.truth is not None else {}),
     }
     assets = {name: tensor.numpy() for name, tensor in prepared.assets.items()}
     with new_run(out):
-        run = RunFolder.create(out, checked, inputs, labels, assets, **facts)
+        run = RunFolder.create(out, checked, inputs, labels, assets, prepared.truth, **facts)
         _finish(run, prepared, root, report, reporter)
     return run
 
@@ -166,8 +175,36 @@ def resume(
             init = None  # a checkpoint holds what came of it, but for frozen weights, whose digest is checked
         assets = {name: torch.from_numpy(value) for name, value in run.assets().items()}
         named = None if images is None else root
-        _finish(run, Prepared.of(run.settings, labels, root, assets, init), named, report, reporter)
+        prepared = Prepared.of(run.settings, labels, root, assets, init)
+        prepared.truth = _truth_of(run)
+        _finish(run, prepared, named, report, reporter)
     return run
+
+
+def _aligned(truth: LabelTable | None, labels: LabelTable, method: str, reporter: Reporter) -> LabelTable | None:
+    """The truth of what is trained on."""
+    if truth is None:
+        return None
+    from partlabel.methods.build import method_class
+    from partlabel.training.truth import aligned, sets_aside
+
+    if not sets_aside(method_class(method)):
+        reporter.say(f"{method} sets no cells aside, so there is nothing to count against the truth")
+    return aligned(truth, labels)
+
+
+def _truth_of(run: RunFolder) -> LabelTable | None:
+    """The truth that a run was given, for its log.
+
+    Raises:
+        RunError: it is another one now.
+    """
+    if (known := run.inputs.get("truth_hash")) is None:
+        return None
+    truth = read_written(run.truth_path)
+    if truth.hash != known:
+        raise RunError(f"{run.truth_path} is not what this run started with; restore the file or train anew")
+    return truth
 
 
 def _prepared(

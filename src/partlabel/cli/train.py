@@ -43,6 +43,10 @@ def train(
     workers: Annotated[int | None, typer.Option(help="Processes that decode images. Default: 0.")] = None,
     max_image_mb: o.MaxImageMb = None,
     init: Annotated[Path | None, typer.Option(help="A run whose weights to start from.")] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(help="Complete labels, for log.csv alone: what the method sets aside is counted against them."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML, YAML or JSON file of settings.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Any setting of the training or method: NAME=VALUE.")
@@ -56,7 +60,7 @@ def train(
     quiet: o.Quiet = False,
 ) -> None:
     """Train a tagger on what is known, or go on with one (--resume RUN)."""
-    o.check_there([table], images)
+    o.check_there([table, truth], images)
     from partlabel.api import train as api
 
     if resume is not None:
@@ -97,6 +101,7 @@ def train(
         drop_empty_classes=drop_empty_classes,
         find_lr=find_lr,
         init=init,
+        truth=truth,
         reporter=o.reporter(quiet),
         read=read,
         **merged,

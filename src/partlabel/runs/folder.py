@@ -3,6 +3,7 @@
 config.json        the settings as used            log.csv           one line per epoch
 run.json           versions, inputs, how it ended  checkpoints/      last.ckpt, best.ckpt of each phase
 labels.parquet     the labels as trained on        model/            the bundle to ship
+truth.parquet      complete labels, for log.csv
 held_out.parquet   held-out cells, their logits    report.html       to look at
 assets/            vectors of the class names and other tensors that the method took from outside the labels
 evaluation.json    the last evaluation             recovered.json    what the report shows of the last suggestions
@@ -59,6 +60,7 @@ class RunFolder:
         inputs: Mapping[str, Any],
         table: LabelTable,
         assets: Mapping[str, NDArray[np.float32]] | None = None,
+        truth: LabelTable | None = None,
         /,
         **facts: Any,
     ) -> "RunFolder":
@@ -76,6 +78,8 @@ class RunFolder:
         run.check_new()
         write_text(run.path / _BEGINNING, "")
         write_table(table, run.labels_path)
+        if truth is not None:
+            write_table(truth, run.truth_path)
         for name, value in (assets or {}).items():
             with atomic_path(run.path / "assets" / f"{name}.npy") as temporary, open(temporary, "wb") as stream:
                 np.save(stream, value, allow_pickle=False)
@@ -139,6 +143,11 @@ class RunFolder:
     def labels_path(self) -> Path:
         """The labels as trained on, before any cell was held out."""
         return self.path / "labels.parquet"
+
+    @property
+    def truth_path(self) -> Path:
+        """Complete labels that only the log may see; missing where none were given."""
+        return self.path / "truth.parquet"
 
     @property
     def model(self) -> Path:

@@ -29,6 +29,7 @@ from partlabel.training.frozen import DIGEST, Frozen
 from partlabel.training.optimizers import make_optimizer, make_plateau, make_schedule
 from partlabel.training.order import TrainingOrder
 from partlabel.training.scoring import seen
+from partlabel.training.truth import truth_counts
 
 _TAGGERS = ("method.tagger.", "average.network.")
 
@@ -42,12 +43,20 @@ class Adapter(lightning.LightningModule):
         training: gives `{"views": {name: tensor}, "index": int}` for an (epoch, index).
         scoring: gives the plain view of the same images.
         settings: how to train.
+        truth: complete labels of the same images, for the log alone.
     """
 
     def __init__(
-        self, method: Method[Any], labels: LabelTable, training: Source, scoring: Source, settings: TrainSettings
+        self,
+        method: Method[Any],
+        labels: LabelTable,
+        training: Source,
+        scoring: Source,
+        settings: TrainSettings,
+        truth: LabelTable | None = None,
     ) -> None:
         super().__init__()
+        self.truth = truth
         self.method = method
         self.average = MovingAverage(method.tagger, settings.ema, warmup=settings.ema_warmup) if settings.ema else None
         self.labels, self.training_source, self.scoring_source, self.settings = labels, training, scoring, settings
@@ -118,8 +127,12 @@ class Adapter(lightning.LightningModule):
         index: Tensor = batch["index"]
         with norms_can_average(self.method) if len(index) == 1 else nullcontext():
             outputs = self.method(batch["views"])
-        losses = self.method.objective(outputs, batch["labels"], index, self.clock(batch_idx))
-        for name, value in losses.items():
+        clock = self.clock(batch_idx)
+        losses = self.method.objective(outputs, batch["labels"], index, clock)
+        counts: dict[str, Tensor] = {}
+        if self.truth is not None:
+            counts = truth_counts(self.truth, self.method, outputs, batch["labels"], index, clock)
+        for name, value in (losses | counts).items():
             self.sums[name] = self.sums.get(name, 0.0) + exact(value)
         self.sums["batches"] = self.sums.get("batches", 0.0) + 1
         self._last = Step(batch_idx, index, batch["views"], outputs["logits"].detach(), losses["total"].detach())

@@ -32,7 +32,7 @@ def fit(run: RunFolder, phase: Phase, method: Method[Any], settings: TrainSettin
         NotFiniteError: a loss, a gradient or a weight is not finite.
         WorkerError: a worker process died; the run can be resumed.
     """
-    adapter = Adapter(method, phase.table, phase.training, phase.scoring, settings)
+    adapter = Adapter(method, phase.table, phase.training, phase.scoring, settings, phase.truth)
     last = run.checkpoint(phase.name)
     stopped = f"stopped; go on with: {run.resume_command}"
     with (

@@ -25,6 +25,7 @@ class Phase:
         ranked: cells by which to choose a model: the held-out ones, with unknown ones where they have but one sign.
         training: source of the method's views.
         scoring: source of the plain view.
+        truth: complete labels of the images of the table, for the log alone.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Phase:
     ranked: Cells
     training: Source
     scoring: Source
+    truth: LabelTable | None = None
 
     @property
     def measure(self) -> str:

@@ -34,6 +34,7 @@ class Prepared:
         root: the image folder.
         assets: see `methods.base.Context`.
         init: a run whose weights to start from.
+        truth: complete labels of the images and classes of `labels`, for the log alone.
     """
 
     labels: LabelTable
@@ -42,6 +43,7 @@ class Prepared:
     root: Path
     assets: Mapping[str, Tensor]
     init: Path | None = None
+    truth: LabelTable | None = None
     _built: Method[Any] | None = field(default=None, init=False)
     _sources: tuple[Source, Source] | None = field(default=None, init=False)
 
@@ -109,7 +111,7 @@ class Prepared:
         cells = self.ranked
         nothing = Cells(cells.image_index[:0], cells.class_index[:0], cells.states[:0], cells.sources[:0])
         held_out, ranked = (self.split.held_out, self.ranked) if selection else (nothing, nothing)
-        return method, Phase(name, table, held_out, ranked, *self._sources)
+        return method, Phase(name, table, held_out, ranked, *self._sources, self.truth)
 
     def _start(self, settings: TrainSettings, table: LabelTable, reporter: Reporter) -> Method[Any]:
         method = build(settings, Context(table, self.assets))

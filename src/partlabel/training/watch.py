@@ -14,6 +14,7 @@ from partlabel.training.adapter import Adapter
 from partlabel.training.checkpoint import save_state
 from partlabel.training.frozen import DIGEST
 from partlabel.training.phase import Phase, cell_logits, check_logits, map_of_cells
+from partlabel.training.truth import truth_columns
 
 
 class Watch:
@@ -68,7 +69,9 @@ class Watch:
         self.adapter.sums.clear()
         batches = sums.pop("batches")
         row: dict[str, Any] = {"phase": self.phase.name, "epoch": epoch}
+        counted = truth_columns(sums)
         row.update({_column(name): value / batches for name, value in sums.items()})
+        row |= counted
         row["lr"] = self.adapter.used_lr
         row["seconds"] = round(time.monotonic() - self.started, 2)
         self.started = time.monotonic()
