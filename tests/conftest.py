@@ -4,17 +4,22 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import timm
 from hypothesis import settings
 from jaxtyping import install_import_hook
 from PIL import Image
+from timm.models import byobnet
+from timm.models._registry import generate_default_cfgs, register_model
 
 from partlabel.labels import LabelTable
 
@@ -75,6 +80,30 @@ def _own_signals() -> Iterator[None]:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)]
     yield
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)] == before
+
+
+@pytest.fixture(scope="session")
+def clip_tower() -> str:
+    """Name of a CLIP ResNet that timm builds from a configuration like those it has, with small widths: of its own 64
+    pixels it makes 2 × 2 places of 128 channels, of which the attention pooling's two heads make 12 in the joint space.
+    """
+    name = "tiny_resnet_clip"
+    if not timm.is_model(name):
+        blocks = [(1, 16, 1), (2, 32, 2), (3, 64, 2), (2, 128, 2)]
+        byobnet.model_cfgs[name] = replace(
+            byobnet.model_cfgs["resnet50_clip"],
+            blocks=tuple(byobnet.ByoBlockCfg(type="bottle", d=d, c=c, s=s, br=0.5) for d, c, s in blocks),
+            stem_chs=(8, 8, 16),
+        )
+        its = {**asdict(timm.get_pretrained_cfg("resnet50_clip")), "input_size": (3, 64, 64), "num_classes": 12}
+        byobnet.default_cfgs.update(generate_default_cfgs({f"{name}.none": {**its, "hf_hub_id": None, "tag": None}}))
+
+        def tiny_resnet_clip(pretrained: bool = False, **arguments: Any) -> Any:
+            return byobnet._create_byobnet(name, pretrained=pretrained, **arguments)
+
+        tiny_resnet_clip.__module__ = byobnet.__name__
+        register_model(tiny_resnet_clip)
+    return name
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ def test_lists_of_tokens_and_networks_made_for_one_size(name: str, size: int, si
     backbone = create_backbone(name, pretrained=False, size=size).eval()
     image = torch.randn(1, 3, size, size)
     with torch.no_grad():
-        maps = backbone(image)
+        maps = backbone(image).maps
         features = backbone.network.forward_features(image)  # type: ignore[operator]
     tokens = features[-1] if isinstance(features, list) else features
     assert maps.shape[2:] == (side, side)

@@ -9,6 +9,7 @@ from partlabel.labels import LabelTable
 from partlabel.methods.base import Context
 from partlabel.methods.build import build_method
 from partlabel.methods.catalogue import CATALOGUE
+from partlabel.models.encoders.base import Features
 from partlabel.models.encoders.build import create_backbone
 from partlabel.models.explain_maps import activation_strength, gradient_maps, label_maps
 from partlabel.models.heads import Head, HeadOutput
@@ -35,7 +36,7 @@ class Mapless(Head):
         super().__init__()
         self.linear = nn.Linear(D, CLASSES).double()
 
-    def forward(self, maps: Tensor) -> HeadOutput:
+    def forward(self, maps: Tensor, image: Tensor | None = None) -> HeadOutput:
         pooled = maps.mean((2, 3))
         return HeadOutput(self.linear(pooled) * pooled[:, :1], {})
 
@@ -43,7 +44,7 @@ class Mapless(Head):
 def test_gradient_maps_of_an_average_pooled_linear_head(features: Tensor) -> None:
     head = PooledHead(D, CLASSES).double().eval()
     columns = [3, 0]
-    found = gradient_maps(head, features, columns)
+    found = gradient_maps(head, Features(features), columns)
     weight = head.linear.weight.detach().numpy()
     for image in range(2):
         for place, column in enumerate(columns):
@@ -57,7 +58,7 @@ def test_gradient_maps_by_finite_differences(features: Tensor) -> None:
     """Weights are mean gradients: of a head without class maps, and of one where only the highest places count."""
     torch.manual_seed(1)
     for head in (Mapless().eval(), SaliencyHead(D, CLASSES, alpha=0.5, k=2).double().eval()):
-        found = gradient_maps(head, features, [1])
+        found = gradient_maps(head, Features(features), [1])
         head.requires_grad_(False)
         step = 1e-6
         expected = torch.zeros(2, H, W, dtype=torch.float64)
@@ -84,20 +85,20 @@ def test_backbone_strength_by_loops(features: Tensor) -> None:
 def test_own_maps_where_there_are_any_and_gradient_maps_else_or_on_demand(features: Tensor) -> None:
     head, mapless = PooledHead(D, CLASSES).double().eval(), Mapless().eval()
     with torch.no_grad():
-        own = label_maps(head, features, [2, 1])
-        both = label_maps(head, features, [2, 1], gradient=True)
-        only = label_maps(mapless, features, [2, 1])
+        own = label_maps(head, Features(features), [2, 1])
+        both = label_maps(head, Features(features), [2, 1], gradient=True)
+        only = label_maps(mapless, Features(features), [2, 1])
     assert [list(maps) for maps in (own, both, only)] == [["class"], ["class", "gradient"], ["gradient"]]
     torch.testing.assert_close(own["class"], head.class_maps(features)[:, [2, 1]].detach())
-    torch.testing.assert_close(both["gradient"], gradient_maps(head, features, [2, 1]))
-    torch.testing.assert_close(only["gradient"], gradient_maps(mapless, features, [2, 1]))
+    torch.testing.assert_close(both["gradient"], gradient_maps(head, Features(features), [2, 1]))
+    torch.testing.assert_close(only["gradient"], gradient_maps(mapless, Features(features), [2, 1]))
     assert not any(values.requires_grad for maps in (own, both, only) for values in maps.values())
 
 
 def test_no_gradient_is_left_behind(features: Tensor) -> None:
     head = PooledHead(D, CLASSES).double().eval()
     given = features.clone().requires_grad_()
-    gradient_maps(head, given, [0])
+    gradient_maps(head, Features(given), [0])
     assert given.grad is None
     assert all(parameter.grad is None for parameter in head.parameters())
 
@@ -116,7 +117,7 @@ def test_every_method_can_be_explained(name: str) -> None:
             maps = label_maps(tagger.head, places, [2, 0], gradient=True)
         assert set(maps) == {"class", "gradient"}
         for values in maps.values():
-            assert values.shape == (2, 2, *places.shape[2:])
+            assert values.shape == (2, 2, *places.maps.shape[2:])
             assert values.isfinite().all()
         assert (maps["gradient"] >= 0).all()
-        assert activation_strength(places).shape == (2, *places.shape[2:])
+        assert activation_strength(places.maps).shape == (2, *places.maps.shape[2:])

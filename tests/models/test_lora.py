@@ -95,7 +95,7 @@ def test_merged_weights_say_the_same_in_a_plain_network(name: str) -> None:
         plain = create_backbone(name, pretrained=False, size=size)
         assert merged.backbone.state_dict().keys() == plain.state_dict().keys()
         plain.load_state_dict(merged.backbone.state_dict())
-        says = tagger.head(plain.eval()(image)).logits
+        says = tagger.head(*plain.eval()(image)).logits
     torch.testing.assert_close(says, said, rtol=0, atol=1e-5)
     assert merge_lora(merged) is merged
 
@@ -140,7 +140,7 @@ def test_clip_towers_give_maps_and_learn(name: str, size: int) -> None:
     tagger = Tagger(backbone, HeadSpec(), ("a",)).train()
     image = torch.randn(2, 3, size, size)
     side = {"resnet50_clip": 2, "resnet50_clip_gap": 2, "vit_xsmall_patch16_clip_224": 4}[name]
-    assert backbone(image).shape == (2, backbone.num_features, side, side)
+    assert backbone(image).maps.shape == (2, backbone.num_features, side, side)
     optimizer = torch.optim.SGD([p for p in tagger.parameters() if p.requires_grad], lr=0.1)
     with torch.no_grad():
         before = tagger.eval()(image).logits
@@ -163,4 +163,4 @@ def test_weights_of_clip_at_another_size(tmp_path_factory: pytest.TempPathFactor
     backbone = create_backbone(f"local-dir:{folder}", size=96).eval()
     image = torch.randn(1, 3, 96, 96)
     with torch.no_grad():
-        torch.testing.assert_close(backbone(image), network.eval().forward_features(image))
+        torch.testing.assert_close(backbone(image).maps, network.eval().forward_features(image))

@@ -33,7 +33,7 @@ def test_maps_of_every_layout(name: str, size: int) -> None:
     backbone = create_backbone(name, pretrained=False, size=size).eval()
     image = torch.randn(2, 3, size, size)
     with torch.no_grad():
-        maps = backbone(image)
+        maps = backbone(image).maps
         features = backbone.network.forward_features(image)  # type: ignore[operator]
     assert maps.shape[:2] == (2, backbone.num_features)
     if features.ndim == 3:
@@ -59,7 +59,7 @@ def test_what_is_trained_are_the_parameters_that_maps_depend_on(
 ) -> None:
     """Several processes wait for the gradient of everything that is trained."""
     backbone = create_backbone(name, pretrained=False, size=size, model_args=model_args).train()
-    backbone(torch.randn(2, 3, size, size)).sum().backward()
+    backbone(torch.randn(2, 3, size, size)).maps.sum().backward()
     trained = {name for name, parameter in backbone.named_parameters() if parameter.requires_grad}
     assert trained == {name for name, parameter in backbone.named_parameters() if parameter.grad is not None}
 
@@ -78,11 +78,11 @@ def test_a_cut_gives_what_the_whole_gives(name: str) -> None:
     cut.eval()
     with torch.no_grad():
         direct = cut._maps(cut.network.forward_features(image))  # type: ignore[operator]
-        torch.testing.assert_close(cut(image), direct, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(cut(image).maps, direct, rtol=1e-4, atol=1e-5)
     frozen_before = {n: t.clone() for n, t in cut.trunk_state().items()}
     cut.train()
     optimizer = torch.optim.SGD([p for p in cut.parameters() if p.requires_grad], lr=0.1)
-    cut(image).square().mean().backward()
+    cut(image).maps.square().mean().backward()
     optimizer.step()
     assert all(t.equal(frozen_before[n]) for n, t in cut.trunk_state().items())
     changed = [n for n, t in cut.state_dict().items() if n not in frozen_before]
@@ -108,7 +108,7 @@ def test_pretrained_weights_from_a_local_folder(tmp_path: Path) -> None:
     assert backbone.spec.architecture == "test_resnet"
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
-        torch.testing.assert_close(backbone.eval()(image), network.eval().forward_features(image))
+        torch.testing.assert_close(backbone.eval()(image).maps, network.eval().forward_features(image))
 
 
 def test_heads_and_class_maps_agree() -> None:

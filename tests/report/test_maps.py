@@ -56,7 +56,7 @@ def test_maps_of_the_highest_classes_with_their_labels(trained: Any) -> None:
             logits, maps = tagger(images).logits[0], tagger.class_maps(images)[0]
         assert one.kind == "class"
         strength, *drawn_maps = one.overlays
-        norm = torch.linalg.vector_norm(tagger.backbone(images)[0], dim=0).detach()
+        norm = torch.linalg.vector_norm(tagger.backbone(images).maps[0], dim=0).detach()
         assert (strength.title, strength.caption) == ("backbone alone, class-free", f"map {_range(norm)}")
         order = logits.argsort(descending=True).tolist()
         assert [drawn.title for drawn in drawn_maps] == [labels.classes[column] for column in order]

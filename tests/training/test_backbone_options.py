@@ -48,7 +48,7 @@ def test_frozen_norms_keep_their_statistics_and_learn_their_scales() -> None:
     torch.manual_seed(0)
     backbone = create_backbone("test_resnet", pretrained=False, size=32, local_global=True, frozen_norm=True).train()
     before = _norms(backbone)
-    backbone(torch.randn(4, 3, 32, 32)).square().mean().backward()
+    backbone(torch.randn(4, 3, 32, 32)).maps.square().mean().backward()
     assert all(tensor.equal(before[name]) for name, tensor in _norms(backbone).items())
     norms = [module for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)]
     assert norms
@@ -85,7 +85,7 @@ def test_the_last_stage_and_the_branches_are_trained(local_global: bool) -> None
     assert learned == expected
     assert any(".global_branch." in name for name in learned) == local_global
     before = _norms(backbone.train())
-    backbone(torch.randn(4, 3, 32, 32)).square().mean().backward()
+    backbone(torch.randn(4, 3, 32, 32)).maps.square().mean().backward()
     moved = {name.rpartition(".")[0] for name, tensor in _norms(backbone).items() if not tensor.equal(before[name])}
     assert moved
     assert all(name.startswith("network.layer4.") or ".global_branch." in name for name in moved)

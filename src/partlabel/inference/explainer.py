@@ -70,14 +70,14 @@ class Explainer(NamedTuple):
         settings = view_settings(self.info.backbone)
         decoded = decode(file, limits=self.limits, at_least=settings.plain_side)
         features = self.tagger.features(build_view("plain", settings)(decoded)[None].to(self.device))
-        logits = self.tagger.head(features).logits.float().cpu().numpy()
+        logits = self.tagger.head(*features).logits.float().cpu().numpy()
         refuse_not_finite(logits, [file])
         decisions = decide(logits, self.info.thresholds, self.info.calibration)
         scores = _Scores(logits[0], decisions.probability[0], decisions.predicted[0])
         states, truths = self._given(file)
         columns = self.wanted or _shown(scores, (states, truths), self.top)
         maps = label_maps(self.tagger.head, features, columns, gradient=self.gradient)
-        strength = activation_strength(features)[0].cpu().numpy()
+        strength = activation_strength(features.maps)[0].cpu().numpy()
         entries, rows = [], []
         for place, column in enumerate(columns):
             drawn = {str(kind): values[0, place].float().cpu().numpy() for kind, values in maps.items()}

@@ -171,7 +171,7 @@ class Interactive(Method[InteractiveConfig]):
 
     def forward(self, views: Mapping[str, Tensor]) -> Outputs:
         """Logits, and the pooled features."""
-        maps = self.tagger.features(views["weak"])
+        maps = self.tagger.features(views["weak"]).maps
         return {"logits": self.tagger.head(maps).logits, "features": maps.mean((2, 3))}
 
     def refresh_due(self, clock: Clock) -> bool:

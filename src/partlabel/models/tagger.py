@@ -1,9 +1,9 @@
 """Tagger: backbone + head. What is trained, shipped and asked."""
 
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from partlabel.models.encoders.base import Backbone
+from partlabel.errors import UsageError
+from partlabel.models.encoders.base import Backbone, Features
 from partlabel.models.heads import HeadOutput, HeadSpec, Maps, build_head
 
 
@@ -14,6 +14,9 @@ class Tagger(nn.Module):
         backbone: source of maps.
         head: which head to put on it.
         classes: class names, in the order of the logits.
+
+    Raises:
+        UsageError: no such head, or the head needs an image vector that the backbone does not have.
     """
 
     def __init__(self, backbone: Backbone, head: HeadSpec, classes: tuple[str, ...]) -> None:
@@ -22,6 +25,11 @@ class Tagger(nn.Module):
         self.head_spec = head
         self.backbone = backbone
         self.head = build_head(head, backbone.num_features, len(classes))
+        if self.head.needs_image_vector and not backbone.has_image_vector:
+            raise UsageError(
+                f"head {head.kind!r} with these settings uses the image vector of an encoder, and "
+                f"{backbone.spec.architecture} has none; a CLIP ResNet has one with joint_space"
+            )
         self.takes_trunk_output = False
 
     @property
@@ -37,13 +45,12 @@ class Tagger(nn.Module):
 
     def forward(self, view: Tensor) -> HeadOutput:
         """Logits `[B, C]` of normalised images `[B, 3, S, S]`, or of trunk output."""
-        maps = self.features(view)
-        return self.head(maps)  # type: ignore[no-any-return]
+        return self.head(*self.features(view))  # type: ignore[no-any-return]
 
-    def features(self, view: Tensor) -> Float[Tensor, "batch features h w"]:
-        """Feature maps of a view."""
+    def features(self, view: Tensor) -> Features:
+        """What the backbone makes of a view."""
         return self.backbone.tail(view) if self.takes_trunk_output else self.backbone(view)
 
     def class_maps(self, view: Tensor) -> Maps:
         """Class maps `[B, C, h, w]` of a view."""
-        return self.head.class_maps(self.features(view))
+        return self.head.class_maps(*self.features(view))

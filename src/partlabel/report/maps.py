@@ -81,13 +81,13 @@ def mapped_images(
             mapped.append(MappedImage(image, None, []))
             continue
         features = tagger.features(view(decoded)[None])
-        logits = tagger.head(features).logits[0].numpy()
+        logits = tagger.head(*features).logits[0].numpy()
         columns = np.argsort(-logits, kind="stable")[:_CLASSES].tolist()
         ((kind, maps),) = label_maps(tagger.head, features, columns).items()
         larger = None if settings.plain_side >= _SIDE else read_image(root, image, _SIDE, limits)
         shown = fitted(larger or decoded, _SIDE)
         states = labels.rows([labels.image_positions[image]])[0]
-        overlays = [_drawn(shown, activation_strength(features)[0].numpy(), "backbone alone, class-free")]
+        overlays = [_drawn(shown, activation_strength(features.maps)[0].numpy(), "backbone alone, class-free")]
         for column, class_map in zip(columns, maps[0].numpy(), strict=True):
             text = f"{probability(float(logits[column]), column)}, label {State(states[column]).name.lower()}; "
             drawn = _drawn(shown, class_map, tagger.classes[column], text)

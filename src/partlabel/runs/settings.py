@@ -48,6 +48,11 @@ class TrainSettings(BaseModel):
     """
     local_global: bool = False
     """Give every 3 × 3 convolution of the backbone a global branch (PU-MLC); not on a frozen one."""
+    joint_space: Literal["off", "projected", "attended"] = "off"
+    """Take the maps of a CLIP ResNet, and a vector of the whole image, in the space that its images and texts share.
+    "projected": each place through the value and output projections of the attention pooling (CSL with CLIP at 448
+    pixels); "attended": each place an output of that attention (at 224); "off": the maps before the pooling.
+    """
     lora_rank: int = Field(default=0, ge=0)
     """Train changes of this rank to the backbone's weights, which are frozen themselves (LoRA); 0: none. CSL with CLIP:
     8.

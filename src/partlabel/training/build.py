@@ -77,6 +77,7 @@ def _backbone(settings: TrainSettings) -> TimmBackbone:
         local_global=settings.local_global,
         frozen_norm=settings.frozen_norm,
         train_parts=settings.train_parts,
+        joint_space=settings.joint_space,
     )
     if settings.lora_rank:
         add_lora(backbone.network, settings.lora_rank, settings.lora_alpha)

@@ -73,10 +73,13 @@ class Recipe:
         if not random or self.images.settings.random_crop == "area":
             unused |= {"random_crop", "crop_from", "crop_sides"}
         settings = self.images.settings.model_dump(mode="json", exclude=unused)
+        without = {"local_global", "copies"}
+        if not self.backbone.has_image_vector:
+            without |= {"joint_space", "joint_features"}
         return {
             "cache": 3,
             # What makes no difference to a frozen part is left out, so that maps of earlier releases are found.
-            "backbone": self.backbone.spec.model_dump(mode="json", exclude={"local_global", "copies"}),
+            "backbone": self.backbone.spec.model_dump(mode="json", exclude=without),
             "weights": _digest(self.backbone),
             "train_last": self.backbone.train_last,
             "pool": self.backbone.trunk_pool,

@@ -62,8 +62,8 @@ def seen(
         with explained_workers():
             for batch in loaded:
                 features = tagger.features(batch["views"]["plain"].to(device))
-                logits = tagger.head(features).logits.float()
-                yield Seen(batch["index"].to(device), features.mean((2, 3)).float(), logits)
+                logits = tagger.head(*features).logits.float()
+                yield Seen(batch["index"].to(device), features.maps.mean((2, 3)).float(), logits)
     finally:
         tagger.train(was_training)
 

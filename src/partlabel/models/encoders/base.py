@@ -1,6 +1,6 @@
 """What every encoder offers: feature maps of images, in a frozen and a trainable part, and how it wants its images."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,6 +10,8 @@ from partlabel.images.views import ViewSettings
 
 Pool = Literal["avg", "max"]
 TrainParts = Literal["all", "last_stage"]
+JointSpace = Literal["off", "projected", "attended"]
+"""What becomes of the places of a map in the space that CLIP's images and texts share (`encoders.joint_space`)."""
 
 LARGEST_SIZE = 4096
 """Largest side of an input image, in pixels; the weights of a network say nothing about it."""
@@ -31,8 +33,24 @@ class BackboneSpec(BaseModel):
     interpolation: str = "bicubic"
     local_global: bool = False
     """Whether the 3 × 3 convolutions have a global branch (`encoders.local_global`)."""
+    joint_space: JointSpace = "off"
+    joint_features: int = Field(default=0, ge=0, le=16384)
+    """Channels of the joint space; 0 where it is off."""
     copies: int = Field(default=1, ge=1, le=2)
     """2 for a `TwinBackbone`."""
+
+
+class Features(NamedTuple):
+    """What an encoder makes of images.
+
+    Args:
+        maps: float `[B, d, h, w]`, the features of each place.
+        image: float `[B, d]`, a vector of the whole image in the space of the maps, from encoders that have one beside
+            them (`Backbone.has_image_vector`); a head that only wants a mean takes it of the maps.
+    """
+
+    maps: Float[Tensor, "batch features h w"]
+    image: Float[Tensor, "batch features"] | None = None
 
 
 class Backbone(nn.Module):
@@ -43,6 +61,7 @@ class Backbone(nn.Module):
     Attributes:
         spec: what to build again, and how images are fed.
         num_features: channels d of the maps.
+        has_image_vector: whether there is a vector of the whole image beside the maps.
         freeze: whether the trunk is the network, but for its last `train_last` stages; else the trunk is empty.
         train_last: how many of the last stages of a frozen network are trained.
         trunk_pool: the pooling that a wholly frozen trunk does already; None: none.
@@ -50,20 +69,21 @@ class Backbone(nn.Module):
 
     spec: BackboneSpec
     num_features: int
+    has_image_vector: bool = False
     freeze: bool
     train_last: int
     trunk_pool: Pool | None
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch features h w"]:
-        """Feature maps of normalised images."""
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Features:
+        """Features of normalised images."""
         return self.tail(self.trunk(images))
 
     def trunk(self, images: Float[Tensor, "batch 3 height width"]) -> Tensor:
-        """The frozen part: feature maps, the input of the trainable stages, or the images themselves."""
+        """The frozen part: features, the input of the trainable stages, or the images themselves."""
         raise NotImplementedError
 
-    def tail(self, trunk_output: Tensor) -> Float[Tensor, "batch features h w"]:
-        """The trainable part, from what `trunk` returns to maps."""
+    def tail(self, trunk_output: Tensor) -> Features:
+        """The trainable part, from what `trunk` returns to features."""
         raise NotImplementedError
 
     def trunk_state(self) -> dict[str, Tensor]:

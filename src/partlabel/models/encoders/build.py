@@ -10,7 +10,8 @@ from torch import nn
 
 from partlabel.errors import UsageError
 from partlabel.models.encoders.architecture import check_architecture, first_line, skeleton
-from partlabel.models.encoders.base import LARGEST_SIZE, Backbone, BackboneSpec, TrainParts
+from partlabel.models.encoders.base import LARGEST_SIZE, Backbone, BackboneSpec, JointSpace, TrainParts
+from partlabel.models.encoders.joint_space import attention_pooling, joint_width
 from partlabel.models.encoders.local_global import add_local_global
 from partlabel.models.encoders.pretrained import check_weights, described
 from partlabel.models.encoders.timm_maps import TimmBackbone, as_maps
@@ -28,6 +29,7 @@ def create_backbone(
     local_global: bool = False,
     frozen_norm: bool = False,
     train_parts: TrainParts = "all",
+    joint_space: JointSpace = "off",
 ) -> TimmBackbone:
     """Build a backbone by timm name, `hf-hub:` name or `local-dir:` folder.
 
@@ -44,10 +46,12 @@ def create_backbone(
         local_global: give its 3 × 3 convolutions a global branch each.
         frozen_norm: see `TimmBackbone`.
         train_parts: see `TimmBackbone`.
+        joint_space: the maps are those of CLIP's joint space, beside a vector of the whole image
+            (`encoders.joint_space`); "off": the maps before its attention pooling.
 
     Raises:
         UsageError: no such backbone, or its weights cannot be had, or it gives no maps at this size, or it has nothing
-            to give a global branch to.
+            to give a global branch to, or no joint space.
     """
     if size is not None and not 0 < size <= LARGEST_SIZE:
         raise UsageError(f"size {size} is not a number of pixels from 1 to {LARGEST_SIZE}")
@@ -55,8 +59,10 @@ def create_backbone(
     arguments = _fitted(architecture, {**given, **(model_args or {})}, size)
     if pretrained:
         check_weights(name)
+    joint = joint_space != "off"
+    classifier: dict[str, Any] = {} if joint else {"num_classes": 0}  # the projection into the joint space is timm's
     try:
-        network = timm.create_model(name, pretrained=pretrained, num_classes=0, **arguments)
+        network = timm.create_model(name, pretrained=pretrained, **classifier, **arguments)
     except Exception as error:
         what = "weights do not load" if pretrained else "architecture cannot be built"
         raise UsageError(f"backbone {name!r}: its {what} ({first_line(error)})") from error
@@ -69,6 +75,8 @@ def create_backbone(
         std=tuple(config["std"]),
         interpolation=config.get("interpolation") or "bicubic",
         local_global=local_global,
+        joint_space=joint_space,
+        joint_features=joint_width(attention_pooling(network)) if joint else 0,
     )
     if local_global:
         add_local_global(network)
@@ -88,7 +96,9 @@ def rebuild_backbone(spec: BackboneSpec, *, freeze: bool = False, train_last: in
         first, second = (rebuild_backbone(one, freeze=freeze, train_last=train_last) for _ in range(2))
         return TwinBackbone(first, second)
     check_architecture(spec.architecture, spec.model_args)
-    network = timm.create_model(spec.architecture, pretrained=False, num_classes=0, **spec.model_args)
+    network = timm.create_model(spec.architecture, pretrained=False, num_classes=spec.joint_features, **spec.model_args)
+    if spec.joint_space != "off" and joint_width(attention_pooling(network)) != spec.joint_features:
+        raise UsageError(f"joint_features of backbone {spec.architecture!r} do not fit its projection")
     if spec.local_global:
         add_local_global(network)
     return TimmBackbone(spec, network, freeze=freeze, train_last=train_last)

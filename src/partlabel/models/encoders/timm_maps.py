@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from partlabel.errors import UsageError
-from partlabel.models.encoders.base import Backbone, BackboneSpec, Pool, TrainParts
+from partlabel.models.encoders.base import Backbone, BackboneSpec, Features, Pool, TrainParts
 from partlabel.models.encoders.cut import Cut, children_before_pooling, cut_before_last_stages
+from partlabel.models.encoders.joint_space import attention_pooling, joint_tokens, layers_in_use, split_tokens
 from partlabel.models.encoders.local_global import branch_parameters
 
 
@@ -25,7 +26,8 @@ class TimmBackbone(Backbone):
 
     Args:
         spec: what to build.
-        network: the timm network, without classifier.
+        network: the timm network, without classifier; with the projection of its attention pooling where the spec has a
+            joint space.
         freeze: freeze the network (all of it but the last `train_last` stages).
         train_last: how many of the last stages stay trainable when frozen.
         frozen_norm: keep every batch norm at its running statistics in training too; its scale and shift are still
@@ -61,7 +63,8 @@ class TimmBackbone(Backbone):
             )
         self.spec = spec
         self.network = network
-        self.num_features = int(network.num_features)  # type: ignore[arg-type]
+        self.has_image_vector = spec.joint_space != "off"
+        self.num_features = spec.joint_features or int(network.num_features)  # type: ignore[arg-type]
         self.freeze, self.train_last, self.frozen_norm = freeze, train_last, frozen_norm
         self.trunk_pool: Pool | None = None
         stages = 1 if train_parts == "last_stage" else train_last
@@ -70,32 +73,37 @@ class TimmBackbone(Backbone):
         for name, module in network.named_children():
             if name not in used:  # several processes would wait for its gradients in vain
                 module.requires_grad_(False)
+        for parameter in self._joint_parameters():
+            parameter.requires_grad_(True)
         if freeze or train_parts != "all":
             network.requires_grad_(False)
             for parameter in self._trained_parameters():
                 parameter.requires_grad_(True)
 
     def trunk(self, images: Float[Tensor, "batch 3 height width"]) -> Tensor:
-        """The frozen part: feature maps, the input of the trainable stages, or the images themselves if nothing is
-        frozen.
+        """The frozen part: maps, or tokens `[B, d, 1 + h·w]` of the image and its places where it has an image vector;
+        the input of the trainable stages; or the images themselves if nothing is frozen.
         """
         if not self.freeze:
             return images
         with torch.no_grad():
             if self._cut is not None:
                 return self._cut.before(images)
-            maps = self._maps(self.network.forward_features(images))  # type: ignore[operator]
+            stages = self.network.forward_features(images)  # type: ignore[operator]
+            if self.has_image_vector and self.trunk_pool is None:
+                return self._tokens(self._maps(stages))
+            maps = self._features(stages).maps
         if self.trunk_pool is None:
             return maps
         return maps.mean((2, 3), keepdim=True) if self.trunk_pool == "avg" else maps.amax((2, 3), keepdim=True)
 
-    def tail(self, trunk_output: Tensor) -> Float[Tensor, "batch features h w"]:
-        """The trainable part, from what `trunk` returns to maps."""
+    def tail(self, trunk_output: Tensor) -> Features:
+        """The trainable part, from what `trunk` returns to features."""
         if not self.freeze:
-            return self._maps(self.network.forward_features(trunk_output))  # type: ignore[operator]
+            return self._features(self.network.forward_features(trunk_output))  # type: ignore[operator]
         if self._cut is not None:
-            return self._maps(self._cut.after(trunk_output))
-        return trunk_output
+            return self._features(self._cut.after(trunk_output))
+        return split_tokens(trunk_output) if trunk_output.ndim == 3 else Features(trunk_output)
 
     def trunk_state(self) -> dict[str, Tensor]:
         """Weights and statistics of the frozen part; all of them if nothing is left trainable."""
@@ -104,6 +112,7 @@ class TimmBackbone(Backbone):
             for module in (self._cut.modules if self._cut else ())
             for t in module.state_dict(keep_vars=True).values()
         }
+        tail |= {id(parameter) for parameter in self._joint_parameters() if self._cut}
         return {name: t for name, t in self.state_dict(keep_vars=True).items() if id(t) not in tail}
 
     def train(self, mode: bool = True) -> "TimmBackbone":
@@ -121,10 +130,33 @@ class TimmBackbone(Backbone):
         """What is trained of a network that is not trained wholly."""
         for module in self._cut.modules if self._cut else ():
             yield from module.parameters()
+        yield from self._joint_parameters() if self._cut else ()
         yield from branch_parameters(self.network)
 
-    def _maps(self, features: Any) -> Float[Tensor, "batch features h w"]:
-        return as_maps(self.network, features, self.spec.architecture)
+    @property
+    def joint_layers(self) -> list[nn.Module]:
+        """The layers behind the last stage that lead into the joint space."""
+        if not self.has_image_vector:
+            return []
+        return layers_in_use(attention_pooling(self.network), self.spec.joint_space)
+
+    def _joint_parameters(self) -> Iterator[nn.Parameter]:
+        """What the joint space adds to the network: these layers, the position codes, and a class token."""
+        for layer in self.joint_layers:
+            yield from layer.parameters()
+        if self.has_image_vector:
+            yield from attention_pooling(self.network).parameters(recurse=False)
+
+    def _features(self, stages: Any) -> Features:
+        """Features from what the last stage gives."""
+        maps = self._maps(stages)
+        return split_tokens(self._tokens(maps), maps.shape[2:]) if self.has_image_vector else Features(maps)
+
+    def _maps(self, stages: Any) -> Float[Tensor, "batch channels h w"]:
+        return as_maps(self.network, stages, self.spec.architecture)
+
+    def _tokens(self, maps: Tensor) -> Tensor:
+        return joint_tokens(attention_pooling(self.network), maps, self.spec.joint_space)
 
 
 def as_maps(network: nn.Module, features: Any, name: str) -> Float[Tensor, "batch features h w"]:

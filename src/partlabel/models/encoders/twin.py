@@ -4,11 +4,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from partlabel.models.encoders.base import Backbone
+from partlabel.models.encoders.base import Backbone, Features
 
 
 class TwinBackbone(Backbone):
-    """Two backbones of one architecture, one for each of two networks; their maps side by side, `[B, 2·d, h, w]`.
+    """Two backbones of one architecture, one for each of two networks; their features side by side, 2·d channels.
 
     What is frozen they have in common, so `trunk` is computed, and cached, once.
 
@@ -21,7 +21,7 @@ class TwinBackbone(Backbone):
         super().__init__()
         self.first, self.second = first, second
         self.spec = first.spec.model_copy(update={"copies": 2})
-        self.num_features = first.num_features
+        self.num_features, self.has_image_vector = first.num_features, first.has_image_vector
         self.freeze, self.train_last = first.freeze, first.train_last
         self.trunk_pool = None
 
@@ -29,9 +29,13 @@ class TwinBackbone(Backbone):
         """The frozen part of both."""
         return self.first.trunk(images)
 
-    def tail(self, trunk_output: Tensor) -> Float[Tensor, "batch features h w"]:
+    def tail(self, trunk_output: Tensor) -> Features:
         """The trainable part of each."""
-        return torch.cat([self.first.tail(trunk_output), self.second.tail(trunk_output)], dim=1)
+        first, second = self.first.tail(trunk_output), self.second.tail(trunk_output)
+        maps = torch.cat([first.maps, second.maps], dim=1)
+        if first.image is None or second.image is None:
+            return Features(maps)
+        return Features(maps, torch.cat([first.image, second.image], dim=1))
 
     def trunk_state(self) -> dict[str, Tensor]:
         """Weights and statistics of the frozen part."""

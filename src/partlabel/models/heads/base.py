@@ -11,6 +11,8 @@ from partlabel.models.encoders.base import Pool
 
 Maps = Float[Tensor, "batch classes h w"]
 Logits = Float[Tensor, "batch classes"]
+ImageVector = Float[Tensor, "batch features"] | None
+"""Vector of the whole image that some encoders have beside their maps (`encoders.base.Features`)."""
 
 
 class HeadSpec(BaseModel):
@@ -46,13 +48,18 @@ class Head(nn.Module):
     What a head must know beside its settings (label vectors, a label graph) are buffers of the right shape, filled by
     the method before training; so they travel in the bundle.
 
+    All take the encoder's features, maps and image vector; most use the maps alone.
+
     Attributes:
-        pool: the pooling that `forward` begins with and can find done already; None where it needs the places.
+        pool: the pooling that `forward` begins with and can find done already; None where it needs the places or
+            the image vector.
         has_class_maps: whether there are `class_maps`.
+        needs_image_vector: whether it uses the image vector, so that an encoder without one will not do.
     """
 
     pool: Pool | None = None
     has_class_maps: bool = True
+    needs_image_vector: bool = False
 
     @property
     def class_axes(self) -> dict[str, tuple[int, ...]]:
@@ -62,10 +69,10 @@ class Head(nn.Module):
         """
         raise NotImplementedError
 
-    def forward(self, maps: Float[Tensor, "batch features h w"]) -> HeadOutput:
-        """Logits of feature maps."""
+    def forward(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> HeadOutput:
+        """Logits of features."""
         raise NotImplementedError
 
-    def class_maps(self, maps: Float[Tensor, "batch features h w"]) -> Maps:
+    def class_maps(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> Maps:
         """How much each place speaks for each class; only where `has_class_maps`."""
         raise NotImplementedError

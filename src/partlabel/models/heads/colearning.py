@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from partlabel.errors import UsageError
-from partlabel.models.heads.base import Head, HeadOutput, Logits, Maps
+from partlabel.models.heads.base import Head, HeadOutput, ImageVector, Logits, Maps
 from partlabel.models.label_text import hold_label_vectors
 from partlabel.models.position_code import PlaceEncoder, sine_positions
 from partlabel.models.semantic_attention import attention_logits
@@ -160,13 +160,13 @@ class CoLearningHead(Head):
         names += ["coarse.weight", "coarse.bias"] if self.coarse is not None else []
         return dict.fromkeys(names, (0,))
 
-    def forward(self, maps: Float[Tensor, "batch features h w"]) -> HeadOutput:
+    def forward(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> HeadOutput:
         """Logits, by region scores; `coarse`: those of the coarse head."""
         regions = self._regions(maps)
         extra = {"coarse": self.coarse(regions.places).amax(1)} if self.coarse is not None else {}
         return HeadOutput(region_logits(regions.scores) if self.region else regions.scores.amax(1), extra)
 
-    def class_maps(self, maps: Float[Tensor, "batch features h w"]) -> Maps:
+    def class_maps(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> Maps:
         """Region weights, times the attention where there is one; without region aggregation, the region scores."""
         _, scores, attention = self._regions(maps)
         if self.region:

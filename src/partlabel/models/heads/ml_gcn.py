@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from partlabel.models.encoders.base import Pool
-from partlabel.models.heads.base import Head, HeadOutput, Maps, check_pool
+from partlabel.models.heads.base import Head, HeadOutput, ImageVector, Maps, check_pool
 from partlabel.models.label_text import hold_label_vectors
 
 
@@ -56,11 +56,11 @@ class MLGCNHead(Head):
         hidden = functional.leaky_relu(self.adjacency @ (self.label_vectors @ self.first), 0.2)
         return self.adjacency @ (hidden @ self.second)
 
-    def forward(self, maps: Float[Tensor, "batch features h w"]) -> HeadOutput:
+    def forward(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> HeadOutput:
         """Logits of pooled features."""
         pooled = maps.mean((2, 3)) if self.pool == "avg" else maps.amax((2, 3))
         return HeadOutput(pooled @ self.class_weights().T, {})
 
-    def class_maps(self, maps: Float[Tensor, "batch features h w"]) -> Maps:
+    def class_maps(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> Maps:
         """The classifiers applied at every place."""
         return torch.einsum("bdhw,cd->bchw", maps, self.class_weights())

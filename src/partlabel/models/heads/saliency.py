@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from partlabel.errors import UsageError
-from partlabel.models.heads.base import Head, HeadOutput, Logits, Maps
+from partlabel.models.heads.base import Head, HeadOutput, ImageVector, Logits, Maps
 
 
 class SaliencyHead(Head):
@@ -33,13 +33,13 @@ class SaliencyHead(Head):
         """The rows of the linear layer."""
         return {"classifier.weight": (0,), "classifier.bias": (0,)}
 
-    def forward(self, maps: Float[Tensor, "batch features h w"]) -> HeadOutput:
+    def forward(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> HeadOutput:
         """Saliency logits, with the plain average logits under `plain`."""
         class_maps = self.class_maps(maps)
         plain = class_maps.mean((2, 3))
         return HeadOutput(saliency_logits(class_maps, self.alpha, self.k), {"plain": plain})
 
-    def class_maps(self, maps: Float[Tensor, "batch features h w"]) -> Maps:
+    def class_maps(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> Maps:
         """Class maps, C of them."""
         return self.classifier(maps)  # type: ignore[no-any-return]
 

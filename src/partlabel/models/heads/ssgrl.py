@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from partlabel.errors import UsageError
-from partlabel.models.heads.base import Head, HeadOutput, Maps
+from partlabel.models.heads.base import Head, HeadOutput, ImageVector, Maps
 from partlabel.models.label_text import hold_label_vectors
 from partlabel.models.semantic_attention import attention_logits
 
@@ -106,7 +106,7 @@ class SSGRLHead(Head):
         """Label vectors and classifiers by row, the graph by row and column."""
         return {"label_vectors": (0,), "graph": (0, 1), "class_weight": (0,), "class_bias": (0,)}
 
-    def forward(self, maps: Float[Tensor, "batch features h w"]) -> HeadOutput:
+    def forward(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> HeadOutput:
         """Logits; the label features F `[B, C, d]` are not handed out."""
         places = self.reduction(maps).flatten(2).transpose(1, 2)
         decoupled = self._attention(places).transpose(1, 2) @ places
@@ -114,7 +114,7 @@ class SSGRLHead(Head):
         features = torch.tanh(self.output(torch.cat([spread, decoupled], 2)))
         return HeadOutput((features * self.class_weight).sum(2) + self.class_bias, {})
 
-    def class_maps(self, maps: Float[Tensor, "batch features h w"]) -> Maps:
+    def class_maps(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> Maps:
         """Where each label looks, not how sure it is: its attention, which sums to 1 over the places (the paper's
         figures).
         """

@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from partlabel.errors import UsageError
-from partlabel.models.heads.base import Head, HeadOutput, HeadSpec, Maps
+from partlabel.models.encoders.base import Features
+from partlabel.models.heads.base import Head, HeadOutput, HeadSpec, ImageVector, Maps
 
 Network = Literal["first", "second", "mean"]
 """Which network tags an image: one of the two, or the mean of their logits."""
@@ -40,6 +41,7 @@ class TwinHead(Head):
         self.second = build_head(spec, features, classes)
         self.pool = self.first.pool
         self.has_class_maps = self.first.has_class_maps
+        self.needs_image_vector = self.first.needs_image_vector
 
     @property
     def class_axes(self) -> dict[str, tuple[int, ...]]:
@@ -48,22 +50,25 @@ class TwinHead(Head):
             f"{which}.{name}": axes for which in ("first", "second") for name, axes in self.first.class_axes.items()
         }
 
-    def forward(self, maps: Float[Tensor, "batch features h w"]) -> HeadOutput:
+    def forward(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> HeadOutput:
         """Logits of both."""
-        for_first, for_second = self._parts(maps)
-        first, second = self.first(for_first).logits, self.second(for_second).logits
+        for_first, for_second = self._parts(maps, image)
+        first, second = self.first(*for_first).logits, self.second(*for_second).logits
         logits = {"first": first, "second": second, "mean": (first + second) / 2}[self.report]
         return HeadOutput(logits, {"first": first, "second": second})
 
-    def class_maps(self, maps: Float[Tensor, "batch features h w"]) -> Maps:
+    def class_maps(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> Maps:
         """Those of the reported network, or the mean of both."""
-        for_first, for_second = self._parts(maps)
+        for_first, for_second = self._parts(maps, image)
         if self.report == "mean":
-            return (self.first.class_maps(for_first) + self.second.class_maps(for_second)) / 2
-        return self.first.class_maps(for_first) if self.report == "first" else self.second.class_maps(for_second)
+            return (self.first.class_maps(*for_first) + self.second.class_maps(*for_second)) / 2
+        return self.first.class_maps(*for_first) if self.report == "first" else self.second.class_maps(*for_second)
 
-    def _parts(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+    def _parts(self, maps: Tensor, image: ImageVector) -> tuple[Features, Features]:
         if maps.shape[1] == self.features:
-            return maps, maps
+            return Features(maps, image), Features(maps, image)
         first, second = maps.chunk(2, dim=1)
-        return first, second
+        if image is None:
+            return Features(first), Features(second)
+        of_first, of_second = image.chunk(2, dim=1)
+        return Features(first, of_first), Features(second, of_second)
