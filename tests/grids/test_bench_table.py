@@ -168,9 +168,29 @@ def test_a_measure_that_does_not_exist_is_left_out(grid: Grid, record: Make) -> 
 
 
 def test_every_measure_is_in_an_evaluation() -> None:
-    judged = evaluate(np.array([[1.0], [-1.0], [0.5]]), np.array([[1], [-1], [-1]], np.int8), ["cat"]).to_json()
+    scores, states = np.array([[1.0], [-1.0], [0.5]]), np.array([[1], [-1], [-1]], np.int8)
+    judged = evaluate(scores, states, ["cat"], training_annotations=[3]).to_json()
     values = {name: measure.of({"test": judged, "held_out": {"mAP": 0.25}}) for name, measure in MEASURES.items()}
     assert values["mAP"] == values["AUC"] == 1
     assert values["OP"] == values["CP"] == 0.5
     assert values["OF1"] == values["CF1 mean"] == values["CF1"] == pytest.approx(2 / 3)
-    assert None not in values.values()
+    assert {name for name, value in values.items() if value is None} == {f"mAP group {n}" for n in (2, 3, 4, 5)}
+
+
+def test_groups_run_from_the_fewest_to_the_most_training_annotations() -> None:
+    random = np.random.default_rng(3)
+    scores, states = random.normal(size=(12, 10)), np.where(random.random((12, 10)) < 0.5, 1, -1).astype(np.int8)
+    annotations = [70, 10, 50, 30, 90, 20, 100, 60, 40, 80]
+    names = [f"class {column}" for column in range(10)]
+    record = {"test": evaluate(scores, states, names, training_annotations=annotations).to_json()}
+    precisions = {}
+    for column, count in enumerate(annotations):
+        found, hits = [], 0
+        for rank, row in enumerate(sorted(range(12), key=lambda row: -scores[row, column]), 1):
+            if states[row, column] > 0:
+                hits += 1
+                found.append(hits / rank)
+        precisions[count] = sum(found) / len(found)
+    for number in range(1, 6):
+        expected = (precisions[20 * number - 10] + precisions[20 * number]) / 2
+        assert MEASURES[f"mAP group {number}"].of(record) == pytest.approx(expected, abs=1e-12)

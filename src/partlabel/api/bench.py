@@ -5,7 +5,8 @@ from pathlib import Path
 from partlabel.api.evaluate import evaluate
 from partlabel.api.hide import hide
 from partlabel.api.train import resume, train
-from partlabel.grids.runner import Outcome, Verbs, run_grid
+from partlabel.grids.one_cell import Verbs
+from partlabel.grids.runner import Outcome, run_grid
 from partlabel.progress import SILENT, Reporter
 
 

@@ -25,10 +25,12 @@ class Measure(NamedTuple):
         return value_at(self.path, result)
 
 
-def value_at(path: tuple[str, ...], result: Mapping[str, Any]) -> float | None:
-    """The number that some keys lead to; None where it does not exist."""
+def value_at(path: tuple[str | int, ...], result: Mapping[str, Any]) -> float | None:
+    """The number that some keys lead to; None where it does not exist, or a list on the way ends before it."""
     value: Any = result
     for key in path:
+        if isinstance(key, int) and key >= len(value):
+            return None
         value = value[key]
     return None if value is None else float(value)
 

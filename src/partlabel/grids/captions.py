@@ -19,6 +19,7 @@ def caption(results: Results) -> str:
         "A seed decides which cells are hidden, which of the known ones are held out, and the training.",
         *(f"{name}: {MEASURES[name].meaning}." for name in grid.measures),
         *_stages(grid),
+        *_starts(grid),
     ]
     if any(MEASURES[name].thresholded for name in grid.measures):
         lines.append(
@@ -45,6 +46,18 @@ def _stages(grid: Grid) -> list[str]:
         f"Seed {grid.seeds[0]} ran every method; the other seeds only the best {grid.top} of each data set and "
         f"masking, by the mAP of held-out known training cells on seed {grid.seeds[0]} (their mAP among unknown cells "
         "where no absent cell is known), never by test cells. Others stand on that seed (n = 1)."
+    ]
+
+
+def _starts(grid: Grid) -> list[str]:
+    begun: dict[str, list[str]] = {}
+    for label, row in {**grid.starts, **grid.rows}.items():
+        if row.start is not None:
+            begun.setdefault(row.start, []).append(label)
+    return [
+        f"{', '.join(labels)} begin{'s' * (len(labels) == 1)} from the weights of {start}, trained on the same labels "
+        "with the same seed."
+        for start, labels in begun.items()
     ]
 
 

@@ -12,10 +12,10 @@ from partlabel.files import write_json
 from partlabel.formats import ReadOptions, read_written, write_table
 from partlabel.formats.opening import ReadArguments, open_table
 from partlabel.grids.cell import digest, read_record
+from partlabel.grids.claims import Claims
 from partlabel.grids.schema import DigitScenes, LabelFiles, Masking
 from partlabel.labels import LabelTable
 from partlabel.progress import SILENT, Reporter
-from partlabel.runs.ownership import owned
 from partlabel.version import __version__
 
 
@@ -120,13 +120,14 @@ def _scenes(entry: DigitScenes, out: Path, reporter: Reporter) -> tuple[Path, La
     wanted = {**entry.model_dump(exclude={"min_present"}), "partlabel": __version__}
     made, train, test = out / "made.json", out / "train.parquet", out / "test.parquet"
     if read_record(made) != wanted:
-        with owned(out):
-            made.unlink(missing_ok=True)
-            with reporter.track("composing scenes") as tick:
-                scenes = write_scenes(
-                    out, train=entry.train, test=entry.test, size=entry.size, seed=entry.seed, progress=tick
-                )
-            write_table(scenes.train, train)
-            write_table(scenes.test, test)
-            write_json(made, wanted)
+        with Claims().in_turn(out, "composes scenes", reporter):
+            if read_record(made) != wanted:
+                made.unlink(missing_ok=True)
+                with reporter.track("composing scenes") as tick:
+                    scenes = write_scenes(
+                        out, train=entry.train, test=entry.test, size=entry.size, seed=entry.seed, progress=tick
+                    )
+                write_table(scenes.train, train)
+                write_table(scenes.test, test)
+                write_json(made, wanted)
     return out / "images", read_written(train), read_written(test)

@@ -27,13 +27,20 @@ ratio = 0.1
 [settings]                    # of every training, as in `partlabel train`
 freeze = true
 
+[start.linear]                # rows that others begin from, which are trained but not in the table
+method = "bce"
+
 [method.bce]                  # one or more rows; settings of this row, `method` if its label is not the method's name
 lr = [1e-3, 3e-3]             # a list is searched, on the first seed, by the mAP of held-out known cells
+
+[method.interactive]
+start = "linear"              # its weights are the first ones (`init`): of the same data, masking and seed; a row of
+                              # [start] or [method]
 """
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +52,7 @@ from partlabel.grids.schema import DigitScenes, GridFile, LabelFiles, Masking
 from partlabel.methods.auto import AUTO
 from partlabel.methods.build import method_config, setting_names
 from partlabel.runs.config_file import read_config
-from partlabel.runs.settings import make_settings
+from partlabel.runs.settings import TrainSettings, make_settings
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
@@ -61,6 +68,8 @@ class Row:
         written: the settings as written, variables not filled in and without lr, so that they are the same on any
             machine.
         holdout: share of the known cells that is held out.
+        refit: whether it trains once more on all known cells.
+        start: the row whose weights it begins from, if any.
     """
 
     label: str
@@ -68,11 +77,13 @@ class Row:
     rates: tuple[float, ...]
     written: dict[str, Any]
     holdout: float
+    refit: bool
+    start: str | None
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A checked grid."""
+    """A checked grid; `starts` are the rows that others begin from and no table shows."""
 
     path: Path
     title: str
@@ -83,7 +94,12 @@ class Grid:
     keep_runs: bool
     data: dict[str, LabelFiles | DigitScenes]
     maskings: dict[str, Masking]
+    starts: dict[str, Row]
     rows: dict[str, Row]
+
+    def row(self, label: str) -> Row:
+        """A row by its name, in the table or not."""
+        return self.rows[label] if label in self.rows else self.starts[label]
 
 
 def read_grid(path: Path | str) -> Grid:
@@ -99,15 +115,17 @@ def read_grid(path: Path | str) -> Grid:
         file = GridFile.model_validate(filled)
     except ValidationError as error:
         raise UsageError(f"{path}: {_sentence(error)}") from error
-    for kind, labels in (("data", file.data), ("masking", file.masking), ("method", file.method)):
+    for kind, labels in (("data", [*file.data]), ("masking", [*file.masking]), ("method", [*file.start, *file.method])):
         _check_slugs(f"{path}: {kind}", labels)
     for label, masking in file.masking.items():
         if reserved := {"seed", "table", "masking", "out", "reporter", "read"} & set(masking.settings):
             raise UsageError(
                 f"{path}: masking.{label}: {min(reserved)} is no setting of a masking; seeds come from `seeds`"
             )
-    rows = {label: _row(label, file, written, f"{path}: method.{label}") for label in file.method}
+    starts = {label: _row(label, "start", file, written, path) for label in file.start}
+    rows = {label: _row(label, "method", file, written, path) for label in file.method}
     _check_choices(path, file, rows)
+    _check_starts(path, {**starts, **rows})
     return Grid(
         path,
         file.title,
@@ -118,6 +136,7 @@ def read_grid(path: Path | str) -> Grid:
         file.keep_runs,
         file.data,
         file.masking,
+        starts,
         rows,
     )
 
@@ -127,22 +146,47 @@ def slug(label: str) -> str:
     return re.sub(r"[^\w.]+", "-", label.casefold()).strip("-.")
 
 
-def _row(label: str, file: GridFile, written: Mapping[str, Any], where: str) -> Row:
-    settings = {"method": label, **file.settings, **file.method[label]}
-    as_written = {"method": label, **written.get("settings", {}), **written["method"][label]}
+def _row(label: str, table: str, file: GridFile, written: Mapping[str, Any], path: Path) -> Row:
+    """A row of the table [start] or [method]."""
+    where = f"{path}: {table}.{label}"
+    settings = {"method": label, **file.settings, **getattr(file, table)[label]}
+    as_written = {"method": label, **written.get("settings", {}), **written[table][label]}
+    start = settings.pop("start", None)
+    if start is not None and not isinstance(start, str):
+        raise UsageError(f"{where}: start is {start!r}; it must be the name of a row")
     rates: tuple[float, ...] = ()
     if isinstance(settings.get("lr"), list):
         rates = tuple(settings.pop("lr"))
         if not rates:
             raise UsageError(f"{where}: lr is an empty list; list the learning rates to search")
     try:
-        holdout = _check_settings(settings, rates)
+        checked = _check_settings(settings, rates)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from error
     if len(set(rates)) < len(rates):
         raise UsageError(f"{where}: lr lists a value twice")
-    as_written.pop("lr", None)
-    return Row(label, settings, rates, as_written, holdout)
+    for name in ("lr", "start"):
+        as_written.pop(name, None)
+    return Row(label, settings, rates, as_written, checked.holdout, checked.refit, start)
+
+
+def _check_starts(path: Path, rows: Mapping[str, Row]) -> None:
+    """Whether each row that another begins from is there, is not that row itself, and knew no cell held out from it."""
+    for label, row in rows.items():
+        where, start, begun = f"{path}: row {label!r} starts from {row.start!r}", row.start, [label]
+        while start is not None:
+            if start not in rows:
+                raise UsageError(f"{where}: there is no row {start!r}; rows are {', '.join(rows)}")
+            if start in begun:
+                raise UsageError(f"{where}, which starts from {label!r} in the end; break the circle")
+            begun.append(start)
+            first = rows[start]
+            if row.holdout and (first.holdout != row.holdout or first.refit):
+                raise UsageError(
+                    f"{where}: {start!r} must hold out the same cells, or what {label!r} is chosen by was trained on; "
+                    f"give both one holdout, and {start!r} no refit"
+                )
+            start = first.start
 
 
 def _check_choices(path: Path, file: GridFile, rows: Mapping[str, Row]) -> None:
@@ -158,10 +202,12 @@ def _check_choices(path: Path, file: GridFile, rows: Mapping[str, Row]) -> None:
             raise UsageError(f"{path}: curves: no row {label!r}; rows are {', '.join(rows)}")
 
 
-def _check_settings(settings: Mapping[str, Any], rates: tuple[float, ...]) -> float:
-    """The share of cells that is held out; raises where `train` would refuse the settings."""
+def _check_settings(settings: Mapping[str, Any], rates: tuple[float, ...]) -> TrainSettings:
+    """The settings of a training; raises where `train` would refuse them."""
     if "seed" in settings:
         raise UsageError("seed is no setting here; seeds come from `seeds`")
+    if "init" in settings:
+        raise UsageError("init is no setting here; `start` names the row to begin from")
     method = str(settings["method"])
     fields = setting_names(method)
     for rate in rates or (settings.get("lr"),):
@@ -170,7 +216,7 @@ def _check_settings(settings: Mapping[str, Any], rates: tuple[float, ...]) -> fl
         method_config(method, checked.method_settings)
     if rates and checked.holdout == 0:
         raise UsageError("a list of learning rates is searched on held-out cells; set holdout above 0, or one lr")
-    return checked.holdout
+    return checked
 
 
 def _filled(value: Any, path: Path, key: str = "") -> Any:
@@ -187,7 +233,7 @@ def _filled(value: Any, path: Path, key: str = "") -> Any:
     return _VARIABLE.sub(lambda match: os.environ[match[1]], value)
 
 
-def _check_slugs(where: str, labels: Mapping[str, Any]) -> None:
+def _check_slugs(where: str, labels: Iterable[str]) -> None:
     taken: dict[str, str] = {}
     for label in labels:
         name = slug(label)

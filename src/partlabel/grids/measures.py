@@ -18,7 +18,7 @@ class Measure(NamedTuple):
         held_out: whether it is measured on held-out training cells, in place of test ones.
     """
 
-    path: tuple[str, ...]
+    path: tuple[str | int, ...]
     meaning: str
     thresholded: bool = False
     held_out: bool = False
@@ -29,8 +29,19 @@ class Measure(NamedTuple):
         return None if not found else value_at(self.path, found)
 
 
+_GROUPS = 5
+"""As many as `evaluation.evaluate` makes."""
+
 MEASURES: dict[str, Measure] = {
     **{name: Measure(one.path, one.meaning, one.thresholded) for name, one in TEST_MEASURES.items()},
+    **{
+        f"mAP group {number}": Measure(
+            ("groups", number - 1, "mAP", "raw"),
+            f"mAP, raw, of group {number} of {_GROUPS} equal groups of classes, from those with the fewest known "
+            "training cells (as trained on, before any is held out) to those with the most",
+        )
+        for number in range(1, _GROUPS + 1)
+    },
     "held-out mAP": Measure(
         ("mAP",), "mAP, raw, of held-out known training cells, where these have both signs", held_out=True
     ),

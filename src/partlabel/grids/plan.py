@@ -16,23 +16,28 @@ from partlabel.methods.auto import AUTO, RULES
 
 
 class Plan(NamedTuple):
-    """What a cell trains with: settings, learning rates to search, and the key of all that its result depends on."""
+    """What a cell trains with: settings, learning rates to search, the cell whose weights it begins from, and the key
+    of all that its result depends on.
+    """
 
     settings: dict[str, Any]
     rates: tuple[float, ...]
+    start: Cell | None
     key: str
 
 
 class Waiting(NamedTuple):
-    """A cell that cannot be planned yet: another one is to find its learning rate first."""
+    """A cell that cannot be planned yet, because another one comes first, to find its learning rate or its first
+    weights.
+    """
 
-    search: Cell
+    first: Cell
 
 
-class Failed(NamedTuple):
-    """A cell that cannot be run, and why."""
+class Settled(NamedTuple):
+    """A cell that is not run, because one that it rests on has failed or does not fit; its record says why."""
 
-    error: str
+    record: Record
 
 
 class HeldOut(NamedTuple):
@@ -44,23 +49,56 @@ class HeldOut(NamedTuple):
     among_unknown: bool
 
 
+def cells_of(grid: Grid) -> list[Cell]:
+    """All cells there may be, each after those that it rests on: the first seed of a setting before the others, a row
+    before those that begin from it.
+    """
+    labels = sorted((*grid.starts, *grid.rows), key=lambda label: _starts_before(grid, label))
+    return [
+        Cell(data, masking, method, seed)
+        for data, masking, seed, method in itertools.product(grid.data, grid.maskings, grid.seeds, labels)
+    ]
+
+
+def _starts_before(grid: Grid, label: str) -> int:
+    """How many rows are trained one after the other before this one."""
+    start = grid.row(label).start
+    return 0 if start is None else 1 + _starts_before(grid, start)
+
+
 def search_of(grid: Grid, cell: Cell) -> Cell | None:
     """The cell whose search finds the learning rate of this one; None if it needs no other's."""
-    takes_over = grid.rows[cell.method].rates and cell.seed != grid.seeds[0]
+    takes_over = grid.row(cell.method).rates and cell.seed != grid.seeds[0]
     return cell._replace(seed=grid.seeds[0]) if takes_over else None
 
 
-def make_plan(grid: Grid, data: Loaded, records: Mapping[Cell, Record], cell: Cell) -> Plan | Waiting | Failed:
+def start_of(grid: Grid, cell: Cell) -> Cell | None:
+    """The cell whose weights this one begins from."""
+    start = grid.row(cell.method).start
+    return None if start is None else cell._replace(method=start)
+
+
+def begun_by(grid: Grid, cell: Cell) -> list[Cell]:
+    """The cells that begin from the weights of this one."""
+    return [
+        cell._replace(method=label) for label, row in {**grid.starts, **grid.rows}.items() if row.start == cell.method
+    ]
+
+
+def make_plan(grid: Grid, data: Loaded, records: Mapping[Cell, Record], cell: Cell) -> Plan | Waiting | Settled:
     """What a cell trains with, if that is known by now and it can be run at all."""
-    row, masking = grid.rows[cell.method], grid.maskings[cell.masking]
+    row, masking = grid.row(cell.method), grid.maskings[cell.masking]
     settings, rates = {**row.settings, "seed": cell.seed}, row.rates
-    if search := search_of(grid, cell):
-        found = records.get(search)
-        if found is None:
-            return Waiting(search)
-        if found["status"] != "done":
-            return Failed(f"the search of its learning rate, on seed {search.seed}, failed")
-        settings["lr"], rates = found["lr"], ()
+    search, start = search_of(grid, cell), start_of(grid, cell)
+    for first, what in ((search, f"the search of its learning rate, on seed {grid.seeds[0]},"), (start, "its start")):
+        if first is not None:
+            found = records.get(first)
+            if found is None:
+                return Waiting(first)
+            if found["status"] != "done":
+                return Settled(_settled(found, what))
+    if search is not None:
+        settings["lr"], rates = records[search]["lr"], ()
     key = digest(
         {
             "train": data.train.hash,
@@ -70,11 +108,19 @@ def make_plan(grid: Grid, data: Loaded, records: Mapping[Cell, Record], cell: Ce
             "settings": row.written,
             "lr": rates or settings.get("lr"),
             "seed": cell.seed,
+            **({"start": records[start].get("key")} if start else {}),
             **_rules(row),
             **_recovered(data),
         }
     )
-    return Plan(settings, rates, key)
+    return Plan(settings, rates, start, key)
+
+
+def _settled(first: Record, what: str) -> Record:
+    """The record of a cell that rests on another one without a result."""
+    if first["status"] == "misfit":
+        return {"status": "misfit", "lacking": first["lacking"], "error": first["error"]}
+    return {"status": "failed", "error": f"{what} failed"}
 
 
 def _recovered(data: Loaded) -> dict[str, Any]:
@@ -117,18 +163,18 @@ def finalists(grid: Grid, records: Mapping[Cell, Record], data: str, masking: st
 
 
 def wanted(grid: Grid, records: Mapping[Cell, Record], cell: Cell) -> bool:
-    """Whether a cell is to be run, as far as is known by now."""
-    return cell.seed == grid.seeds[0] or cell.method in (finalists(grid, records, cell.data, cell.masking) or ())
+    """Whether a cell is to be run, as far as is known by now: for the table, or for one that begins from it."""
+    if cell.method in grid.rows and (
+        cell.seed == grid.seeds[0] or cell.method in (finalists(grid, records, cell.data, cell.masking) or ())
+    ):
+        return True
+    return any(one not in records and wanted(grid, records, one) for one in begun_by(grid, cell))
 
 
 def outstanding(grid: Grid, records: Mapping[Cell, Record]) -> int:
     """How many cells are still to be run; at most, while it is not known which rows go on."""
-    count = 0
-    for data, masking in itertools.product(grid.data, grid.maskings):
-        chosen, first, later = finalists(grid, records, data, masking), grid.seeds[0], grid.seeds[1:]
-        count += sum(Cell(data, masking, method, first) not in records for method in grid.rows)
-        if chosen is None:
-            count += min(grid.top or 0, len(grid.rows)) * len(later)
-        else:
-            count += sum(Cell(data, masking, method, seed) not in records for method in chosen for seed in later)
-    return count
+    count = sum(cell not in records and wanted(grid, records, cell) for cell in cells_of(grid))
+    undecided = sum(
+        finalists(grid, records, data, masking) is None for data, masking in itertools.product(grid.data, grid.maskings)
+    )
+    return count + undecided * min(grid.top or 0, len(grid.rows)) * len(grid.seeds[1:])

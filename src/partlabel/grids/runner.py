@@ -1,47 +1,39 @@
-"""Run the cells of a grid one after the other, each once, and keep the tables up to date.
+"""Run the cells of a grid, each once, and keep the tables up to date.
 
-Several processes may run one grid into one folder: each owns the cell that it runs, reads what the others have found,
-and waits only for cells that it needs.
+Several processes, on one host or on several that share a folder, may run one grid: each claims the cell that it runs
+and reads what the others have found. Rows that find learning rates, that others begin from, or that decide which rows
+go on are barriers: who finds nothing to run meanwhile waits, and says for what.
 """
 
-import itertools
-import shutil
+import os
 import time
-import traceback
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from uuid import uuid4
 
-from partlabel.errors import AssumptionError, Interrupted, LabelError, PartlabelError, StorageError, UsageError
-from partlabel.evaluation import Evaluation
-from partlabel.files import write_json, write_text
-from partlabel.formats import read_written
+from partlabel.errors import Interrupted, LabelError, PartlabelError, UsageError
+from partlabel.files import write_text
+from partlabel.grids import claims
 from partlabel.grids.cell import Cell, Record, read_record
-from partlabel.grids.data import Loaded, lacking, load, make_masked, masked_path
+from partlabel.grids.claims import ClaimLost, Claims
+from partlabel.grids.data import Loaded, load
 from partlabel.grids.figures import write_figures
 from partlabel.grids.grid import Grid, read_grid, slug
-from partlabel.grids.out_folder import shed_weights
-from partlabel.grids.plan import Failed, Plan, Waiting, make_plan, outstanding, search_of, wanted
+from partlabel.grids.one_cell import CellRunner, Verbs
+from partlabel.grids.plan import Plan, Settled, Waiting, begun_by, cells_of, make_plan, outstanding, wanted
 from partlabel.grids.summary import Results
 from partlabel.grids.table import write_tables
-from partlabel.labels import LabelTable
 from partlabel.progress import Reporter
-from partlabel.runs.folder import RunFolder
-from partlabel.runs.ownership import OwnedError, owned
+from partlabel.runs.ownership import OwnedError
 from partlabel.stopping import way_on
 from partlabel.wording import amount, command
 
-_SECONDS_BETWEEN_LOOKS = 5.0
-
-
-class Verbs(NamedTuple):
-    """The verbs of `partlabel.api` that a cell consists of; handed in, because they stand above this package."""
-
-    hide: Callable[..., LabelTable]
-    train: Callable[..., RunFolder]
-    resume: Callable[..., RunFolder]
-    evaluate: Callable[..., Evaluation]
+CALL = "PARTLABEL_BENCH_CALL"
+"""Environment variable that names the call a worker belongs to: within one call, a cell that failed is not tried again
+by others.
+"""
+_SECONDS_BETWEEN_LINES = 60.0
 
 
 @dataclass(frozen=True)
@@ -73,58 +65,83 @@ def run_grid(path: Path | str, out: Path | str, verbs: Verbs, reporter: Reporter
     again = f"go on with: {command('bench', grid.path, '--out', out)}"
     try:
         with way_on(again):
-            return _Runner(grid, _load(grid, out, reporter), out, verbs, reporter).run()
+            return Worker(grid, _load(grid, out, reporter), out, verbs, reporter).run()
     except (Interrupted, KeyboardInterrupt) as error:
         raise Interrupted(f"stopped; {again}") from error
 
 
-class _Runner:
+class Worker:
+    """One process that runs cells of a grid until each has a result.
+
+    Args:
+        grid: the grid.
+        data: its data by label.
+        out: the folder of its results.
+        verbs: what a cell consists of.
+        reporter: where progress goes.
+    """
+
     def __init__(self, grid: Grid, data: dict[str, Loaded], out: Path, verbs: Verbs, reporter: Reporter) -> None:
-        self.grid, self.data, self.out, self.verbs, self.reporter = grid, data, out, verbs, reporter
-        # The first seed comes before the others: it finds learning rates, and which rows go on.
-        labels = itertools.product(data, grid.maskings, grid.seeds, grid.rows)
-        self.cells = [Cell(label, masking, method, seed) for label, masking, seed, method in labels]
+        self.grid, self.data, self.out, self.reporter = grid, data, out, reporter
+        self.call = os.environ.get(CALL) or uuid4().hex
+        self.one, self.claims = CellRunner(grid, data, out, verbs, self.call), Claims()
+        self.cells = cells_of(grid)
         self.records: dict[Cell, Record] = {}
         self.started, self.ran = time.monotonic(), 0
-        self.checked: set[Path] = set()
+        self._told, self._told_at = "", 0.0
+        self._old_failures = {read_record(self.one.record_path(cell)).get("attempt") for cell in self.cells}
 
     def run(self) -> Outcome:
         """Run what has no result; earlier results are in the tables from the beginning."""
-        for cell in self.cells:
-            self._recall(cell)
-        self._check_maskings([cell for cell in self._missing() if wanted(self.grid, self.records, cell)])
-        while busy := self._pass():
-            self.reporter.say(f"waiting for {amount(len(busy), 'cell')} of other processes; {busy[0]}")
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-        figures = write_figures(self.out, Results(self.grid, self.records))
-        write_tables(self.out, self.grid, self.data, self.records, figures)
+        self._recall_all()
+        self._check_maskings(self._missing())
+        while self._missing():
+            if held_up := self._pass():
+                self._tell(held_up)
+                time.sleep(claims.LOOK)
+        with self.claims.in_turn(self.out / "cells", "writes the tables", self.reporter):
+            self._recall_all()
+            figures = write_figures(self.out, Results(self.grid, self.records))
+            write_tables(self.out, self.grid, self.data, self.records, figures)
         failed, misfits = self._errors("failed"), self._errors("misfit")
         return Outcome(self.out / "table.md", len(self.records) - len(failed) - len(misfits), failed, misfits)
 
-    def _pass(self) -> list[str]:
-        """Run every cell that nobody else is running; who runs those that are left."""
-        busy = []
-        for cell in self._missing():
-            if not wanted(self.grid, self.records, cell):
+    def _pass(self) -> str:
+        """Run every cell that can be run and that nobody else is running; what the others wait for, if none was."""
+        busy, later, ran = [], 0, self.ran
+        for cell in self.cells:
+            if cell in self.records or self._recall(cell) or not wanted(self.grid, self.records, cell):
+                continue
+            if isinstance(self._plan(cell), Waiting):
+                later += 1
                 continue
             try:
-                with owned(self._record_path(cell).parent):
-                    if self._recall(cell):  # somebody else has run it meanwhile
-                        continue
-                    plan = self._plan(cell)
-                    if isinstance(plan, Waiting):
-                        continue
-                    self._announce(cell)
-                    self._run(cell, plan)
-                    self.ran += 1
+                self._claim_and_run(cell)
             except OwnedError as error:
-                busy.append(str(error))
-                continue
+                busy.append(f"{cell}, by {error.owner}")
+            except ClaimLost:
+                self.reporter.say(f"{cell}: this process was silent so long that another one runs it; going on without")
+        if self.ran > ran or not busy:
+            return ""
+        after = f"; {amount(later, 'cell')} after {'it' if len(busy) == 1 else 'them'}" if later else ""
+        return f"waiting for {amount(len(busy), 'cell')} of other processes: {busy[0]}{after}"
+
+    def _claim_and_run(self, cell: Cell) -> None:
+        with self.claims.claim(self.one.record_path(cell).parent) as claim:
+            if self._recall(cell):  # somebody else has run it a moment ago
+                return
+            plan = self._plan(cell)
+            if not isinstance(plan, Plan):
+                return
+            self._announce(cell)
+            self.records[cell] = self.one.run(cell, plan, claim, self.reporter)
+            self.ran += 1
+        with suppress(OwnedError), self.claims.claim(self.out / "cells"):  # else another process writes them just now
+            self._recall_all()
             write_tables(self.out, self.grid, self.data, self.records)
-        return busy
 
     def _missing(self) -> list[Cell]:
-        return [cell for cell in self.cells if cell not in self.records]
+        return [cell for cell in self.cells if cell not in self.records and wanted(self.grid, self.records, cell)]
 
     def _announce(self, cell: Cell) -> None:
         waiting = outstanding(self.grid, self.records)
@@ -132,134 +149,68 @@ class _Runner:
         left = f", about {minutes:.0f} min left" if self.ran else ""
         self.reporter.say(f"cell {self.ran + 1} of {self.ran + waiting}{left}: {cell}")
 
+    def _tell(self, text: str) -> None:
+        """Say what is waited for, when that has changed or was said long ago."""
+        now = time.monotonic()
+        if text != self._told or now - self._told_at > _SECONDS_BETWEEN_LINES:
+            self.reporter.say(text)
+            self._told, self._told_at = text, now
+
     def _errors(self, status: str) -> dict[str, str]:
         return {str(cell): record["error"] for cell, record in self.records.items() if record["status"] == status}
 
-    def _plan(self, cell: Cell) -> Plan | Waiting | Failed:
+    def _plan(self, cell: Cell) -> Plan | Waiting | Settled:
         return make_plan(self.grid, self.data[cell.data], self.records, cell)
 
+    def _recall_all(self) -> None:
+        for cell in self.cells:
+            if cell not in self.records:
+                self._recall(cell)
+
     def _recall(self, cell: Cell) -> bool:
-        """Take an earlier result, if it answers what the grid asks now."""
+        """Take what is known of a cell already, if it answers what the grid asks now."""
         if not wanted(self.grid, self.records, cell):
             return False
-        search = search_of(self.grid, cell)
-        if search and self.records.get(search, {}).get("status") == "misfit":
-            self.records[cell] = self.records[search]
+        plan = self._plan(cell)
+        if isinstance(plan, Settled):
+            self.records[cell] = plan.record
+        elif isinstance(plan, Plan):
+            record = read_record(self.one.record_path(cell))
+            if record.get("key") == plan.key and self._counts(record) and self._serves(cell, record):
+                self.records[cell] = record
+        return cell in self.records
+
+    def _counts(self, record: Record) -> bool:
+        """Whether a record is a result, or a failure of this call: an earlier one is tried again."""
+        if record.get("status") == "failed" and "attempt" in record:
+            return record.get("call") == self.call or record["attempt"] not in self._old_failures
+        return record.get("status") in {"done", "misfit"}
+
+    def _serves(self, cell: Cell, record: Record) -> bool:
+        """Whether the rows that begin from a cell can still do so, or have their results."""
+        if record["status"] != "done" or (self.one.run_path(cell) / "model").is_dir():
             return True
-        plan, record = self._plan(cell), read_record(self._record_path(cell))
-        if (
-            not isinstance(plan, Plan)
-            or record.get("status") not in {"done", "misfit"}
-            or record.get("key") != plan.key
-        ):
-            return False
-        self.records[cell] = record
+        records = {**self.records, cell: record}
+        for later in begun_by(self.grid, cell):
+            if not wanted(self.grid, records, later):
+                continue
+            plan = make_plan(self.grid, self.data[cell.data], records, later)
+            found = read_record(self.one.record_path(later))
+            if isinstance(plan, Waiting) or (
+                isinstance(plan, Plan) and not (found.get("key") == plan.key and self._counts(found))
+            ):
+                return False
         return True
 
     def _check_maskings(self, waiting: list[Cell]) -> None:
         """Hide cells before the first training, so that a setting that cannot be used shows at once."""
         for cell in {(cell.data, cell.masking): cell for cell in reversed(waiting)}.values():
             try:
-                self._masked(cell)
+                self.one.masked(cell, self.reporter)
             except UsageError as error:
                 raise UsageError(f"{self.grid.path}: masking.{cell.masking}: {error}") from error
             except PartlabelError:
                 continue  # the cells of this masking will fail with this sentence, and the others go on
-
-    def _run(self, cell: Cell, plan: Plan | Failed) -> None:
-        """Bring a cell to its end; a failure is recorded."""
-        if isinstance(plan, Failed):
-            self.records[cell] = {"status": "failed", "error": plan.error}
-            return
-        path = self._record_path(cell)
-        resumes = self._resumes(cell, plan, read_record(path))
-        if not resumes:
-            shutil.rmtree(self._run_path(cell), ignore_errors=True)
-        write_json(path, {"status": "started", "key": plan.key})
-        started = time.monotonic()
-        record = {**self._result(cell, plan, resumes), "key": plan.key}
-        if record["status"] == "done":
-            record["seconds"] = round(time.monotonic() - started, 1)
-        write_json(path, record)
-        self.records[cell] = record
-        if record["status"] == "done" and not self.grid.keep_runs:
-            shed_weights(self._run_path(cell))
-
-    def _result(self, cell: Cell, plan: Plan, resumes: bool) -> Record:
-        """The record of a training and its test, or of why there is none."""
-        try:
-            return {"status": "done", **self._train_and_judge(cell, plan, resumes)}
-        except (Interrupted, StorageError, OwnedError):
-            raise  # none is the fault of the cell, and it can be resumed
-        except AssumptionError as error:
-            self.reporter.say(f"{cell} does not fit: {error}")
-            return {"status": "misfit", "lacking": lacking(read_written(self._masked(cell))), "error": str(error)}
-        except PartlabelError as error:
-            self.reporter.say(f"{cell} failed: {error}")
-            return {"status": "failed", "error": str(error)}
-        except Exception as error:  # out of memory, or a fault of a library: the other cells still count
-            sentence = f"{type(error).__name__}: {error}"
-            self.reporter.say(f"{cell} failed: {sentence}")
-            return {"status": "failed", "error": sentence, "traceback": traceback.format_exc()}
-
-    def _resumes(self, cell: Cell, plan: Plan, earlier: Record) -> bool:
-        """Whether the run folder holds a training that can go on, or one that ended and only wants judging."""
-        if not earlier:
-            return False
-        if earlier.get("key") != plan.key:
-            self.reporter.say(f"{cell}: the grid or the labels have changed since it was run; running it anew")
-            return False
-        run = RunFolder(self._run_path(cell))
-        if not all((run.path / name).is_file() for name in ("config.json", "run.json")):
-            return False
-        return bool(earlier.get("status") == "started" or run.info["status"] == "done")
-
-    def _train_and_judge(self, cell: Cell, plan: Plan, resumes: bool) -> Record:
-        data, masking, path = self.data[cell.data], self.grid.maskings[cell.masking], self._run_path(cell)
-        if resumes:
-            run = self.verbs.resume(path, report=False, reporter=self.reporter)
-        else:
-            run = self.verbs.train(
-                self._masked(cell),
-                images=data.images,
-                out=path,
-                find_lr=plan.rates,
-                report=False,
-                reporter=self.reporter,
-                **{"devices": 1, **plan.settings},  # several processes would each run the grid
-            )
-        evaluation = self.verbs.evaluate(run, data.test, images=data.images, report=False, reporter=self.reporter)
-        info, signs = run.info, run.info.get("held_out", {})
-        return {
-            "data": cell.data,
-            "masking": {"label": cell.masking, "name": masking.name, "settings": masking.settings},
-            "method": cell.method,
-            "seed": cell.seed,
-            "lr": run.settings.learning_rate,
-            "found_lr": info.get("found_lr"),
-            "settings": run.settings.model_dump(mode="json"),
-            "held_out": info.get("held_out"),
-            "thresholds": "held_out" if signs.get("present") and signs.get("absent") else "probability 0.5",
-            "labels": {"train": data.train.hash, "masked": info["inputs"]["labels_hash"], "test": data.test.hash},
-            "test": evaluation.to_json(),
-            "versions": info["versions"],
-        }
-
-    def _masked(self, cell: Cell) -> Path:
-        """The file of the cell's labels, checked once."""
-        stem = self.out / "tables" / "--".join((slug(cell.data), slug(cell.masking), f"seed{cell.seed}"))
-        masking, complete = self.grid.maskings[cell.masking], self.data[cell.data].train
-        path = masked_path(complete, masking, cell.seed, stem)
-        if path not in self.checked:
-            make_masked(complete, masking, cell.seed, path, self.verbs.hide, self.reporter)
-            self.checked.add(path)
-        return path
-
-    def _record_path(self, cell: Cell) -> Path:
-        return self.out / "cells" / cell.slug / "cell.json"
-
-    def _run_path(self, cell: Cell) -> Path:
-        return self.out / "runs" / cell.slug
 
 
 def _load(grid: Grid, out: Path, reporter: Reporter) -> dict[str, Loaded]:

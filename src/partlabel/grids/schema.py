@@ -69,6 +69,7 @@ class GridFile(_Strict):
     data: dict[str, Data] = Field(min_length=1)
     masking: dict[str, Masking] = Field(min_length=1)
     settings: dict[str, Any] = {}
+    start: dict[str, dict[str, Any]] = {}
     method: dict[str, dict[str, Any]] = Field(min_length=1)
 
     @field_validator("seeds", "measures", "curves")

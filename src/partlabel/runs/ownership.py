@@ -2,7 +2,8 @@
 
 The owner is a file `.owner-N`, made with O_EXCL, so that of several processes that ask at one moment one gets it, on
 network file systems and on those without flock too. It names host, process and time. A process killed on this host
-leaves its file behind; the next one takes the number above it and removes what is stale.
+leaves its file behind; the next one takes the number above it and removes what is stale. Of a process on another host
+nobody here can tell, unless it gives signs of life (`partlabel.grids.claims`).
 """
 
 import json
@@ -10,11 +11,12 @@ import os
 import random
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from partlabel.errors import RunError
 from partlabel.files import storage_errors
@@ -25,24 +27,78 @@ _BEING_WRITTEN = 10.0
 """Seconds for which a file without content is taken for one that is just being written."""
 
 
+Gone = Callable[[Path], bool]
+"""Asked about the file of an owner on another host: whether that process runs no more."""
+
+
 class OwnedError(RunError):
-    """A folder that another process is writing."""
+    """A folder that another process is writing.
+
+    Args:
+        sentence: of the error.
+        owner: which process, on which host, since when.
+    """
+
+    def __init__(self, sentence: str, owner: str = "another process") -> None:
+        super().__init__(sentence)
+        self.owner = owner
+
+
+class Ownership:
+    """What one process has of a folder.
+
+    Args:
+        path: the file that says so.
+        token: what only this owner wrote into it.
+    """
+
+    def __init__(self, path: Path, token: str) -> None:
+        self.path, self.token = path, token
+
+    def holds(self) -> bool:
+        """Whether it is still this process that has the folder, as far as the file system tells.
+
+        Raises:
+            OSError: the file cannot be read now.
+        """
+        try:
+            return self.token in self.path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return False
+
+
+def _believed(path: Path) -> bool:
+    return False
 
 
 @contextmanager
-def owned(folder: Path) -> Iterator[None]:
+def owned(folder: Path, gone: Gone = _believed) -> Iterator[Ownership]:
     """Own a folder, which is made if it is missing, while the block runs.
+
+    Args:
+        folder: the folder.
+        gone: whether an owner on another host runs no more; each is believed if left out.
 
     Raises:
         OwnedError: another process owns it; says which, on which host, since when.
         StorageError: the folder cannot be made or written.
     """
-    mine = _take(folder)
+    mine = _take(folder, gone)
     try:
-        yield
+        yield mine
     finally:
-        with storage_errors(mine):
-            mine.unlink(missing_ok=True)
+        with storage_errors(mine.path):
+            if mine.holds():  # else somebody took this process for dead
+                mine.path.unlink(missing_ok=True)
+
+
+def forget_other_hosts(folder: Path) -> None:
+    """Take a folder from owners on other hosts, on the word of the caller that they run no more."""
+    with storage_errors(folder):
+        for path in _files(folder) if folder.is_dir() else []:
+            owner = _owner(path)
+            if owner is not None and owner["host"] != socket.gethostname():
+                path.unlink(missing_ok=True)
 
 
 def is_ownership(path: Path) -> bool:
@@ -50,39 +106,40 @@ def is_ownership(path: Path) -> bool:
     return path.name.startswith(_PREFIX)
 
 
-def _take(folder: Path) -> Path:
+def _take(folder: Path, gone: Gone) -> Ownership:
     """The file that makes this process the owner."""
     for _ in range(_TRIES):
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             before = _files(folder)
-            _refuse_if_held(folder, before)
+            _refuse_if_held(folder, before, gone)
             mine = folder / f"{_PREFIX}{max((_number(path) for path in before), default=0) + 1}"
-            if _write_new(mine):
+            if token := _write_new(mine):
                 others = [path for path in _files(folder) if path != mine]
-                if not any(_held(path) for path in others):
+                if not any(_held(path, gone) for path in others):
                     for path in others:
                         path.unlink(missing_ok=True)
-                    return mine
+                    return Ownership(mine, token)
                 mine.unlink(missing_ok=True)  # somebody came at the same moment by another number
         time.sleep(random.uniform(0.05, 0.5))
-    _refuse_if_held(folder, _files(folder))
+    _refuse_if_held(folder, _files(folder), gone)
     raise OwnedError(f"several processes want {folder} at once; run again when the others have ended")
 
 
-def _refuse_if_held(folder: Path, files: list[Path]) -> None:
+def _refuse_if_held(folder: Path, files: list[Path], gone: Gone) -> None:
     for path in files:
-        if _held(path):
+        if _held(path, gone):
             owner = _owner(path)
             who = f"process {owner['pid']} on {owner['host']} since {owner['since']}" if owner else "another process"
             raise OwnedError(
                 f"{folder} is in use by {who}; wait until it ends or choose another folder (if it runs no more, delete "
-                f"{path})"
+                f"{path})",
+                who,
             )
 
 
-def _held(path: Path) -> bool:
-    """Whether the owner may still be running; of a process on another host nobody can tell."""
+def _held(path: Path, gone: Gone) -> bool:
+    """Whether the owner may still be running."""
     owner = _owner(path)
     if owner is None:
         try:
@@ -90,7 +147,7 @@ def _held(path: Path) -> bool:
         except OSError:
             return False
     if owner["host"] != socket.gethostname():
-        return True
+        return not gone(path)
     return bool(_started(owner["pid"]) == owner["started"]) and not _is_copy(path, Path(owner["folder"]))
 
 
@@ -111,22 +168,23 @@ def _owner(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _write_new(path: Path) -> bool:
-    """Whether the file was made here: False if somebody else was first."""
-    pid = os.getpid()
+def _write_new(path: Path) -> str:
+    """The token of the file if it was made here; empty if somebody else was first."""
+    pid, token = os.getpid(), uuid4().hex
     owner = {
         "host": socket.gethostname(),
         "pid": pid,
         "folder": os.path.realpath(path.parent),
         "since": datetime.now(UTC).astimezone().isoformat(" ", "seconds"),
         "started": _started(pid),
+        "token": token,
     }
     try:
         with open(path, "x", encoding="utf-8") as stream:
             stream.write(json.dumps(owner) + "\n")
     except FileExistsError:
-        return False
-    return True
+        return ""
+    return token
 
 
 def _started(pid: int) -> str | None:
