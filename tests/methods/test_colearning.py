@@ -122,6 +122,23 @@ def test_outputs_and_views() -> None:
     assert _method(colearning=False)({"weak": torch.randn(2, 3, 32, 32)}).keys() == {"logits"}
 
 
+def test_the_view_that_is_asked_for_is_the_one_that_is_learned_from() -> None:
+    """With other images in the views that are not asked for."""
+    images = {view: torch.randn(2, 3, 32, 32) for view in ("plain", "weak", "strong")}
+    for view in ("weak", "strong"):
+        method = _method(view=view).eval()
+        assert method.views == (view,)
+        torch.testing.assert_close(method(images)["logits"], method.tagger(images[view]).logits)
+
+
+@pytest.mark.parametrize(("normalization", "factor"), [("mean", 1.0), ("official", 3.0)])
+def test_a_part_weighs_less_against_a_sum_of_known_cells(normalization: str, factor: float) -> None:
+    """What lambda_2 means: three cells of the batch are known."""
+    mean, other = _objective(_method()), _objective(_method(normalization=normalization))
+    balance = [(losses["coarse"] / losses["refined"]).item() for losses in (mean, other)]
+    assert balance[0] / balance[1] == pytest.approx(factor)
+
+
 def test_given_label_vectors_travel_with_the_tagger() -> None:
     vectors = torch.randn(3, 7)
     method = _method(_context(vectors))

@@ -58,6 +58,8 @@ ROWS: dict[str, Row] = {
     "colearning.lambda_1": Row(0.5),
     "colearning.lambda_2": Row(0.5),
     "colearning.clip": Row(0.2),
+    "colearning.temperature": Row(0.3),
+    "layers": Row(2),
     "label_vectors": Row("learned"),
     "label_features": Row(12),
     "reduction": Row(16),

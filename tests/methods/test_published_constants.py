@@ -47,6 +47,11 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "mlp_dropout": 0.5,
         "pseudo": "probability",
         "normalization": "mean",
+        "view": "weak",
+        "temperature": 1,
+        "layers": 1,
+        "positions": True,
+        "srfl_projection": "mlp",
     },
     "positive_unlabeled": {"alpha": 1, "mixup_weight": 1, "mixup_alpha": 0.3, "temperature": True, "gamma": None},
     "coselection": {

@@ -72,14 +72,22 @@ def _naive_srfl(state: dict[str, Tensor], labels: Tensor, image: Tensor, trainin
     return torch.stack([torch.stack(of_image) for of_image in out])
 
 
-def _naive_guidance(state: dict[str, Tensor], places: Tensor, labels: Tensor) -> Tensor:
+def _naive_linear(state: dict[str, Tensor], labels: Tensor, image: Tensor) -> Tensor:
+    """One linear map of each pair of a label and an image."""
+    rows = [
+        [state["linear.weight"] @ torch.cat([label, one]) + state["linear.bias"] for label in labels] for one in image
+    ]
+    return torch.stack([torch.stack(row) for row in rows])
+
+
+def _naive_guidance(state: dict[str, Tensor], places: Tensor, labels: Tensor, temperature: float = 1) -> Tensor:
     """w · (P tanh(U f ∘ V s) + b) + b' for every pair, then a softmax over the labels at each place."""
     out = torch.zeros(len(places), len(labels), dtype=places.dtype)
     for p, place in enumerate(places):
         for c, label in enumerate(labels):
             joined = torch.tanh((state["image_part.weight"] @ place) * (state["label_part.weight"] @ label))
             mixed = state["mixing.weight"] @ joined + state["mixing.bias"]
-            out[p, c] = (state["output.weight"] @ mixed + state["output.bias"])[0]
+            out[p, c] = (state["output.weight"] @ mixed + state["output.bias"])[0] / temperature
         out[p] = out[p].exp() / out[p].exp().sum()
     return out
 
@@ -107,14 +115,18 @@ def _naive(head: CoLearningHead, settings: dict[str, Any], maps: Tensor) -> tupl
             places = torch.stack([kernel @ place + state["reduction.bias"] for place in places])
         if settings["self_attention"]:
             codes = sine_positions(maps.shape[2], maps.shape[3], places.shape[1], dtype=places.dtype)
+            codes = codes if settings.get("positions", True) else torch.zeros_like(places)
             places = head.encoder(places[None], codes)[0].detach()  # type: ignore[misc]
-        attention = torch.ones(len(places), len(state["classifier.bias"]), dtype=places.dtype)
+            for number in range(1, settings.get("layers", 1)):
+                places = head.further_encoders[number - 1](places[None], codes)[0].detach()
         told = list(places)
         if settings["sgfe"]:
             labels = state["label_vectors"]
             if settings["srfl"]:
-                labels = _naive_srfl(_below(state, "semantics"), labels, places.mean(0)[None])[0]
-            attention = _naive_guidance(_below(state, "guidance"), places, labels)
+                own = _below(state, "semantics")
+                linear = settings.get("srfl_projection") == "linear"
+                labels = (_naive_linear if linear else _naive_srfl)(own, labels, places.mean(0)[None])[0]
+            attention = _naive_guidance(_below(state, "guidance"), places, labels, settings.get("temperature", 1))
             fused = [
                 torch.cat([sum(a * s for a, s in zip(shares, labels, strict=True)), place])
                 for shares, place in zip(attention, places, strict=True)
@@ -122,7 +134,7 @@ def _naive(head: CoLearningHead, settings: dict[str, Any], maps: Tensor) -> tupl
             told = [_gelu(state["mlp.0.weight"] @ g + state["mlp.0.bias"]) for g in fused]
         scores = torch.stack([state["classifier.weight"] @ x + state["classifier.bias"] for x in told])
         logits.append(_naive_region_logits(scores) if settings["region"] else scores.max(0).values)
-        weights = scores.exp() / scores.exp().sum(0) * attention if settings["region"] else scores
+        weights = scores.exp() / scores.exp().sum(0) if settings["region"] else scores
         class_maps.append(weights.T.reshape(-1, maps.shape[2], maps.shape[3]))
         if settings["coarse"]:
             coarse.append(
@@ -131,12 +143,18 @@ def _naive(head: CoLearningHead, settings: dict[str, Any], maps: Tensor) -> tupl
     return torch.stack(logits), torch.stack(coarse) if coarse else None, torch.stack(class_maps)
 
 
-@pytest.mark.parametrize("row", [*ROWS, "sgfe without region", "reduction"])
+@pytest.mark.parametrize(
+    "row", [*ROWS, "sgfe without region", "reduction", "temperature", "layers", "no positions", "linear SRFL"]
+)
 def test_whole_head_by_explicit_loops(row: str) -> None:
     settings = {
         **ROWS,
         "sgfe without region": {**ROWS["+CL"], "region": False},
         "reduction": {**ROWS["+CL"], "reduction": 4},
+        "temperature": {**ROWS["+CL"], "temperature": 0.3},
+        "layers": {**ROWS["+CL"], "layers": 3},
+        "no positions": {**ROWS["+CL"], "positions": False},
+        "linear SRFL": {**ROWS["+CL"], "srfl_projection": "linear"},
     }[row]
     head, maps = _head(**settings), _maps()
     logits, coarse, class_maps = _naive(head, settings, maps)
@@ -260,8 +278,7 @@ def test_class_maps_say_what_they_promise() -> None:
     base = _head(**ROWS["base"])
     torch.testing.assert_close(base.class_maps(maps).amax((2, 3)), base(maps).logits)
     full = _head(**ROWS["+CL"])
-    assert full.class_maps(maps).shape == (2, 4, 2, 3)
-    assert (full.class_maps(maps).sum((2, 3)) <= 1).all()
+    torch.testing.assert_close(full.class_maps(maps).sum((2, 3)), torch.ones(2, 4, dtype=torch.float64))
 
 
 @pytest.mark.parametrize(("dropout", "mlp_dropout"), [(0, 0), (0.5, 0), (0, 0.5)])

@@ -13,14 +13,27 @@ Rows of the paper's Table 6, as settings (each row keeps what the rows above swi
     base       region=False self_attention=False sgfe=False srfl=False colearning=False: global maximum of a linear map
     +region    region=True             +SA    self_attention=True       +SGFE  sgfe=True
     +SRFL      srfl=True               +CL    colearning=True, the defaults
-Recipe of the paper: AdamW with weight decay 1e-4, one cycle to the learning rate over 60 epochs, EMA 0.9997, λ1 = 1; on
-COCO 448 px, batch 52, 5e-5, λ2 = 0.8; on VOC 2007 448 px, batch 64, 5e-5, λ2 = 0.1; on NUS-WIDE 224 px, batch 128,
-9e-5, λ2 = 2. Known deviations: each part is a mean over its cells (`normalization`), because the reductions are lost in
-the paper and the public code takes a sum here and a mean there (at completely known labels a mean in both). Logarithms
-are stable and not cut off at 1e-5. The feed-forward part of the encoder is as wide as the maps: 2048, as in the public
-code, on ResNet-101 only. Without SRFL the places see the label vectors themselves (public code). The public code's
-"baseline" is our +region. It trains on strong views (Cutout, RandAugment) where this takes the weak one, decays all
-parameters, cycles the momentum, and its EMA has no warm-up.
+Recipe of the paper: AdamW, RandAugment and Cutout (view="strong"), EMA 0.9997, ResNet-101 and BERT, λ1 = 1; on COCO
+448 px, batch 52, learning rate 5e-5, λ2 = 0.8; on VOC 2007 448 px, batch 64, 5e-5, λ2 = 0.1; on NUS-WIDE 224 px, batch
+128, 9e-5, λ2 = 2. Of its public code alone: 60 epochs of one cycle that rises for a fifth of the steps, weight decay
+1e-4 on all parameters, cycled momentum, an EMA without warm-up, views that are mirrored and not cropped, torchvision's
+weights (backbone resnet101.tv_in1k; timm's resnet101 has others); EMA 0.9983 on VOC 2007 and NUS-WIDE, and learning
+rate 9e-5 on VOC 2007. It takes the epoch that is best on the test set, which nothing here does.
+
+What λ2 means depends on `normalization`, and the paper's text has lost what its losses are divided by. "mean" sets a
+mean over all cells against a mean over the known ones; "official", the public code, sets it against their *sum*. So at
+equal λ2 recovered labels weigh as many times more under "mean" as a batch has known cells: with 10 % known, 416 times
+in its recipe on COCO (0.1 · 52 · 80), 128 times on VOC 2007 and 1,037 times on NUS-WIDE. The published numbers come
+from the public code; divide λ2 by the number of known cells in a batch to have its balance with means.
+
+Known deviations: each part is a mean over its cells by default (above; at completely known labels a mean in both).
+SRFL has two layers with a batch norm (public code) where the paper writes of a linear projection
+(srfl_projection="linear"). Position codes are the public code's; the paper names none (positions=False). One
+self-attention layer (public code), the paper has "layers". Attention and fused features have one width; the paper
+names two, which are equal in the public code. Logarithms are stable and not cut off at 1e-5. The feed-forward part of
+the encoder is as wide as the maps: 2048, as in the public code, on ResNet-101 only. Without SRFL the places see the
+label vectors themselves (public code). Learned label vectors start from N(0, 1) (public code: uniform, with a standard
+deviation of 0.02). The public code's "baseline" is our +region.
 """
 
 from collections.abc import Mapping
@@ -35,12 +48,29 @@ from partlabel.losses.asymmetric import asymmetric_cells
 from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs
 from partlabel.methods.tools.distributed import per_process_total
 from partlabel.models.heads import HeadSpec
+from partlabel.models.heads.colearning import Projection
 from partlabel.models.tagger import Tagger
 
 Recovery = Literal["probability", "scaled"]
 
 OFFICIAL_SCALE = 1000
 """By which the public code multiplies both losses."""
+
+_OF_THE_HEAD = {
+    "region",
+    "self_attention",
+    "sgfe",
+    "srfl",
+    "srfl_projection",
+    "reduction",
+    "hidden",
+    "temperature",
+    "layers",
+    "positions",
+    "heads",
+    "dropout",
+    "mlp_dropout",
+}
 
 
 class CoLearningConfig(MethodConfig):
@@ -49,17 +79,23 @@ class CoLearningConfig(MethodConfig):
     region: bool = True
     """Aggregate region scores by their softmax over the places; else take the largest."""
     self_attention: bool = True
-    """A transformer layer over the places, with two-dimensional sine positions."""
+    """Transformer layers over the places."""
     sgfe: bool = True
     """Semantic-guided feature enhancement: attention over the labels at each place."""
     srfl: bool = True
     """Semantic-related feature learning: label features that see the image. Needs sgfe."""
+    srfl_projection: Projection = "mlp"
+    """How: "mlp", two layers with a batch norm (public code), or "linear", one linear map (paper)."""
     colearning: bool = True
     """Coarse head, which learns from recovered labels."""
     lambda_1: float = Field(default=1.0, ge=0)
     """Weight of the known labels. Paper: 1."""
     lambda_2: float = Field(default=0.8, ge=0)
-    """Weight of the recovered labels. Paper: 0.8 on COCO, 0.1 on VOC 2007, 2 on NUS-WIDE."""
+    """Weight of the recovered labels. Paper: 0.8 on COCO, 0.1 on VOC 2007, 2 on NUS-WIDE; with the public code's
+    reductions (normalization="official"), which divide it by the number of known cells in the batch."""
+    view: Literal["weak", "strong"] = "weak"
+    """The view that is learned from: "strong" adds Cutout and RandAugment (paper), "weak" is quicker and caches well.
+    """
     gamma_positive: float = Field(default=0.0, ge=0)
     """Focusing of present cells. Public code: 0; lost in the paper."""
     gamma_negative: float = Field(default=2.0, ge=0)
@@ -71,7 +107,8 @@ class CoLearningConfig(MethodConfig):
     normalization: Literal["mean", "official"] = "mean"
     """How cells become a loss. "mean": each part the mean over its cells; ours, because it is lost in the paper.
     "official": 1000 × the sum over known cells, and 1000 × the mean over all cells for the recovered ones (public
-    code); the mean in both for a batch without an unknown cell."""
+    code); the mean in both for a batch without an unknown cell. lambda_2 weighs less under "official", by the number
+    of known cells in the batch."""
     label_vectors: str = "auto"
     """Source of label vectors: "auto", "learned", a text encoder, or a .txt or .vec file of word vectors. Paper:
     BERT.
@@ -81,11 +118,17 @@ class CoLearningConfig(MethodConfig):
     reduction: int | None = Field(default=None, gt=0)
     """Channels that a 1 × 1 convolution first brings the maps to. Paper: none; a laptop likes 256."""
     hidden: int = Field(default=1024, gt=0)
-    """Width of the attention between places and labels. Paper: 1024; a laptop likes 256."""
+    """Width of the attention between places and labels. Public code: 1024; a laptop likes 256."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Temperature τ of that attention (eq. 4): the higher, the more even. Public code: 1; lost in the paper."""
+    layers: int = Field(default=1, gt=0)
+    """Number of transformer layers. Public code: 1; the paper has "self-attention layers"."""
+    positions: bool = True
+    """Add two-dimensional sine codes of the places to queries and keys (public code; the paper names none)."""
     heads: int = Field(default=8, gt=0)
-    """Heads of the transformer layer. Public code: 8."""
+    """Heads of each transformer layer. Public code: 8."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Dropout of the transformer layer. Public code: 0.1."""
+    """Dropout of each transformer layer. Public code: 0.1."""
     mlp_dropout: float = Field(default=0.5, ge=0, lt=1)
     """Dropout before the region scores, with sgfe. Public code: 0.5."""
 
@@ -111,20 +154,24 @@ class CoLearning(Method[CoLearningConfig]):
     def head(cls, config: CoLearningConfig, context: Context) -> HeadSpec:
         """The parts that are switched on."""
         vectors = context.label_vectors
-        same = ("region", "self_attention", "sgfe", "srfl", "reduction", "hidden", "heads", "dropout", "mlp_dropout")
         return HeadSpec(
             kind="colearning",
             settings={
-                **config.model_dump(include=set(same)),
+                **config.model_dump(include=_OF_THE_HEAD),
                 "coarse": config.colearning,
                 "learned_labels": vectors is None,
                 "label_features": config.label_features if vectors is None else vectors.shape[1],
             },
         )
 
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The one that is learned from."""
+        return (self.config.view,)
+
     def forward(self, views: Mapping[str, Tensor]) -> Outputs:
         """Refined logits and, with co-learning, coarse ones."""
-        refined, extra = self.tagger(views["weak"])
+        refined, extra = self.tagger(views[self.config.view])
         return {"logits": refined, **extra}
 
     def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """Bilinear attention between places and labels, w · tanh(f ∘ s), without ever holding places × labels × hidden
 numbers.
 
-The semantic heads (co-learning 2024, the SSGRL family 2019) score place p for label c by w·(P tanh(U f_p ∘ V s_c) + b)
+The semantic heads (co-learning 2025, the SSGRL family 2019) score place p for label c by w·(P tanh(U f_p ∘ V s_c) + b)
 + b'. Nothing non-linear stands between P and w, so v = Pᵀw gives the same values and gradients for a fraction of the
 work: `attention_logits` takes U f, V s and v. The product over places × labels × hidden is made a block at a time, and
 made again for the backward pass.

@@ -2,7 +2,7 @@
 region.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -17,6 +17,7 @@ from partlabel.models.semantic_attention import attention_logits
 
 Places = Float[Tensor, "batch places features"]
 Scores = Float[Tensor, "batch places classes"]
+Projection = Literal["mlp", "linear"]
 LabelFeatures = Float[Tensor, "labelled classes label_features"]
 """Features of the labels, an own set for each image or, first axis 1, the same for all."""
 
@@ -47,20 +48,43 @@ class SemanticRelatedFeatures(nn.Module):
         return self.outer(functional.gelu(self.norm(inner.flatten(0, 1)))).unflatten(0, inner.shape[:2])  # type: ignore[no-any-return]
 
 
+class LinearRelatedFeatures(nn.Module):
+    """Label features that know the image, by one linear map of the label's vector and the mean of the places: SRFL as
+    eq. 2 is described ("Linear() represents a linear projection"), which its public code is not.
+
+    Args:
+        label_features: length d_t of a label vector.
+        features: channels d of the places, and length of the result.
+    """
+
+    def __init__(self, label_features: int, features: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(label_features + features, features)
+
+    def forward(
+        self, labels: Float[Tensor, "classes text_features"], image: Float[Tensor, "batch features"]
+    ) -> Float[Tensor, "batch classes features"]:
+        """Features of all labels for each image."""
+        of_label, of_image = self.linear.weight.tensor_split([labels.shape[1]], 1)
+        return functional.linear(labels, of_label) + functional.linear(image, of_image, self.linear.bias)[:, None]
+
+
 class SemanticGuidance(nn.Module):
     """Which labels each place resembles (SGFE, eq. 3 to 5).
 
-    a_pc = w · (P tanh(U F_p ∘ V S_c) + b) + b', softmax over the labels at each place; P and w are applied as one
-    vector.
+    a_pc = w · (P tanh(U F_p ∘ V S_c) + b) + b', softmax of a_pc / τ over the labels at each place; P and w are applied
+    as one vector.
 
     Args:
         features: channels d of the places.
         label_features: length of the label features.
         hidden: width h of the attention.
+        temperature: τ.
     """
 
-    def __init__(self, features: int, label_features: int, hidden: int) -> None:
+    def __init__(self, features: int, label_features: int, hidden: int, temperature: int | float = 1.0) -> None:
         super().__init__()
+        self.temperature = temperature
         self.image_part = nn.Linear(features, hidden, bias=False)
         self.label_part = nn.Linear(label_features, hidden, bias=False)
         self.mixing = nn.Linear(hidden, hidden)
@@ -70,7 +94,8 @@ class SemanticGuidance(nn.Module):
         """Attention `[B, P, C]`, which sums to 1 over the labels."""
         weight = (self.output.weight @ self.mixing.weight)[0]
         constant = self.output.weight @ self.mixing.bias + self.output.bias
-        return (attention_logits(self.image_part(places), self.label_part(labels), weight) + constant).softmax(2)
+        logits = attention_logits(self.image_part(places), self.label_part(labels), weight) + constant
+        return (logits / self.temperature).softmax(2)
 
 
 class _Regions(NamedTuple):
@@ -93,16 +118,20 @@ class CoLearningHead(Head):
         features: channels of the maps.
         classes: number of classes C.
         region: aggregate region scores by their softmax over the places; else take the largest.
-        self_attention: encode the places by a transformer layer.
+        self_attention: encode the places by transformer layers.
         sgfe: tell each place which labels it resembles (semantic-guided feature enhancement).
         srfl: let the label features see the image (semantic-related feature learning); part of sgfe.
+        srfl_projection: "mlp" (`SemanticRelatedFeatures`) or "linear" (`LinearRelatedFeatures`).
         coarse: hand out coarse logits as well, under `coarse`.
         label_features: length d_t of a label vector.
         learned_labels: label vectors are a parameter; else a buffer that the method fills.
         reduction: channels d that a 1 × 1 convolution first brings the maps to; None: they stay.
         hidden: width of the attention between places and labels.
-        heads: heads of the transformer layer.
-        dropout: dropout of the transformer layer.
+        temperature: of that attention.
+        layers: number of transformer layers.
+        positions: add position codes to their queries and keys.
+        heads: heads of each transformer layer.
+        dropout: dropout of each transformer layer.
         mlp_dropout: dropout of the MLP.
 
     Raises:
@@ -125,6 +154,10 @@ class CoLearningHead(Head):
         learned_labels: bool = True,
         reduction: int | None = None,
         hidden: int = 1024,
+        srfl_projection: Projection = "mlp",
+        temperature: int | float = 1.0,
+        layers: int = 1,
+        positions: bool = True,
         heads: int = 8,
         dropout: int | float = 0.1,
         mlp_dropout: int | float = 0.5,
@@ -132,17 +165,19 @@ class CoLearningHead(Head):
         super().__init__()
         if srfl and not sgfe:
             raise UsageError("srfl makes the label features that sgfe uses; switch srfl off too, or sgfe on")
-        self.region = region
+        self.region, self.positions = region, positions
         width = reduction or features
         self.reduction = nn.Conv2d(features, width, 1) if reduction else nn.Identity()
         self.encoder = PlaceEncoder(width, heads, dropout) if self_attention else None
-        self.semantics: SemanticRelatedFeatures | None = None
+        more = layers - 1 if self_attention else 0
+        self.further_encoders = nn.ModuleList(PlaceEncoder(width, heads, dropout) for _ in range(more))
+        self.semantics: nn.Module | None = None
         self.guidance: SemanticGuidance | None = None
         if sgfe:
             hold_label_vectors(self, classes, label_features, learned=learned_labels)
-            self.semantics = SemanticRelatedFeatures(label_features, width) if srfl else None
+            self.semantics = _RELATED[srfl_projection](label_features, width) if srfl else None
             told = width if srfl else label_features
-            self.guidance = SemanticGuidance(width, told, hidden)
+            self.guidance = SemanticGuidance(width, told, hidden, temperature)
             self.mlp: nn.Module = nn.Sequential(
                 nn.Linear(told + width, told + width), nn.GELU(), nn.Dropout(mlp_dropout)
             )
@@ -167,11 +202,11 @@ class CoLearningHead(Head):
         return HeadOutput(region_logits(regions.scores) if self.region else regions.scores.amax(1), extra)
 
     def class_maps(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> Maps:
-        """Region weights, times the attention where there is one; without region aggregation, the region scores."""
-        _, scores, attention = self._regions(maps)
-        if self.region:
-            scores = scores.softmax(1) if attention is None else scores.softmax(1) * attention
-        return scores.transpose(1, 2).reshape(maps.shape[0], -1, *maps.shape[2:])
+        """Softmax over the places of the region scores, by which eq. 7 weighs them (as in the public code's figures);
+        without region aggregation, the scores.
+        """
+        scores = self._regions(maps).scores
+        return _as_maps(scores.softmax(1) if self.region else scores, maps)
 
     def _regions(self, maps: Float[Tensor, "batch features h w"]) -> _Regions:
         maps = self.reduction(maps)
@@ -180,7 +215,9 @@ class CoLearningHead(Head):
             # half precision, of autocast, would tell places apart eighteen times worse than it rounds
             dtype = torch.promote_types(maps.dtype, torch.float32)
             codes = sine_positions(maps.shape[2], maps.shape[3], maps.shape[1], device=maps.device, dtype=dtype)
-            places = self.encoder(places, codes)
+            codes = codes if self.positions else torch.zeros_like(codes)
+            for encoder in (self.encoder, *self.further_encoders):
+                places = encoder(places, codes)
         if self.guidance is None:
             return _Regions(places, self.classifier(places), None)
         labels = self.label_vectors[None]
@@ -189,6 +226,16 @@ class CoLearningHead(Head):
         attention = self.guidance(places, labels).to(labels.dtype)
         fused = torch.cat([attention @ labels, places], 2)
         return _Regions(places, self.classifier(self.mlp(fused)), attention)
+
+
+_RELATED: dict[Projection, type[SemanticRelatedFeatures | LinearRelatedFeatures]] = {
+    "mlp": SemanticRelatedFeatures,
+    "linear": LinearRelatedFeatures,
+}
+
+
+def _as_maps(scores: Scores, maps: Tensor) -> Maps:
+    return scores.transpose(1, 2).reshape(maps.shape[0], -1, *maps.shape[2:])
 
 
 def region_logits(scores: Scores) -> Logits:
