@@ -104,6 +104,15 @@ def curve_caption() -> str:
     )
 
 
+def set_aside_caption() -> str:
+    """How to read what methods set aside."""
+    return (
+        "Unknown cells that a method does not learn as absent, counted in each epoch of training against the complete "
+        "labels, which the training never sees: how many of them are present, and how many of all unknown cells that "
+        "are present they are. Means over networks and seeds."
+    )
+
+
 def joined(values: Iterable[float], separator: str = " ") -> str:
     """Numbers as short as they can be."""
     return separator.join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)

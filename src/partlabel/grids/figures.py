@@ -18,6 +18,7 @@ from partlabel.drawing.figure import COLOURS, axes_of, columns_of, png, rows_of
 from partlabel.files import write_bytes
 from partlabel.grids.cell import Cell
 from partlabel.grids.measures import MEASURES
+from partlabel.grids.set_aside_plot import set_aside_plot
 from partlabel.grids.summary import Results, Setting, standings
 from partlabel.runs.folder import RunFolder
 
@@ -30,7 +31,7 @@ class Shown(NamedTuple):
 
     Args:
         name: of the file.
-        shows: a measure, or "" for the curves over training.
+        shows: a measure, "" for the curves over training, or "set aside" for what methods set aside.
     """
 
     name: str
@@ -51,7 +52,9 @@ def write_figures(out: Path, results: Results) -> list[Shown]:
     for measure in MEASURES:
         content = measure_plot(results, measure) if measure in results.grid.measures else None
         drawn += _put(out, Shown(f"plot-{measure.replace(' ', '-')}.png", measure), content)
-    return drawn + _put(out, Shown("curves.png", ""), curve_plot(results, out / "runs"))
+    drawn += _put(out, Shown("curves.png", ""), curve_plot(results, out / "runs"))
+    counted = set_aside_plot(results, out / "runs") if results.grid.log_truth else None
+    return drawn + _put(out, Shown("set-aside.png", "set aside"), counted)
 
 
 def _put(out: Path, figure: Shown, content: bytes | None) -> list[Shown]:

@@ -8,6 +8,7 @@ top = 6                       # the first seed runs every row; the others only t
                               # runs every row
 curves = ["bce"]              # rows, at most 8, whose held-out mAP by epoch is drawn; see validate_every
 keep_runs = false             # true keeps the weights of every run
+log_truth = false             # true counts in each log what the method sets aside against the complete labels
 
 [data.corel5k]                # one or more; paths are relative to this file, ${NAME} is an environment variable
 train = "train.csv"           # complete labels, of which the maskings hide some
@@ -92,6 +93,7 @@ class Grid:
     top: int | None
     curves: tuple[str, ...]
     keep_runs: bool
+    log_truth: bool
     data: dict[str, LabelFiles | DigitScenes]
     maskings: dict[str, Masking]
     starts: dict[str, Row]
@@ -134,6 +136,7 @@ def read_grid(path: Path | str) -> Grid:
         file.top,
         file.curves,
         file.keep_runs,
+        file.log_truth,
         file.data,
         file.masking,
         starts,

@@ -145,6 +145,7 @@ class CellRunner:
                 out=path,
                 find_lr=plan.rates,
                 init=None if plan.start is None else self.run_path(plan.start),
+                truth=data.train if self.grid.log_truth else None,
                 report=False,
                 reporter=reporter,
                 **{"devices": 1, **plan.settings},  # several processes would each run the grid

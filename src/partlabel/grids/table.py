@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from partlabel.files import write_text
-from partlabel.grids.captions import caption, choice_caption, curve_caption, data_caption, joined, rank_caption
+from partlabel.grids.captions import (
+    caption,
+    choice_caption,
+    curve_caption,
+    data_caption,
+    joined,
+    rank_caption,
+    set_aside_caption,
+)
 from partlabel.grids.cell import Cell, Record
 from partlabel.grids.data import Loaded
 from partlabel.grids.figures import Shown
@@ -91,6 +99,9 @@ def to_markdown(
     parts += _rank_section(results, links)
     if "" in links:
         parts += ["## Held-out mAP by epoch", curve_caption(), f"![Held-out mAP by epoch]({links[''].name})"]
+    if "set aside" in links:
+        picture = f"![Truly missed among the cells set aside]({links['set aside'].name})"
+        parts += ["## What methods set aside", set_aside_caption(), picture]
     failed = [f"- {cell}: {record['error']}" for cell, record in records.items() if record["status"] == "failed"]
     if failed:
         parts += ["## Failed", "\n".join(failed)]
