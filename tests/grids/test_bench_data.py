@@ -80,3 +80,24 @@ def test_scenes_are_composed_once(tmp_path: Path) -> None:
     other = load(entry.model_copy(update={"seed": 1}), tmp_path, tmp_path / "scenes", SILENT)
     assert other.train.hash != first.train.hash
     assert image.stat().st_mtime_ns > written
+
+
+def test_published_data_sets_bring_their_images(tmp_path: Path) -> None:
+    for split, names in (("trainval", ("000001", "000002")), ("test", ("000003",))):
+        for name in names:
+            annotation = tmp_path / "voc" / "VOC2007" / "Annotations" / f"{name}.xml"
+            annotation.parent.mkdir(parents=True, exist_ok=True)
+            annotation.write_text("<annotation><object><name>cat</name></object></annotation>")
+        listing = tmp_path / "voc" / "VOC2007" / "ImageSets" / "Main" / f"{split}.txt"
+        listing.parent.mkdir(parents=True, exist_ok=True)
+        listing.write_text("\n".join(names))
+    entry = LabelFiles(train="voc2007:voc", test="voc2007:voc", where_test={"split": "test"})
+    data = load(entry, tmp_path, tmp_path, SILENT)
+    assert data.images == tmp_path / "voc" / "VOC2007"
+    assert data.train.images == ("JPEGImages/000001.jpg", "JPEGImages/000002.jpg")
+    assert data.test.images == ("JPEGImages/000003.jpg",)
+    elsewhere = load(entry.model_copy(update={"images": "other"}), tmp_path, tmp_path, SILENT)
+    assert elsewhere.images == tmp_path / "other"
+    mixed = entry.model_copy(update={"test": "labels.csv"})
+    with pytest.raises(LabelError, match="no image folder in common; say `images`"):
+        load(mixed, tmp_path, tmp_path, SILENT)

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 import partlabel
+from partlabel.cache import default_cache
 from partlabel.errors import ImageError, StorageError
 from partlabel.images.dataset import ImageDataset
 from partlabel.labels import LabelTable
@@ -28,7 +29,7 @@ from partlabel.models.encoders.build import create_backbone
 from partlabel.progress import SILENT, Silent
 from partlabel.training.data import MapPlan, image_source, map_source, prepare_maps
 from partlabel.training.map_cache import Recipe, cached_maps, content_hashes
-from partlabel.training.map_store import check_room, default_cache
+from partlabel.training.map_store import check_room
 from partlabel.training.scoring import score
 
 CPU = torch.device("cpu")

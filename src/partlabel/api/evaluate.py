@@ -10,12 +10,12 @@ from partlabel.errors import RunError, UsageError
 from partlabel.evaluation import Evaluation
 from partlabel.evaluation import evaluate as judge
 from partlabel.files import write_json
-from partlabel.formats.opening import ReadArguments, Table, open_truth, refuse_to_overwrite
 from partlabel.formats.scores import read_scores
 from partlabel.inference.classes import covered_classes
 from partlabel.inference.scores import run_logits
 from partlabel.labels import LabelTable
 from partlabel.models.bundle import BundleInfo
+from partlabel.opening import ReadArguments, Table, image_folder, open_truth, refuse_to_overwrite
 from partlabel.progress import SILENT, Reporter
 from partlabel.report import write_report
 from partlabel.report.folder import training_images
@@ -27,7 +27,7 @@ def evaluate(
     run: Path | str | RunFolder,
     truth: Table,
     *,
-    images: Path | str,
+    images: Path | str | None = None,
     thresholds: Literal["held_out"] | float = "held_out",
     json: Path | str | None = None,
     report: bool = True,
@@ -43,9 +43,10 @@ def evaluate(
 
     Args:
         run: a finished run.
-        truth: label table, or the path of a label file, with classes of the run in any order; where it lacks some,
+        truth: label table, the path of a label file, or `NAME:DIR` of a published data set, with classes of the run in
+            any order; where it lacks some,
             the others are judged.
-        images: folder that the image names are relative to.
+        images: folder that the image names are relative to; a published data set brings its own.
         thresholds: "held_out": those that were set on the run's held-out training cells; or one probability for all
             classes.
         json: where to write the result as well.
@@ -62,7 +63,7 @@ def evaluate(
     """
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
     fixed = None if thresholds == "held_out" else _logit(thresholds)
-    root = Path(images).resolve()
+    root = Path(image_folder(images, truth)).resolve()
     labels = covered_classes(open_truth(truth, reporter, read or {}), folder, reporter)
     if json is not None:
         _refuse_to_overwrite(Path(json), truth, folder, root, labels)

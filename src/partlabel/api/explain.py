@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from partlabel.errors import UsageError
 from partlabel.files import atomic_path, storage_errors, write_json
-from partlabel.formats.opening import ReadArguments, Table
 from partlabel.inference.explainer import Explainer
 from partlabel.inference.file_states import given_labels
 from partlabel.inference.images import Paths, image_files, image_limits, readable_images
 from partlabel.inference.model import any_device, open_model
+from partlabel.opening import ReadArguments, Table
 from partlabel.progress import SILENT, Reporter
 from partlabel.runs.folder import RunFolder
 from partlabel.training.threads import free_threads

@@ -5,9 +5,9 @@ from typing import Any
 
 from partlabel.files import storage_errors, write_json
 from partlabel.formats import write_table
-from partlabel.formats.opening import ReadArguments, Table, open_table, refuse_input
 from partlabel.labels import LabelTable
 from partlabel.masking import hide as mask
+from partlabel.opening import ReadArguments, Table, open_table, refuse_input
 from partlabel.progress import SILENT, Reporter
 
 
@@ -24,7 +24,7 @@ def hide(
     """Make known cells unknown, the same on any machine.
 
     Args:
-        table: label table, or the path of a label file; it is not changed.
+        table: label table, the path of a label file, or `NAME:DIR` of a published data set; it is not changed.
         masking: a name in `partlabel.masking.MASKINGS`.
         out: where to write the table; `out` + ".json" then records masking, settings, seed, hashes and counts.
         seed: seed of the draw; None: the masking's own.

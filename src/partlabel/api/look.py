@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from partlabel.errors import UsageError
-from partlabel.formats.opening import ReadArguments, Table, open_table
 from partlabel.images.limits import DEFAULT_MAX_IMAGE_MB, limits_of
 from partlabel.images.paths import image_root
 from partlabel.inspection.findings import findings
@@ -12,6 +11,7 @@ from partlabel.inspection.look import Against, Look, MethodFit
 from partlabel.inspection.states import KnownStates
 from partlabel.methods.auto import choices
 from partlabel.methods.catalogue import CATALOGUE, misfit
+from partlabel.opening import ReadArguments, Table, is_published, open_table
 from partlabel.progress import SILENT, Reporter
 
 # Beyond this, unlike images pair up: hashes of unrelated ones differ in 32 of 64 bits, give or take 8 in large sets.
@@ -35,7 +35,7 @@ def look(
     absent on another are reported, unless `read` says that they fail.
 
     Args:
-        table: label table, or the path of a label file.
+        table: label table, the path of a label file, or `NAME:DIR` of a published data set.
         images: folder that the image names are relative to; None looks at the labels alone.
         against: a second table in the same folder, such as the test split, that should share no image with the first:
             shared names, identical files and near-duplicates are told.
@@ -56,12 +56,14 @@ def look(
     if images is not None:
         image_root(images)
     both = against is not None and against_read is None
-    # What reading finds is part of the look, so it is not said twice.
-    labels, reading = open_table(table, SILENT, {"conflicts": "unknown", **(read or {})}, shared=both)
+    # What reading a file finds is part of the look, so it is not said twice.
+    labels, reading = open_table(
+        table, reporter if is_published(table) else SILENT, {"conflicts": "unknown", **(read or {})}, shared=both
+    )
     second, other = None, None
     if against is not None:
         how: ReadArguments = {"conflicts": "unknown", **(against_read or read or {})}
-        other, other_reading = open_table(against, SILENT, how, shared=both)
+        other, other_reading = open_table(against, reporter if is_published(against) else SILENT, how, shared=both)
         shared = tuple(name for name in other.images if name in labels.image_positions)
         second = Against(images=len(other), shared_names=shared, report=other_reading and other_reading.report)
     known, report = KnownStates.of(labels), reading and reading.report

@@ -5,10 +5,10 @@ from typing import Literal, cast
 
 from partlabel.errors import EmptyTableError, LabelError, UsageError
 from partlabel.formats import write_table
-from partlabel.formats.opening import ReadArguments, Table, header_of, open_table, refuse_input
 from partlabel.labels import LabelTable
 from partlabel.merging import merge as merged_tables
 from partlabel.names import alike_across, same_file_key, told_apart
+from partlabel.opening import ReadArguments, Table, header_of, open_table, refuse_input
 from partlabel.progress import SILENT, Reporter
 
 

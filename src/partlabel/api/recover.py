@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from partlabel.errors import LabelError
-from partlabel.formats.opening import ReadArguments, Table, open_table, open_truth, refuse_input
 from partlabel.inference.classes import same_classes
 from partlabel.inference.images import image_limits
 from partlabel.inference.scores import run_blocks
 from partlabel.labels import LabelTable
+from partlabel.opening import ReadArguments, Table, image_folder, open_table, open_truth, refuse_input
 from partlabel.progress import SILENT, Reporter
 from partlabel.recovery.calibrate import calibrate
 from partlabel.recovery.suggest import Suggestions, refuse_checked, suggest
@@ -24,7 +24,7 @@ def recover(
     run: Path | str | RunFolder,
     table: Table,
     *,
-    images: Path | str,
+    images: Path | str | None = None,
     out: Path | str | None = None,
     truth: Table | None = None,
     min_precision: float = 0.95,
@@ -40,7 +40,8 @@ def recover(
     Args:
         run: a finished run.
         table: label table, or the path of a label file, with the classes of the run; it is not changed.
-        images: folder that the image names are relative to.
+        images: folder that the image names are relative to; a published data set (`NAME:DIR`) as table or truth brings
+            its own.
         out: CSV file to write; `out` + ".json" says what each class's threshold rests on, and the run's report.html
             shows examples, unless the run may only be read.
         truth: label table, or the path of a label file, by which the report marks suggestions as right or wrong; it
@@ -57,6 +58,7 @@ def recover(
         ImageError: an image cannot be read.
         UsageError: `out` is a file that is read, or it exists and was changed since it was written.
     """
+    root = Path(image_folder(images, table, truth))
     if out is not None:
         refuse_input(out, table, *(() if truth is None else (truth,)))
         refuse_checked(out)
@@ -71,7 +73,7 @@ def recover(
     if not calibrated.applied:
         reporter.say(str(calibrated))
     thresholds = precision_thresholds(held_out, calibrated.probability, min_precision)
-    blocks, _ = run_blocks(folder, labels.images, Path(images).resolve(), reporter, max_image_mb)
+    blocks, _ = run_blocks(folder, labels.images, root.resolve(), reporter, max_image_mb)
     seen = int(folder.info.get("init_knew", 0))
     found = replace(suggest(labels, blocks, calibrated.calibration, thresholds), seen_before=seen)
     reporter.say(_said(found, min_precision))
@@ -81,7 +83,6 @@ def recover(
         )
     if out is not None:
         found.write(out)
-        root = Path(images)
         with courtesy(reporter):
             keep_recovered(folder, recovered_section(found, true, root, image_limits(folder, max_image_mb)))
             write_report(folder, images=training_images(folder, root), evaluation=folder.evaluation(), truth=true)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from partlabel.errors import Interrupted, RunError, StorageError, UsageError
 from partlabel.files import remove_leftovers
 from partlabel.formats import read_written
-from partlabel.formats.opening import ReadArguments, Table, open_table, open_truth
 from partlabel.images.limits import limits_of
 from partlabel.images.paths import image_root
 from partlabel.labels import Cells, LabelTable
 from partlabel.methods.auto import AUTO, Choice, choose
 from partlabel.methods.catalogue import check_fit, entry, notice
+from partlabel.opening import ReadArguments, Table, image_folder, open_table, open_truth, origin
 from partlabel.progress import SILENT, Reporter
 from partlabel.runs.folder import RunFolder
 from partlabel.runs.origin import sealed
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def train(
     table: Table,
     *,
-    images: Path | str,
+    images: Path | str | None = None,
     out: Path | str,
     broken: str = "fail",
     drop_empty_classes: bool = False,
@@ -50,8 +50,8 @@ def train(
     """Train a tagger on what is known.
 
     Args:
-        table: label table, or the path of a label file.
-        images: folder that the image names are relative to.
+        table: label table, the path of a label file, or `NAME:DIR` of a published data set.
+        images: folder that the image names are relative to; a published data set brings its own.
         out: the run folder, new or empty.
         broken: what to do about missing or unreadable images: "fail" names them, "skip" trains without them.
         drop_empty_classes: leave out classes without a known cell instead of refusing.
@@ -77,6 +77,7 @@ def train(
         raise UsageError(f"broken {broken!r} is not 'fail' or 'skip'")
     if not process_rank():
         RunFolder(out).check_new()
+    folder = image_folder(images, table, truth)
     labels, _ = open_table(table, reporter, read or {}, shared=truth is not None)
     labels = usable_classes(labels, drop_empty_classes)
     true = None if truth is None else open_truth(truth, reporter, read or {}, shared=True)
@@ -93,7 +94,7 @@ def train(
     true = _aligned(true, labels, checked.method, reporter)
     rates = candidate_rates(find_lr, checked)
     facts |= {"find_lr": rates} if rates else {}
-    root, start_from = Path(images).resolve(), Path(init).resolve() if init else None
+    root, start_from = Path(folder).resolve(), Path(init).resolve() if init else None
     prepared = _prepared(checked, labels, root, start_from, facts, reporter)
     with free_threads():
         mapped = prepared.mapped_images(checked, reporter)
@@ -121,7 +122,7 @@ def train(
                 f"{init} was trained on {known} of the {cells.states.size} held-out cells; their numbers are too good"
             )
     inputs = {
-        "table": str(Path(table).resolve()) if not isinstance(table, LabelTable) else "in memory",
+        "table": origin(table),
         "images": str(root),
         "labels_hash": labels.hash,
         "init": str(start_from) if start_from else None,

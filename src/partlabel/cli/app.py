@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from partlabel.cli import bench, demo, evaluate, explain, hide, look, merge, methods, predict, recover, train
+from partlabel.cli import bench, datasets, demo, evaluate, explain, hide, look, merge, methods, predict, recover, train
 from partlabel.cli import options as o
 from partlabel.errors import Interrupted
 
@@ -39,6 +39,7 @@ app.command("merge")(o.takes_labels(merge.merge))
 app.command("predict")(predict.predict)
 app.command("explain")(o.takes_labels(explain.explain, leave_out=["classes"]))
 app.command("methods")(methods.methods)
+app.command("datasets")(datasets.datasets)
 app.command("bench")(bench.bench)
 
 

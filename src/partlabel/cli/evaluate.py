@@ -12,7 +12,7 @@ from partlabel.read_arguments import ReadArguments
 
 def evaluate(
     paths: Annotated[list[Path], typer.Argument(metavar="[RUN] TRUTH", help="A finished run and a label file.")],
-    images: Annotated[Path | None, typer.Option(help="Folder that the image names are relative to.")] = None,
+    images: o.Images = None,
     scores: Annotated[
         Path | None, typer.Option(help="Judge these scores instead of a run: image, one column per class.")
     ] = None,
@@ -31,12 +31,15 @@ def evaluate(
     """Judge a run, or scores from any tool, by known labels. Thresholds come from held-out training cells, never from
     TRUTH.
     """
+    from partlabel.opening import published_root
+
     if scores is not None and (len(paths) != 1 or threshold is None or images is not None or max_image_mb is not None):
         raise UsageError(
             "evaluate --scores FILE TRUTH needs --threshold (0.5 for probabilities, 0 for logits), no run and no "
             "--images or --max-image-mb"
         )
-    if scores is None and (len(paths) != 2 or images is None):
+    folder = images or published_root(paths[-1])
+    if scores is None and (len(paths) != 2 or folder is None):
         raise UsageError("evaluate needs RUN TRUTH --images DIR (or --scores FILE TRUTH --threshold T)")
     o.check_there(paths[-1:], images)
     from partlabel.api import evaluate as api
@@ -45,11 +48,11 @@ def evaluate(
         result = api.evaluate_scores(
             scores, paths[0], threshold=threshold, json=json, reporter=o.reporter(quiet), read=read
         )
-    elif images is not None:
+    elif folder is not None:
         result = api.evaluate(
             paths[0],
             paths[1],
-            images=images,
+            images=folder,
             thresholds="held_out" if threshold is None else threshold,
             json=json,
             max_image_mb=max_image_mb,

@@ -10,7 +10,9 @@ from partlabel.read_arguments import ReadArguments
 
 
 def hide(
-    table: Annotated[Path, typer.Argument(help="Label file; it is not changed.")],
+    table: Annotated[
+        Path, typer.Argument(help="Label file, or NAME:DIR (see `partlabel datasets`); it is not changed.")
+    ],
     out: Annotated[Path, typer.Option(help="Label file to write; OUT.json records how.")],
     masking: Annotated[
         str,

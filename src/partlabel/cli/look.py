@@ -10,7 +10,7 @@ from partlabel.read_arguments import ReadArguments
 
 
 def look(
-    table: Annotated[Path, typer.Argument(help="Label file.")],
+    table: Annotated[Path, typer.Argument(help="Label file, or NAME:DIR (see `partlabel datasets`).")],
     images: Annotated[Path | None, typer.Option(help="Folder that the image names are relative to.")] = None,
     against: Annotated[
         Path | None, typer.Option(help="A second label file (a test split) that should share no image.")

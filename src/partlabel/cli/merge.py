@@ -10,7 +10,9 @@ from partlabel.read_arguments import ReadArguments
 
 
 def merge(
-    table: Annotated[Path, typer.Argument(help="Label file; it is not changed.")],
+    table: Annotated[
+        Path, typer.Argument(help="Label file, or NAME:DIR (see `partlabel datasets`); it is not changed.")
+    ],
     other: Annotated[
         Path, typer.Argument(help="Another one, such as checked suggestions; --codes hold for it as well.")
     ],

@@ -13,7 +13,10 @@ import typer
 from partlabel.errors import UsageError
 from partlabel.read_arguments import ReadArguments
 
-Images = Annotated[Path, typer.Option(help="Folder that the image names are relative to.")]
+Images = Annotated[
+    Path | None,
+    typer.Option(help="Folder that the image names are relative to; a published data set brings its own."),
+]
 MaxImageMb = Annotated[
     float | None,
     typer.Option(
@@ -62,12 +65,12 @@ def _option(name: str, declared: Any, defaults: Mapping[str, str]) -> inspect.Pa
 
 def check_there(tables: Iterable[Path | None], images: Path | None) -> None:
     """Refuse mistyped paths at once, before the seconds that a verb with a network takes to start."""
-    from partlabel.formats import label_source
     from partlabel.images.paths import image_root
+    from partlabel.opening import check_source
 
     for table in tables:
         if table is not None:
-            label_source(table)
+            check_source(table)
     if images is not None:
         image_root(images)
 

@@ -12,8 +12,8 @@ from partlabel.read_arguments import ReadArguments
 def recover(
     run: Annotated[Path, typer.Argument(help="A finished run.")],
     table: Annotated[Path, typer.Argument(help="Label file whose unknown cells are to be filled; it is not changed.")],
-    images: o.Images,
     out: Annotated[Path, typer.Option(help="CSV file of suggestions to write; OUT.json says how they were chosen.")],
+    images: o.Images = None,
     truth: Annotated[
         Path | None, typer.Option(help="True labels, to mark suggestions as right or wrong in report.html.")
     ] = None,

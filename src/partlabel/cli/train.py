@@ -12,8 +12,8 @@ from partlabel.read_arguments import ReadArguments
 
 def train(
     context: typer.Context,
-    table: Annotated[Path | None, typer.Argument(help="Label file.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder that the image names are relative to.")] = None,
+    table: Annotated[Path | None, typer.Argument(help="Label file, or NAME:DIR (see `partlabel datasets`).")] = None,
+    images: o.Images = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to make.")] = None,
     resume: Annotated[
         Path | None,
@@ -62,14 +62,16 @@ def train(
     """Train a tagger on what is known, or go on with one (--resume RUN)."""
     o.check_there([table, truth], images)
     from partlabel.api import train as api
+    from partlabel.opening import published_root
 
     if resume is not None:
         _refuse_beside_resume(context)
         api.resume(resume, images=images, reporter=o.reporter(quiet))
         typer.echo(resume)
         return
-    if table is None or images is None or out is None:
-        needed = {"TABLE": table, "--images DIR": images, "--out RUN": out}
+    folder = images or published_root(table) or published_root(truth)
+    if table is None or folder is None or out is None:
+        needed = {"TABLE": table, "--images DIR": folder, "--out RUN": out}
         missing = " and ".join(name for name, value in needed.items() if value is None)
         raise UsageError(f"train needs TABLE, --images DIR and --out RUN, or --resume RUN; here is no {missing}")
     given: dict[str, Any] = {
@@ -95,7 +97,7 @@ def train(
     o.refuse_arguments(merged, api.train)
     api.train(
         table,
-        images=images,
+        images=folder,
         out=out,
         broken=broken,
         drop_empty_classes=drop_empty_classes,

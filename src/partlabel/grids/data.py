@@ -10,11 +10,11 @@ from partlabel.datasets.digit_scenes import write_scenes
 from partlabel.errors import LabelError, RunError
 from partlabel.files import write_json
 from partlabel.formats import ReadOptions, read_written, write_table
-from partlabel.formats.opening import ReadArguments, open_table
 from partlabel.grids.cell import digest, read_record
 from partlabel.grids.claims import Claims
 from partlabel.grids.schema import DigitScenes, LabelFiles, Masking
 from partlabel.labels import LabelTable
+from partlabel.opening import ReadArguments, located, open_table, published_root
 from partlabel.progress import SILENT, Reporter
 from partlabel.version import __version__
 
@@ -49,7 +49,9 @@ def load(entry: LabelFiles | DigitScenes, base: Path, out: Path, reporter: Repor
     Raises:
         LabelError: the labels cannot be read, train and test do not fit together, or no class is left.
     """
-    images, train, test = _from_files(entry, base) if isinstance(entry, LabelFiles) else _scenes(entry, out, reporter)
+    images, train, test = (
+        _from_files(entry, base, reporter) if isinstance(entry, LabelFiles) else _scenes(entry, out, reporter)
+    )
     if differing := set(train.classes) ^ set(test.classes):
         name = min(differing)
         lacking = "test" if name in train.class_positions else "training"
@@ -105,14 +107,29 @@ def lacking(table: LabelTable) -> str:
     return f"known {' and '.join(signs)} cells" if signs else ""
 
 
-def _from_files(entry: LabelFiles, base: Path) -> tuple[Path, LabelTable, LabelTable]:
+def _from_files(entry: LabelFiles, base: Path, reporter: Reporter) -> tuple[Path, LabelTable, LabelTable]:
     read: dict[str, Any] = entry.model_dump(include=set(ReadOptions.model_fields))
 
     def table(file: str, where: dict[str, str]) -> LabelTable:
         arguments = cast(ReadArguments, {**read, "where": {**entry.where, **where}})
-        return open_table(base / file, SILENT, arguments, shared=True)[0]
+        told = SILENT if published_root(file) is None else reporter
+        return open_table(file, told, arguments, shared=True)[0]
 
-    return base / entry.images, table(entry.train, entry.where_train), table(entry.test, entry.where_test)
+    train, test = located(entry.train, base), located(entry.test, base)
+    return _images(entry, base, train, test), table(train, entry.where_train), table(test, entry.where_test)
+
+
+def _images(entry: LabelFiles, base: Path, *tables: str) -> Path:
+    """The folder as the entry names it, or the one that both data sets have."""
+    if entry.images is not None:
+        return base / entry.images
+    roots = {published_root(table) for table in tables}
+    if len(roots) > 1 or None in roots:
+        raise LabelError(
+            f"{' and '.join(tables)} have no image folder in common; say `images`, the folder that the image names are "
+            "relative to"
+        )
+    return cast(Path, roots.pop())
 
 
 def _scenes(entry: DigitScenes, out: Path, reporter: Reporter) -> tuple[Path, LabelTable, LabelTable]:

@@ -17,6 +17,10 @@ images = "${COREL5K}/images"
 codes = "1=present,0=absent"  # like the other arguments of `partlabel.formats.read_table`
 min_present = 50              # classes with at least so many known present training cells
 
+[data.coco]                   # published data sets: `partlabel datasets` tells names and options
+train = "coco2014:${COCO},split=train"
+test = "coco2014:${COCO},split=val"
+
 [data.scenes]                 # built-in data
 builtin = "digit_scenes"
 train = 2000

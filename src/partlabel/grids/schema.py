@@ -13,11 +13,13 @@ class _Strict(BaseModel):
 
 
 class LabelFiles(ReadOptions):
-    """Data in label files. The options of reading hold for both, and `where_train` and `where_test` add to `where`."""
+    """Data in label files, or in published data sets (`NAME:DIR,option=value`), which bring their image folder. The
+    options of reading hold for both, and `where_train` and `where_test` add to `where`.
+    """
 
     train: str
     test: str
-    images: str
+    images: str | None = None
     where_train: dict[str, str] = Field(default={})
     where_test: dict[str, str] = Field(default={})
     min_present: int = Field(default=0, ge=0)

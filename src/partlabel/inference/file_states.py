@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from partlabel.errors import LabelError, UsageError
-from partlabel.formats.opening import ReadArguments, Table, open_table
 from partlabel.images.paths import image_root
 from partlabel.labels import Int8Array, LabelTable, State
+from partlabel.opening import ReadArguments, Table, open_table, published_root
 from partlabel.progress import Reporter
 from partlabel.runs.folder import RunFolder
 from partlabel.wording import readable_name
@@ -75,11 +75,13 @@ def given_labels(
         if given is None:
             states.append(None)
             continue
-        if root is None:
+        of_names = published_root(given) if images is None else root
+        of_names = of_names or root
+        if of_names is None:
             raise UsageError(
                 "a model folder does not tell where its images were; give the folder of the label names with --images"
             )
-        found = FileStates(open_table(given, reporter, read, shared=both)[0], root, classes)
+        found = FileStates(open_table(given, reporter, read, shared=both)[0], of_names, classes)
         _check_covered(found, what, files, reporter)
         states.append(found)
     if table is None and folder is not None and trained_on is not None and folder.labels_path.is_file():

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch.utils.data import Dataset
 
+from partlabel.cache import default_cache
 from partlabel.errors import MissingDependencyError
 from partlabel.images.dataset import ImageDataset
 from partlabel.images.limits import DEFAULT_LIMITS, Limits
@@ -25,7 +26,7 @@ from partlabel.training.map_cache import (
     known_hashes,
 )
 from partlabel.training.map_onnx import ENOUGH_IMAGES, NoOnnxTrunk, has_onnx, note_refusal, was_refused
-from partlabel.training.map_store import check_room, default_cache
+from partlabel.training.map_store import check_room
 from partlabel.training.threads import cores_to_use
 
 _CPU = torch.device("cpu")

@@ -65,22 +65,6 @@ class MapStore:
         return torch.from_numpy(values)
 
 
-def default_cache() -> Path:
-    """Where maps are kept: PARTLABEL_CACHE, or partlabel below the user's cache folder.
-
-    Raises:
-        StorageError: the user has no home folder and names no other.
-    """
-    if chosen := os.environ.get("PARTLABEL_CACHE"):
-        return Path(chosen).expanduser().absolute()
-    if (base := os.environ.get("XDG_CACHE_HOME")) and Path(base).is_absolute():
-        return Path(base) / "partlabel"
-    try:
-        return Path.home() / ".cache" / "partlabel"
-    except RuntimeError as error:
-        raise StorageError(f"there is no home folder to keep the maps of a frozen backbone in; {_ADVICE}") from error
-
-
 def make_cache(cache: Path) -> None:
     """Make the cache's folder if need be, and prove that it can be written.
 

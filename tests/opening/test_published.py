@@ -1,0 +1,179 @@
+"""Published data sets where a label file can be named."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from PIL import Image
+from typer.testing import CliRunner
+
+import partlabel
+from partlabel.cli.app import app
+from partlabel.datasets.voc import Voc2007
+from partlabel.errors import LabelError, UsageError
+from partlabel.labels import LabelTable
+from partlabel.opening import open_table
+from partlabel.progress import SILENT
+
+
+def command(*words: str) -> Result:
+    return CliRunner().invoke(app, words)
+
+
+class Listening:
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    track = SILENT.track
+
+
+def write_split(folder: Path, split: str, classes: dict[str, str]) -> None:
+    """VOC 2007 with one box an image, and pictures."""
+    year = folder / "VOC2007"
+    for name in ("ImageSets/Main", "Annotations", "JPEGImages"):
+        (year / name).mkdir(parents=True, exist_ok=True)
+    (year / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(classes) + "\n")
+    for number, (name, cls) in enumerate(classes.items()):
+        box = f"<object><name>{cls}</name><difficult>0</difficult></object>"
+        (year / "Annotations" / f"{name}.xml").write_text(f"<annotation>{box}</annotation>")
+        Image.new("RGB", (32, 32), (40 * number % 256, 90, 200 if cls == "cat" else 10)).save(
+            year / "JPEGImages" / f"{name}.jpg"
+        )
+
+
+@pytest.fixture
+def devkit(tmp_path: Path) -> Path:
+    folder = tmp_path / "VOCdevkit"
+    write_split(folder, "trainval", {f"{number:06d}": "cat" if number % 2 else "dog" for number in range(12)})
+    write_split(folder, "test", {f"{number:06d}": "cat" if number % 2 else "dog" for number in range(50, 54)})
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PARTLABEL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "datasets"
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A growing list of what was really read."""
+    done: list[str] = []
+    read = Voc2007.read
+
+    def counted(self: Voc2007, root: Path, options: dict[str, str], tick: object) -> LabelTable:
+        done.append(options["split"])
+        return read(self, root, options, tick)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Voc2007, "read", counted)
+    return done
+
+
+def opened(text: str, **read: object) -> LabelTable:
+    return open_table(text, SILENT, read)[0]  # type: ignore[arg-type]
+
+
+def test_the_cache_is_used_and_knows_when_files_change(devkit: Path, cache: Path, reads: list[str]) -> None:
+    first = opened(f"voc2007:{devkit}")
+    again = opened(f"voc2007:{devkit}")
+    assert reads == ["trainval"]
+    assert again.hash == first.hash
+    assert (again.images, again.classes) == (first.images, first.classes)
+    assert len(list(cache.iterdir())) == 1
+    opened(f"voc2007:{devkit}", where={"split": "test"})
+    assert reads == ["trainval", "test"]
+    annotation = devkit / "VOC2007" / "Annotations" / "000000.xml"
+    state = annotation.stat()
+    annotation.write_text(annotation.read_text().replace("dog", "cow"))
+    os.utime(annotation, ns=(state.st_atime_ns, state.st_mtime_ns + 1_000))
+    changed = opened(f"voc2007:{devkit}")
+    assert reads == ["trainval", "test", "trainval"]
+    column = changed.class_positions["cow"]
+    assert (first.states_at([0], [column]).item(), changed.states_at([0], [column]).item()) == (-1, 1)
+
+
+def test_a_damaged_or_locked_cache_costs_a_reading_only(devkit: Path, cache: Path, reads: list[str]) -> None:
+    first = opened(f"voc2007:{devkit}")
+    next(cache.iterdir()).write_bytes(b"PAR1 nothing PAR1")
+    assert opened(f"voc2007:{devkit}").hash == first.hash
+    assert len(reads) == 2
+    for path in (*cache.iterdir(), cache):
+        path.unlink() if path.is_file() else path.rmdir()
+    cache.write_text("a file where the folder should be")
+    listening = Listening()
+    assert open_table(f"voc2007:{devkit}", listening, {})[0].hash == first.hash
+    assert any("is not kept" in text for text in listening.said)
+
+
+def test_counts_that_differ_are_told_with_both_numbers(devkit: Path) -> None:
+    listening = Listening()
+    open_table(f"voc2007:{devkit}", listening, {})
+    assert len(listening.said) == 1
+    assert "trainval.txt gives 12 images where Table 1 of CSL has 5,011" in listening.said[0]
+    open_table(f"voc2007:{devkit},split=test", listening, {})
+    assert "test.txt gives 4 images where Table 1 of CSL has 4,952" in listening.said[1]
+
+
+def test_options_of_files_are_refused_and_classes_chosen(devkit: Path) -> None:
+    with pytest.raises(UsageError, match="voc2007 does not use --codes"):
+        opened(f"voc2007:{devkit}", codes="1=present")
+    with pytest.raises(UsageError, match="voc2007 does not use --unlisted"):
+        opened(f"voc2007:{devkit}", unlisted="absent")
+    with pytest.raises(UsageError, match="has no option 'splt'"):
+        opened(f"voc2007:{devkit}", where={"splt": "test"})
+    with pytest.raises(LabelError, match="has no class 'zebra'"):
+        opened(f"voc2007:{devkit}", classes=["zebra"])
+    assert opened(f"voc2007:{devkit}", classes=["dog", "cat"]).classes == ("dog", "cat")
+
+
+def test_look_on_the_command_line(devkit: Path, tmp_path: Path) -> None:
+    found = tmp_path / "look.json"
+    test = ["--against", f"voc2007:{devkit}", "--against-where", "split=test"]
+    told = command("look", f"voc2007:{devkit}", *test, "--json", str(found))
+    assert told.exit_code == 0
+    assert "gives 12 images where Table 1 of CSL has 5,011" in told.stderr
+    record = json.loads(found.read_text())
+    assert (record["images"], record["against"]["images"]) == (12, 4)
+
+
+def test_data_sets_are_listed() -> None:
+    assert "voc2007\n    PASCAL VOC 2007; options: split, difficult" in command("datasets").stdout
+    told = command("datasets", "coco2014").stdout
+    for part in ("annotations/instances_SPLIT2014.json", "82,783 images with split=train, unannotated=keep"):
+        assert part in told
+    assert isinstance(command("datasets", "coco").exception, UsageError)
+
+
+def test_nothing_that_is_read_is_written_over(devkit: Path) -> None:
+    listing = devkit / "VOC2007" / "ImageSets" / "Main" / "trainval.txt"
+    with pytest.raises(UsageError, match=r"trainval\.txt is read and would be overwritten"):
+        partlabel.hide(f"voc2007:{devkit}", out=listing, ratio=0.5)
+
+
+def test_images_must_be_named_for_files(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("image,class,state\na.png,cat,present\n")
+    with pytest.raises(UsageError, match="--images DIR"):
+        partlabel.train(tmp_path / "labels.csv", out=tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_train_evaluate_recover_and_explain_find_the_images(devkit: Path, tmp_path: Path) -> None:
+    table, run = f"voc2007:{devkit}", str(tmp_path / "run")
+    quick = ["--backbone", "test_resnet", "--from-scratch", "--epochs", "1", "--batch-size", "4", "--set", "size=32"]
+    assert command("train", table, "--classes", "cat,dog", *quick, "--holdout", "0.4", "--out", run).exit_code == 0
+    inputs = json.loads((Path(run) / "run.json").read_text())["inputs"]
+    assert inputs["table"] == f"voc2007:{devkit / 'VOC2007'}"
+    assert inputs["images"] == str(devkit / "VOC2007")
+    judged = tmp_path / "judged.json"
+    test = f"{table},split=test"
+    assert command("evaluate", run, test, "--classes", "cat,dog", "--json", str(judged)).exit_code == 0
+    assert json.loads(judged.read_text())["images_used_in_training"] == 0
+    assert command("recover", run, table, "--classes", "cat,dog", "--out", str(tmp_path / "found.csv")).exit_code == 0
+    picture = str(devkit / "VOC2007" / "JPEGImages" / "000050.jpg")
+    assert command("explain", run, picture, "--truth", test, "--out", str(tmp_path / "maps")).exit_code == 0
+    assert json.loads((tmp_path / "maps" / "explained.json").read_text())["truth"] is True
