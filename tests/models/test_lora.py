@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from partlabel.errors import UsageError
+from partlabel.models.encoders.base import JointSpace
 from partlabel.models.encoders.build import create_backbone
 from partlabel.models.encoders.lora import LowRankChange, add_lora, merge_lora
 from partlabel.models.heads import HeadSpec
@@ -68,6 +69,104 @@ def test_which_weights_are_changed() -> None:
     assert not changed & {"conv_stem", "conv_head", "classifier", "blocks.1.1.conv_dw"}  # the last: 56 × 9
     with pytest.raises(UsageError, match=r"no weight of twice the rank 2048"):
         add_lora(timm.create_model("test_resnet", num_classes=0), 2048, 32.0)
+
+
+def _changed(network: nn.Module) -> set[str]:
+    return {name for name, module in network.named_modules() if parametrize.is_parametrized(module)}
+
+
+def test_residual_targets_are_those_of_the_last_three_stages(clip_tower: str) -> None:
+    """Of 1, 2, 3 and 2 blocks of three convolutions and a shortcut each stage; not the attention pooling."""
+    backbone = create_backbone(clip_tower, pretrained=False, joint_space="projected")
+    assert add_lora(backbone.network, 2, 8.0, targets="residual", behind=backbone.joint_layers) == 3 * (2 + 3 + 2)
+    layers = ("conv1_1x1", "conv2_kxk", "conv3_1x1")
+    blocks = {1: 2, 2: 3, 3: 2}
+    assert _changed(backbone.network) == {
+        f"stages.{stage}.{block}.{layer}.conv" for stage in blocks for block in range(blocks[stage]) for layer in layers
+    }
+    with pytest.raises(UsageError, match="no convolution in its last stages of twice the rank 2"):
+        add_lora(timm.create_model("test_vit", num_classes=0), 2, 8.0, targets="residual")
+
+
+@pytest.mark.parametrize(("how", "behind"), [("projected", {"v", "proj"}), ("attended", {"q", "k", "v", "proj"})])
+def test_all_targets_hold_the_layers_of_the_joint_space(clip_tower: str, how: JointSpace, behind: set[str]) -> None:
+    backbone = create_backbone(clip_tower, pretrained=False, joint_space=how)
+    add_lora(backbone.network, 2, 8.0, behind=backbone.joint_layers)
+    changed = _changed(backbone.network)
+    assert {name.removeprefix("head.") for name in changed if name.startswith("head.")} == behind
+    assert {"stem.conv2.conv", "stages.1.0.shortcut.conv.conv"} <= changed
+    assert "stem.conv1.conv" not in changed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet101_clip", "resnet101"])
+def test_residual_targets_of_resnet101_are_the_90_of_the_official_code(name: str) -> None:
+    """4, 23 and 3 blocks of three; 8 · (inputs · kernel + outputs) numbers each."""
+    with torch.device("meta"):
+        network = timm.create_model(name, num_classes=0)
+        assert add_lora(network, 8, 32.0, targets="residual") == 90
+    numbers, before = 0, 256
+    for blocks, inner in ((4, 128), (23, 256), (3, 512)):
+        for _ in range(blocks):
+            numbers += 8 * (before + inner) + 8 * (9 * inner + inner) + 8 * (inner + 4 * inner)
+            before = 4 * inner
+    assert sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad) == numbers
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.Linear(6, 5), nn.Conv2d(6, 5, 3, stride=2, padding=1), nn.Conv2d(6, 5, 1, bias=False)]
+)
+def test_dropout_takes_inputs_from_the_change_alone(layer: nn.Linear | nn.Conv2d) -> None:
+    torch.manual_seed(0)
+    given = torch.randn(2, 6, 7, 7) if isinstance(layer, nn.Conv2d) else torch.randn(2, 6)
+    network = nn.Sequential(layer)
+    plain = copy.deepcopy(layer)
+    assert add_lora(network, 2, 6.0, dropout=0.4) == 1
+    change = layer.parametrizations.weight[-1]  # type: ignore[union-attr, index]
+    nn.init.normal_(change.up)
+    other = copy.deepcopy(plain)
+    with torch.no_grad():
+        other.weight.copy_(3 * (change.up @ change.down).view_as(other.weight))
+        if other.bias is not None:
+            other.bias.zero_()
+        torch.manual_seed(1)
+        kept = nn.functional.dropout(given, 0.4)
+        assert (kept == 0).any()
+        for one in (network, copy.deepcopy(network)):
+            torch.manual_seed(1)
+            torch.testing.assert_close(one.train()(given), plain(given) + other(kept))
+            torch.testing.assert_close(one.eval()(given), plain(given) + other(given))
+        merged = merge_lora(network).train()
+        torch.testing.assert_close(merged(given), plain(given) + other(given))
+    assert not merged[0]._forward_hooks
+
+
+@pytest.mark.parametrize("name", ["resnext26ts", "tf_efficientnet_b0", "test_nfnet"])
+def test_dropout_is_refused_where_outputs_are_no_plain_products(name: str) -> None:
+    network = timm.create_model(name, num_classes=0)
+    with pytest.raises(UsageError, match="lora_dropout is for linear layers"):
+        add_lora(network, 2, 8.0, dropout=0.1)
+    assert not _changed(network)
+
+
+@pytest.mark.parametrize("statistics", ["running", "batch"])
+def test_norms_of_a_changed_network_use_either_statistics(clip_tower: str, statistics: str) -> None:
+    """Their scale and shift stay frozen in both; those of the batch move the running ones."""
+    torch.manual_seed(0)
+    backbone = create_backbone(clip_tower, pretrained=False)
+    add_lora(backbone.network, 2, 8.0)
+    backbone.batch_statistics = statistics == "batch"
+    norms = [module for module in backbone.train().modules() if isinstance(module, nn.BatchNorm2d)]
+    assert norms
+    assert all(norm.training == (statistics == "batch") and not norm.weight.requires_grad for norm in norms)
+    before = [norm.running_mean.clone() for norm in norms if norm.running_mean is not None]
+    images = torch.randn(4, 3, 64, 64)
+    with torch.no_grad():
+        trained = backbone(images).maps
+        after = [norm.running_mean for norm in norms if norm.running_mean is not None]
+        assert any(not one.equal(other) for one, other in zip(before, after, strict=True)) == (statistics == "batch")
+        assert trained.allclose(backbone.eval()(images).maps) == (statistics == "running")
+    assert not any(norm.training for norm in norms)
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext"])

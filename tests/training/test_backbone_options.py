@@ -113,6 +113,10 @@ def test_the_key_of_cached_maps_is_that_of_earlier_releases(color_images: tuple[
         ({"lora_rank": 4, "freeze": True}, "lora_rank and freeze both say"),
         ({"lora_rank": 4, "local_global": True}, "lora_rank and local_global both say"),
         ({"lora_rank": 4, "train_parts": "last_stage"}, "lora_rank and train_parts both say"),
+        ({"lora_norm": "batch"}, "set lora_rank"),
+        ({"lora_targets": "residual"}, "set lora_rank"),
+        ({"lora_dropout": 0.1}, "set lora_rank"),
+        ({"lora_rank": 4, "lora_norm": "batch", "frozen_norm": True}, "leave one of them out"),
         ({"lora_rank": 10_000}, "no weight of twice the rank"),
         ({"local_global": True, "backbone": "test_convnext"}, "has no 3 × 3 convolution"),
     ],
@@ -133,6 +137,7 @@ def test_what_excludes_each_other_is_refused(
         {"local_global": True, "frozen_norm": True, "train_parts": "last_stage", "ema": 0.5, "refit": True},
         {"lora_rank": 4, "select": "best"},
         {"lora_rank": 4, "ema": 0.5, "refit": True},
+        {"lora_rank": 2, "lora_targets": "residual", "lora_dropout": 0.1, "lora_norm": "batch", "ema": 0.5},
     ],
     ids=" ".join,
 )
@@ -158,8 +163,13 @@ def test_from_training_to_tags(
         assert np.abs(said - cells.logits[:, None]).min(1).max() < 1e-4
 
 
+@pytest.mark.parametrize("more", [{}, {"lora_dropout": 0.1, "lora_norm": "batch"}], ids=str)
 def test_low_rank_training_goes_on_exactly(
-    color_images: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path, at_steps: Any
+    more: dict[str, Any],
+    color_images: tuple[Path, LabelTable],
+    partial_labels: LabelTable,
+    tmp_path: Path,
+    at_steps: Any,
 ) -> None:
     out, steps = tmp_path / "whole", tmp_path / "steps"
     keep = at_steps(
@@ -169,7 +179,7 @@ def test_low_rank_training_goes_on_exactly(
             else None
         )
     )
-    lora = {"lora_rank": 4, "ema": 0.9, "checkpoint_every": 1, "select": "best"}
+    lora = {"lora_rank": 4, "ema": 0.9, "checkpoint_every": 1, "select": "best", **more}
     whole = partlabel.train(partial_labels, images=color_images[0], out=out, reporter=keep, **TINY, **lora)
     expected = load_file(whole.model / "model.safetensors")
     for step in ("3", "8"):

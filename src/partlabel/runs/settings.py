@@ -54,11 +54,21 @@ class TrainSettings(BaseModel):
     pixels); "attended": each place an output of that attention (at 224); "off": the maps before the pooling.
     """
     lora_rank: int = Field(default=0, ge=0)
-    """Train changes of this rank to the backbone's weights, which are frozen themselves (LoRA); 0: none. CSL with CLIP:
-    8.
+    """Train changes of this rank to the backbone's weights, which are frozen themselves (LoRA); 0: none. CSL with CLIP
+    (official code; the paper does not name LoRA): 8.
     """
     lora_alpha: float = Field(default=32.0, gt=0)
     """Low-rank changes are scaled by alpha / rank. CSL with CLIP: 32."""
+    lora_targets: Literal["all", "residual"] = "all"
+    """Which weights are changed: "all" linear layers and convolutions but the first; "residual", convolutions of the
+    last three stages without shortcuts (CSL with CLIP).
+    """
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of its input that a low-rank change does not see in training. CSL with CLIP: 0.01."""
+    lora_norm: Literal["running", "batch"] = "running"
+    """Statistics that batch norms of a backbone with low-rank changes use in training: the "running" ones of the
+    pretrained network, or those of the "batch", which the running ones then follow (CSL with CLIP).
+    """
     draws: int = Field(default=1, ge=1)
     """Fixed draws of each random view that are cached when frozen. The first draw of the weak view is the plain
     view.

@@ -46,8 +46,7 @@ def build(settings: TrainSettings, context: Context) -> Method[Any]:
     Raises:
         UsageError: unknown names, weights that cannot be had, or settings that exclude each other.
     """
-    if settings.lora_rank:
-        _check_lora(settings)
+    _check_lora(settings)
     torch.manual_seed(settings.seed)
     backbone: Backbone = _backbone(settings)
     if method_class(settings.method).networks == 2 and not (settings.freeze and not settings.train_last):
@@ -80,12 +79,29 @@ def _backbone(settings: TrainSettings) -> TimmBackbone:
         joint_space=settings.joint_space,
     )
     if settings.lora_rank:
-        add_lora(backbone.network, settings.lora_rank, settings.lora_alpha)
+        add_lora(
+            backbone.network,
+            settings.lora_rank,
+            settings.lora_alpha,
+            targets=settings.lora_targets,
+            dropout=settings.lora_dropout,
+            behind=backbone.joint_layers,
+        )
+        backbone.batch_statistics = settings.lora_norm == "batch"
     return backbone
 
 
 def _check_lora(settings: TrainSettings) -> None:
-    """Low-rank changes are all that is trained of a backbone."""
+    """Low-rank changes are all that is trained of a backbone, and their settings say nothing without them."""
+    if not settings.lora_rank:
+        for name in ("lora_targets", "lora_dropout", "lora_norm"):
+            if getattr(settings, name) != TrainSettings.model_fields[name].default:
+                raise UsageError(f"{name} is about low-rank changes to the backbone; set lora_rank, or leave it out")
+        return
+    if settings.frozen_norm and settings.lora_norm == "batch":
+        raise UsageError(
+            "frozen_norm keeps the running statistics that lora_norm='batch' changes; leave one of them out"
+        )
     others = {
         "freeze": settings.freeze,
         "local_global": settings.local_global,

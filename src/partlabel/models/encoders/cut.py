@@ -68,7 +68,7 @@ def cut_before_last_stages(network: nn.Module, stages: int, size: int) -> Cut:
     Raises:
         UsageError: this network cannot be cut that way.
     """
-    stages_named = _stage_modules(network)
+    stages_named = stage_modules(network)
     flat: list[nn.Module] = []
     for child in children_before_pooling(network).values():
         holds_stages = isinstance(child, (nn.Sequential, nn.ModuleList)) and any(part in stages_named for part in child)
@@ -104,7 +104,7 @@ def children_before_pooling(network: nn.Module) -> dict[str, nn.Module]:
     return dict(takewhile(lambda child: child[0] not in ends, children))
 
 
-def _stage_modules(network: nn.Module) -> set[nn.Module]:
+def stage_modules(network: nn.Module) -> set[nn.Module]:
     """The modules that begin the stages: those that timm names, and a last stage that it does not name.
 
     What holds next to nothing (an activation, a last norm) is no stage. Where the last maps come out of something

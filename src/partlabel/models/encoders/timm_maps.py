@@ -35,6 +35,10 @@ class TimmBackbone(Backbone):
         train_parts: "last_stage" trains only the last stage and the global branches of all stages. What lies before is
             frozen but, unlike with `freeze`, never cached, because the branches change its maps.
 
+    Attributes:
+        batch_statistics: batch norms whose scale and shift are frozen use, and follow, the statistics of the batch in
+            training all the same; what of a frozen network is not trained is never in training.
+
     Raises:
         UsageError: the network gives no maps, or cannot be cut before its last stages, or the arguments exclude each
         other.
@@ -67,6 +71,7 @@ class TimmBackbone(Backbone):
         self.num_features = spec.joint_features or int(network.num_features)  # type: ignore[arg-type]
         self.freeze, self.train_last, self.frozen_norm = freeze, train_last, frozen_norm
         self.trunk_pool: Pool | None = None
+        self.batch_statistics = False
         stages = 1 if train_parts == "last_stage" else train_last
         self._cut: Cut | None = cut_before_last_stages(network, stages, spec.size) if stages else None
         used = children_before_pooling(network)
@@ -122,7 +127,9 @@ class TimmBackbone(Backbone):
             for module in self._cut.modules:
                 module.train()
         for module in self.network.modules():
-            if isinstance(module, _BatchNorm) and (self.frozen_norm or _is_frozen(module)):
+            if isinstance(module, _BatchNorm) and (
+                self.frozen_norm or (_is_frozen(module) and not self.batch_statistics)
+            ):
                 module.training = False
         return self
 
