@@ -6,16 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import partlabel
 from partlabel.errors import UsageError
 from partlabel.labels import LabelTable, State
-from partlabel.losses.positive_unlabeled import adaptive_temperature, mixup_consistency, variational_loss
+from partlabel.losses.positive_unlabeled import adaptive_temperature, mix_halves, mixup_consistency, variational_loss
 from partlabel.methods.base import Clock, Context
 from partlabel.methods.build import build_method
 from partlabel.methods.positive_unlabeled import PositiveUnlabeled, gamma_of
 from partlabel.models.encoders.build import create_backbone
-from partlabel.runs.settings import TrainSettings
+from partlabel.runs.settings import TrainSettings, make_settings
 from partlabel.training.build import build
 
 CLASSES = ("a", "b", "c")
@@ -58,6 +59,39 @@ def test_mixing_draws_anew_and_follows_the_seed() -> None:
         outputs = method(views)
         draws.append((outputs["permutation"].tolist(), float(outputs["lam"])))
     assert draws[0] == draws[1] != draws[2]
+
+
+@pytest.mark.parametrize(("frozen_norm", "same"), [("all", True), (True, False), (False, False)])
+def test_images_and_mixed_ones_in_one_pass_are_as_in_two_where_all_norms_are_frozen(
+    frozen_norm: bool | str, same: bool
+) -> None:
+    """As in the official code, which freezes that of the head too."""
+    settings = make_settings(
+        {
+            "method": "positive_unlabeled",
+            "backbone": "test_resnet",
+            "pretrained": False,
+            "size": 32,
+            "head": "ssgrl",
+            "hidden": 8,
+            "reduction": 8,
+            "label_vectors": "learned",
+            "frozen_norm": frozen_norm,
+        },
+        PositiveUnlabeled.Config.model_fields,
+    )
+    method = build(settings, Context(_table())).train()
+    images = torch.randn(8, 3, 32, 32)
+    with torch.no_grad():
+        outputs = method({"weak": images})
+        mixed = mix_halves(images, outputs["permutation"], outputs["lam"])
+        apart = torch.cat([method.tagger(images).logits, method.tagger(mixed).logits])
+    difference = float((torch.cat([outputs["logits"], outputs["mixed"]]) - apart).abs().max())
+    assert difference == pytest.approx(0, abs=1e-7) if same else difference > 1e-4
+    norms = [module for module in method.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    assert any(norm.training for norm in norms) != same
+    assert all(norm.weight.requires_grad for norm in norms)
+    assert not any(norm.training for norm in method.eval().modules())
 
 
 def test_small_batches_train_with_batch_norm_over_one_place() -> None:

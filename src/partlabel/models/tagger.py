@@ -1,6 +1,7 @@
 """Tagger: backbone + head. What is trained, shipped and asked."""
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from partlabel.errors import UsageError
 from partlabel.models.encoders.base import Backbone, Features
@@ -14,6 +15,11 @@ class Tagger(nn.Module):
         backbone: source of maps.
         head: which head to put on it.
         classes: class names, in the order of the logits.
+
+    Attributes:
+        takes_trunk_output: whether it is given what `backbone.trunk` returns in place of images.
+        frozen_head_norm: whether batch norms of the head keep their running statistics in training too; their scale and
+            shift are still trained.
 
     Raises:
         UsageError: no such head, or the head needs an image vector that the backbone does not have.
@@ -31,6 +37,7 @@ class Tagger(nn.Module):
                 f"{backbone.spec.architecture} has none; a CLIP ResNet has one with joint_space"
             )
         self.takes_trunk_output = False
+        self.frozen_head_norm = False
 
     @property
     def class_axes(self) -> dict[str, tuple[int, ...]]:
@@ -42,6 +49,14 @@ class Tagger(nn.Module):
         self.takes_trunk_output = True
         if self.backbone.freeze and not self.backbone.train_last:
             self.backbone.trunk_pool = self.head.pool
+
+    def train(self, mode: bool = True) -> "Tagger":
+        """Training mode, but for frozen norms."""
+        super().train(mode)
+        for module in self.head.modules() if self.frozen_head_norm else ():
+            if isinstance(module, _BatchNorm):
+                module.training = False
+        return self
 
     def forward(self, view: Tensor) -> HeadOutput:
         """Logits `[B, C]` of normalised images `[B, 3, S, S]`, or of trunk output."""

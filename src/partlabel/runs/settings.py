@@ -42,9 +42,9 @@ class TrainSettings(BaseModel):
     """What to train of a backbone without `freeze`: all, or the last stage and the global branches (PU-MLC's official
     code).
     """
-    frozen_norm: bool = False
-    """Batch norms of the backbone keep their running statistics in training. PU-MLC's official code freezes that
-    of the head too, which trains here.
+    frozen_norm: bool | Literal["all"] = False
+    """Batch norms of the backbone keep their running statistics in training; "all": those of the head too, as PU-MLC's
+    official code has them.
     """
     local_global: bool = False
     """Give every 3 × 3 convolution of the backbone a global branch (PU-MLC); not on a frozen one."""

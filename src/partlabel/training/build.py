@@ -53,6 +53,7 @@ def build(settings: TrainSettings, context: Context) -> Method[Any]:
         backbone = TwinBackbone(backbone, _backbone(settings))
     shown_views(settings, backbone)
     method = build_method(settings.method, settings.method_settings, backbone, context)
+    method.tagger.frozen_head_norm = settings.frozen_norm == "all"
     if settings.accumulate > 1 and method.batch_global:
         raise UsageError(
             f"method {settings.method} takes its {' and '.join(method.batch_global)} over the whole batch, which "
@@ -74,7 +75,7 @@ def _backbone(settings: TrainSettings) -> TimmBackbone:
         train_last=settings.train_last,
         model_args=settings.backbone_args,
         local_global=settings.local_global,
-        frozen_norm=settings.frozen_norm,
+        frozen_norm=bool(settings.frozen_norm),
         train_parts=settings.train_parts,
         joint_space=settings.joint_space,
     )
