@@ -75,6 +75,12 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "curriculum by proportion": ("curriculum", {"rule": "proportion"}),
     "positive_unlabeled unbalanced": ("positive_unlabeled", {"gamma": 0}),
     "positive_unlabeled no temperature": ("positive_unlabeled", {"temperature": False}),
+    "positive_unlabeled uPU": ("positive_unlabeled", {"risk": "unbiased", "class_prior": 0.3, "mixup_weight": 0}),
+    "positive_unlabeled nnPU, U without P": (
+        "positive_unlabeled",
+        {"risk": "non_negative", "unlabelled": "without_present", "class_prior": 0.3},
+    ),
+    "positive_unlabeled U without P": ("positive_unlabeled", {"unlabelled": "without_present"}),
     "positive_unlabeled no mixup": ("positive_unlabeled", {"mixup_weight": 0}),
     "positive_unlabeled SSGRL head": (
         "positive_unlabeled",

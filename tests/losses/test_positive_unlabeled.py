@@ -8,7 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partlabel.losses.positive_unlabeled import adaptive_temperature, mix_halves, mixup_consistency, variational_loss
+from partlabel.losses.positive_unlabeled import (
+    adaptive_temperature,
+    mix_halves,
+    mixup_consistency,
+    prior_risk,
+    variational_loss,
+)
 
 X = torch.tensor([[1.5, -0.5, 0.25], [-2.0, 0.75, -1.25]], dtype=torch.float64)
 PRESENT = torch.tensor([[True, False, False], [False, True, False]])
@@ -47,6 +53,85 @@ def _naive_mixup(mixed: np.ndarray, x: np.ndarray, present: np.ndarray, permutat
             t2 = 1.0 if present[two, c] else _sigmoid(x[two, c])
             total += (math.log(lam * t1 + (1 - lam) * t2 + EPSILON) - math.log(_sigmoid(mixed[i, c]) + EPSILON)) ** 2
     return total / pairs
+
+
+def _naive_without_present(x: np.ndarray, present: np.ndarray, gamma: float, tau: float) -> float:
+    """U without P."""
+    total = 0.0
+    for c in range(x.shape[1]):
+        unlabelled = [_sigmoid(x[i, c] / tau) for i in range(len(x)) if not present[i, c]]
+        labelled = [_sigmoid(x[i, c] / tau) for i in range(len(x)) if present[i, c]]
+        if unlabelled:
+            mean = sum(unlabelled) / len(unlabelled)
+            total += mean**gamma * math.log(mean + EPSILON)
+        if labelled:
+            total -= sum(math.log(q + EPSILON) for q in labelled) / len(labelled)
+    return total
+
+
+def _naive_risk(
+    x: np.ndarray, present: np.ndarray, prior: list[float], without: bool, kiryo: bool
+) -> tuple[float, np.ndarray]:
+    """Value and gradient of the risk, class by class, from derivatives by hand: of -log σ(s), σ(s) - 1; of -log(1 -
+    σ(s)), σ(s).
+    """
+    total, gradient = 0.0, np.zeros_like(x)
+    for c in range(x.shape[1]):
+        p = [i for i in range(len(x)) if present[i, c]]
+        u = [i for i in range(len(x)) if not (without and present[i, c])]
+        positive, negative = 0.0, 0.0
+        of_positive, of_negative = np.zeros(len(x)), np.zeros(len(x))
+        for i in p:
+            q = _sigmoid(x[i, c])
+            positive -= prior[c] * math.log(q) / len(p)
+            of_positive[i] += prior[c] * (q - 1) / len(p)
+            negative += prior[c] * math.log(1 - q) / len(p)
+            of_negative[i] -= prior[c] * q / len(p)
+        for i in u:
+            q = _sigmoid(x[i, c])
+            negative -= math.log(1 - q) / len(u)
+            of_negative[i] += q / len(u)
+        if kiryo and negative < 0:
+            total += positive
+            gradient[:, c] = -of_negative
+        else:
+            total += positive + negative
+            gradient[:, c] = of_positive + of_negative
+    return total, gradient
+
+
+@given(st.integers(1, 7), st.integers(1, 4), st.booleans(), st.booleans(), st.integers(0, 2**16))
+def test_risks_with_a_prior_by_explicit_loops(images: int, classes: int, without: bool, kiryo: bool, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    x, present = random.normal(0, 2, (images, classes)), random.random((images, classes)) < 0.5
+    prior = random.uniform(0.05, 0.95, classes)
+    logits, cells = torch.from_numpy(x).requires_grad_(), torch.from_numpy(present)
+    found = prior_risk(logits, cells, torch.from_numpy(prior), ~cells if without else None, non_negative=kiryo)
+    found.backward()
+    value, gradient = _naive_risk(x, present, prior.tolist(), without, kiryo)
+    assert found.item() == pytest.approx(value, rel=1e-9, abs=1e-9)
+    assert logits.grad is not None
+    np.testing.assert_allclose(logits.grad, gradient, rtol=1e-9, atol=1e-12)
+
+
+def test_both_branches_of_the_non_negative_risk_are_tried() -> None:
+    """Sure of the one unlabelled cell and of the present one: the estimate for absent cells is below 0, or above it."""
+    present = torch.tensor([[True], [False]])
+    for value, below in ((-3.0, True), (3.0, False)):
+        logits = torch.tensor([[3.0], [value]])
+        risks = [prior_risk(logits, present, torch.tensor([0.9]), non_negative=kind).item() for kind in (False, True)]
+        assert (risks[1] > risks[0]) == below
+
+
+@given(st.integers(1, 7), st.integers(1, 4), st.floats(0, 2), st.floats(0.1, 3), st.integers(0, 2**16))
+def test_without_present_cells_among_the_unlabelled(
+    images: int, classes: int, gamma: float, tau: float, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    x, present = random.normal(0, 2, (images, classes)), random.random((images, classes)) < 0.5
+    cells = torch.from_numpy(present)
+    found = variational_loss(torch.from_numpy(x), cells, gamma, tau, ~cells)
+    assert found.item() == pytest.approx(_naive_without_present(x, present, gamma, tau), rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,13 @@ from torch import nn
 import partlabel
 from partlabel.errors import UsageError
 from partlabel.labels import LabelTable, State
-from partlabel.losses.positive_unlabeled import adaptive_temperature, mix_halves, mixup_consistency, variational_loss
+from partlabel.losses.positive_unlabeled import (
+    adaptive_temperature,
+    mix_halves,
+    mixup_consistency,
+    prior_risk,
+    variational_loss,
+)
 from partlabel.methods.base import Clock, Context
 from partlabel.methods.build import build_method
 from partlabel.methods.positive_unlabeled import PositiveUnlabeled, gamma_of
@@ -122,6 +128,67 @@ def test_objective_is_the_weighted_sum_of_its_parts() -> None:
     torch.testing.assert_close(
         _objective(flat, {"logits": logits}, labels)["total"], variational_loss(logits, labels == 1, 0.7)
     )
+
+
+@pytest.mark.parametrize("mixing", [0, 1])
+def test_rows_of_the_paper_are_what_they_are_called(mixing: int) -> None:
+    """The settings of the docstring's rows, each by the loss itself."""
+    labels = torch.tensor([[1, 0, -1], [0, 1, 1], [-1, -1, 0], [1, 1, 0]], dtype=torch.int8)
+    present, views = labels == 1, {"weak": torch.randn(4, 3, 32, 32)}
+    prior = torch.tensor([0.2, 0.3, 0.4])
+    given = {"class_prior": {"c": 0.4, "a": 0.2, "b": 0.3}}
+    rows: dict[str, tuple[dict[str, Any], Any]] = {
+        "unbalanced": ({"gamma": 0, "temperature": False}, lambda s: variational_loss(s, present, 0)),
+        "fixed": ({"gamma": 0.7, "fixed_temperature": 2}, lambda s: variational_loss(s, present, 0.7, 2)),
+        "no floor": (
+            {"gamma": 0.7, "temperature_floor": 0, "alpha": 1e-3},
+            lambda s: variational_loss(s, present, 0.7, s.detach().std(0, correction=0) * 1e-3),
+        ),
+        "U without P": (
+            {"gamma": 0.7, "temperature": False, "unlabelled": "without_present"},
+            lambda s: variational_loss(s, present, 0.7, 1, ~present),
+        ),
+        "uPU": ({"risk": "unbiased", **given}, lambda s: prior_risk(s, present, prior, non_negative=False)),
+        "nnPU": ({"risk": "non_negative", **given}, lambda s: prior_risk(s, present, prior, non_negative=True)),
+        "nnPU, U without P": (
+            {"risk": "non_negative", "unlabelled": "without_present", "class_prior": 0.3},
+            lambda s: prior_risk(s, present, torch.full((3,), 0.3), ~present, non_negative=True),
+        ),
+    }
+    for name, (settings, loss) in rows.items():
+        method = _method(mixup_weight=mixing, **settings).eval()
+        outputs = method(views)
+        found = _objective(method, outputs, labels)
+        torch.testing.assert_close(found["total"], loss(outputs["logits"]) + mixing * found.get("mixup", 0), msg=name)
+
+
+def test_priors_are_the_shares_of_known_cells_or_what_is_given() -> None:
+    states = np.random.default_rng(5).integers(-1, 2, (40, 3))
+    expected = [sum(row[c] == 1 for row in states) / sum(row[c] != 0 for row in states) for c in range(3)]
+    method = _method(_table(states), risk="unbiased")
+    assert method.prior is not None
+    assert method.prior.tolist() == pytest.approx(expected)
+    assert _method(_table(states)).prior is None
+    one_sided = _table(np.maximum(states, 0))
+    with pytest.raises(UsageError, match="of 'a' and 2 more not both signs are known; give class_prior"):
+        _method(one_sided, risk="non_negative")
+    assert _method(one_sided, risk="non_negative", class_prior=0.1).prior is not None
+    with pytest.raises(UsageError, match="class_prior has no share for 'b', 'c'"):
+        _method(risk="unbiased", class_prior={"a": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"fixed_temperature": 2, "temperature": False}, "counts only with temperature"),
+        ({"class_prior": 0.1}, "class_prior counts only with risk"),
+        ({"risk": "unbiased", "class_prior": 1.5}, "share between 0 and 1"),
+        ({"risk": "unbiased", "class_prior": {"a": 0.0}}, "share between 0 and 1"),
+    ],
+)
+def test_settings_that_would_not_count_are_refused(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        _method(**settings)
 
 
 @pytest.mark.parametrize(("share", "gamma"), [(0.1, 0.85), (0.5, 0.4306), (1.0, 0.25)])

@@ -17,6 +17,8 @@ from partlabel.methods.build import build_method, method_class, method_config
 from partlabel.methods.coselection import PUBLISHED_TAUS, CoSelection
 from partlabel.models.encoders.build import create_backbone
 from partlabel.models.encoders.local_global import GlobalBranch
+from partlabel.runs.settings import make_settings
+from partlabel.training.build import build
 
 PUBLISHED: dict[str, dict[str, Any]] = {
     "asl": {"gamma_positive": 0, "gamma_negative": 4, "clip": 0.05, "detach_weight": True},
@@ -53,7 +55,19 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "positions": True,
         "srfl_projection": "mlp",
     },
-    "positive_unlabeled": {"alpha": 1, "mixup_weight": 1, "mixup_alpha": 0.3, "temperature": True, "gamma": None},
+    "positive_unlabeled": {
+        "alpha": 1,
+        "mixup_weight": 1,
+        "mixup_alpha": 0.3,
+        "temperature": True,
+        "fixed_temperature": None,
+        "temperature_floor": 0.1,
+        "gamma": None,
+        "unlabelled": "all",
+        "risk": "variational",
+        "class_prior": None,
+        "head": "pooled",
+    },
     "coselection": {
         "tau_h": 0.012,
         "tau_l": 0.06,
@@ -197,10 +211,22 @@ def test_shares_of_mixed_images_are_those_of_the_beta_distribution() -> None:
     assert shares.var() == pytest.approx(1 / 6.4, rel=0.06)
 
 
-@pytest.mark.parametrize(("groups", "deviation"), [(1, 1e-4), (2, 1e-6)])
-def test_branches_start_from_almost_nothing(groups: int, deviation: float) -> None:
-    """Scales of the batch norm that are drawn around 0, of either sign."""
+@pytest.mark.parametrize(("groups", "small"), [(1, 1e-4), (2, 1e-6)])
+def test_branches_start_from_almost_nothing(groups: int, small: float) -> None:
+    """Scales of the batch norm: one number in the paper, draws around 0, of either sign, in its official code."""
     torch.manual_seed(0)
-    scale = GlobalBranch(64, 4096, groups, (1, 1)).norm.weight.detach()
-    assert scale.std().item() == pytest.approx(deviation, rel=0.1)
-    assert abs((scale < 0).float().mean().item() - 0.5) < 0.05
+    drawn = GlobalBranch(64, 4096, groups, (1, 1), "normal").norm.weight.detach()
+    assert drawn.std().item() == pytest.approx(small, rel=0.1)
+    assert abs((drawn < 0).float().mean().item() - 0.5) < 0.05
+    norm = GlobalBranch(64, 4096, groups, (1, 1)).norm
+    assert norm.weight.unique().tolist() == pytest.approx([small])
+    assert not norm.bias.any()
+
+
+@pytest.mark.parametrize("scale", [None, "constant", "normal"])
+def test_the_setting_reaches_the_branches(scale: str | None) -> None:
+    settings = {"backbone": "test_resnet", "pretrained": False, "size": 32, "local_global": True}
+    built = build(make_settings(settings | ({"branch_scale": scale} if scale else {}), ()), _context())
+    branches = [module for module in built.modules() if isinstance(module, GlobalBranch)]
+    assert branches
+    assert all((branch.norm.weight.unique().numel() == 1) == (scale != "normal") for branch in branches)

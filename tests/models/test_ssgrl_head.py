@@ -100,6 +100,22 @@ def test_logits_and_maps_against_loops(reduction: int | None) -> None:
             np.testing.assert_allclose(logits[image, c], expected, rtol=1e-9)
 
 
+def test_pooled_places_are_the_means_of_squares() -> None:
+    """What does not fill a square is left out, as in the public code's pooling."""
+    head, maps = _head(3), torch.randn(2, 5, 5, 4, dtype=torch.float64)
+    small = torch.zeros(2, 5, 2, 2, dtype=torch.float64)
+    for row in range(2):
+        for column in range(2):
+            places = [maps[:, :, 2 * row + i, 2 * column + j] for i in range(2) for j in range(2)]
+            small[:, :, row, column] = sum(places) / 4
+    wanted, places = head(small).logits, head.class_maps(small)
+    head.map_pool = 2
+    torch.testing.assert_close(head(maps).logits, wanted)
+    torch.testing.assert_close(head.class_maps(maps), places)
+    with pytest.raises(UsageError, match="map_pool is 1 to 100, not 0"):
+        SSGRLHead(5, 4, map_pool=0)
+
+
 def test_gated_graph_against_loops_and_without_steps() -> None:
     torch.manual_seed(1)
     graph, nodes = torch.rand(3, 3, dtype=torch.float64), torch.randn(2, 3, 4, dtype=torch.float64)

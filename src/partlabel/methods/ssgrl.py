@@ -41,6 +41,10 @@ class SSGRLHeadConfig(MethodConfig):
     """Width of the attention. Public code for partial labels: 512; paper: 1024."""
     steps: int = Field(default=3, ge=0)
     """Steps of the gated graph. Paper: 3."""
+    map_pool: int = Field(default=1, ge=1, le=100)
+    """Side of the squares of places of the maps whose means are taken first; 1: none. PU-MLC's official code: 2,
+    which at 448 pixels leaves 7 × 7 places of 14 × 14.
+    """
 
 
 class SSGRLConfig(SSGRLHeadConfig, UnknownConfig):
@@ -61,6 +65,7 @@ def ssgrl_spec(config: SSGRLHeadConfig, context: Context) -> HeadSpec:
             "reduction": config.reduction,
             "hidden": config.hidden,
             "steps": config.steps,
+            **({"map_pool": config.map_pool} if config.map_pool > 1 else {}),
         },
     )
 

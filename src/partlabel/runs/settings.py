@@ -53,6 +53,10 @@ class TrainSettings(BaseModel):
     "projected": each place through the value and output projections of the attention pooling (CSL with CLIP at 448
     pixels); "attended": each place an output of that attention (at 224); "off": the maps before the pooling.
     """
+    branch_scale: Literal["constant", "normal"] = "constant"
+    """What the scale of a global branch starts from: 0.0001 (PU-MLC's paper), or draws from N(0, 0.0001) (its official
+    code).
+    """
     lora_rank: int = Field(default=0, ge=0)
     """Train changes of this rank to the backbone's weights, which are frozen themselves (LoRA); 0: none. CSL with CLIP
     (official code; the paper does not name LoRA): 8.

@@ -75,6 +75,7 @@ def _backbone(settings: TrainSettings) -> TimmBackbone:
         train_last=settings.train_last,
         model_args=settings.backbone_args,
         local_global=settings.local_global,
+        branch_scale=settings.branch_scale,
         frozen_norm=bool(settings.frozen_norm),
         train_parts=settings.train_parts,
         joint_space=settings.joint_space,

@@ -12,7 +12,7 @@ from partlabel.errors import UsageError
 from partlabel.models.encoders.architecture import check_architecture, first_line, skeleton
 from partlabel.models.encoders.base import LARGEST_SIZE, Backbone, BackboneSpec, JointSpace, TrainParts
 from partlabel.models.encoders.joint_space import attention_pooling, joint_width
-from partlabel.models.encoders.local_global import add_local_global
+from partlabel.models.encoders.local_global import BranchScale, add_local_global
 from partlabel.models.encoders.pretrained import check_weights, described
 from partlabel.models.encoders.timm_maps import TimmBackbone, as_maps
 from partlabel.models.encoders.twin import TwinBackbone
@@ -27,6 +27,7 @@ def create_backbone(
     train_last: int = 0,
     model_args: Mapping[str, Any] | None = None,
     local_global: bool = False,
+    branch_scale: BranchScale = "constant",
     frozen_norm: bool = False,
     train_parts: TrainParts = "all",
     joint_space: JointSpace = "off",
@@ -44,6 +45,7 @@ def create_backbone(
         train_last: see `TimmBackbone`.
         model_args: further arguments of the architecture, such as output_stride (`architecture.ARGUMENTS`).
         local_global: give its 3 × 3 convolutions a global branch each.
+        branch_scale: what the branches start from (`GlobalBranch`).
         frozen_norm: see `TimmBackbone`.
         train_parts: see `TimmBackbone`.
         joint_space: the maps are those of CLIP's joint space, beside a vector of the whole image
@@ -79,7 +81,7 @@ def create_backbone(
         joint_features=joint_width(attention_pooling(network)) if joint else 0,
     )
     if local_global:
-        add_local_global(network)
+        add_local_global(network, branch_scale)
     return TimmBackbone(
         spec, network, freeze=freeze, train_last=train_last, frozen_norm=frozen_norm, train_parts=train_parts
     )

@@ -8,8 +8,9 @@ r, each of 8 heads has
     s = sigmoid of 1×1([r, r̄])                        to where it spreads that
     y = local(x) + BN(1×1(x + v · s))
 
-The last 1 × 1 convolution has the stride of the local one. The scale of BN starts from N(0, 1e-4) and its shift from 0,
-so that a pretrained network goes on saying what it said.
+The last 1 × 1 convolution has the stride of the local one. The scale of BN starts from 0.0001, as the paper has it, or
+is drawn from N(0, 0.0001), as its official code has it, and its shift from 0, so that a pretrained network goes on
+saying what it said.
 
 Same function, less work than in the paper: the value projection commutes with the weighted sum, as the weights sum to
 1, so the sum is taken first and one vector a head is projected in place of every place. The paper takes a from [r, r̄]
@@ -19,12 +20,13 @@ Where the paper and its code (ResNet-101) are silent, ours: a convolution with f
 that sees the image, and the thin ones after it, on the largest maps) stays as it is. Beside a grouped convolution,
 depthwise included, the two wide projections are grouped as it is (beside a depthwise one the last, a weight a channel,
 is left to the scale of BN) and r has C/16 channels: otherwise the branch would outweigh the block it is in several
-times. There the scale starts from N(0, 1e-6), because with 1e-4 the logits of a pretrained MobileNetV2 move by 0.02.
+times. There 1e-6 stands for 0.0001, with which the logits of a pretrained MobileNetV2 would move by 0.02.
 The number of heads is the greatest common divisor of C and 8.
 """
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -35,6 +37,7 @@ from partlabel.errors import UsageError
 
 HEADS = 8
 LEAST_CHANNELS = 32
+BranchScale = Literal["constant", "normal"]
 
 
 class GlobalBranch(nn.Module):
@@ -45,9 +48,12 @@ class GlobalBranch(nn.Module):
         outputs: channels of its output.
         groups: its groups.
         stride: its stride, vertical and horizontal.
+        scale: what the scale of its norm starts from: one number ("constant"), or draws around 0 ("normal").
     """
 
-    def __init__(self, inputs: int, outputs: int, groups: int, stride: Sequence[int]) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, groups: int, stride: Sequence[int], scale: BranchScale = "constant"
+    ) -> None:
         super().__init__()
         hidden = max(inputs // (4 if groups == 1 else 16), 8)
         self.heads = math.gcd(inputs, HEADS)
@@ -60,7 +66,10 @@ class GlobalBranch(nn.Module):
         depthwise = groups == inputs == outputs  # one weight a channel would be the scale of the norm over again
         self.output = nn.Identity() if depthwise else nn.Conv2d(inputs, outputs, 1, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(outputs)
-        nn.init.normal_(self.norm.weight, std=1e-4 if groups == 1 else 1e-6)
+        small = 1e-4 if groups == 1 else 1e-6
+        nn.init.normal_(self.norm.weight, std=small)  # drawn in either case, so that what is drawn later is the same
+        if scale == "constant":
+            nn.init.constant_(self.norm.weight, small)
 
     def forward(
         self, maps: Float[Tensor, "batch inputs h w"], size: Sequence[int]
@@ -95,12 +104,15 @@ class LocalGlobalConv(nn.Module):
 
     Args:
         local_conv: the convolution; it stays as it is.
+        scale: see `GlobalBranch`.
     """
 
-    def __init__(self, local_conv: nn.Conv2d) -> None:
+    def __init__(self, local_conv: nn.Conv2d, scale: BranchScale = "constant") -> None:
         super().__init__()
         self.local_conv = local_conv
-        branch = GlobalBranch(local_conv.in_channels, local_conv.out_channels, local_conv.groups, local_conv.stride)
+        branch = GlobalBranch(
+            local_conv.in_channels, local_conv.out_channels, local_conv.groups, local_conv.stride, scale
+        )
         self.global_branch = branch.to(local_conv.weight)
 
     def forward(self, maps: Float[Tensor, "batch inputs h w"]) -> Float[Tensor, "batch outputs rows columns"]:
@@ -109,7 +121,7 @@ class LocalGlobalConv(nn.Module):
         return local + self.global_branch(maps, local.shape[2:])  # type: ignore[no-any-return]
 
 
-def add_local_global(network: nn.Module) -> int:
+def add_local_global(network: nn.Module, scale: BranchScale = "constant") -> int:
     """Give every 3 × 3 convolution with at least 32 input channels a global branch, in place.
 
     Returns:
@@ -131,7 +143,7 @@ def add_local_global(network: nn.Module) -> int:
             f"global branch to; train it without local_global or choose a backbone that has some, such as resnet50"
         )
     for name, module in found.items():
-        network.set_submodule(name, LocalGlobalConv(module))
+        network.set_submodule(name, LocalGlobalConv(module, scale))
     return len(found)
 
 

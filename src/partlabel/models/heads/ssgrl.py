@@ -3,9 +3,10 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from partlabel.errors import UsageError
-from partlabel.models.heads.base import Head, HeadOutput, ImageVector, Maps
+from partlabel.models.heads.base import Head, HeadOutput, ImageVector
 from partlabel.models.label_text import hold_label_vectors
 from partlabel.models.semantic_attention import attention_logits
 
@@ -62,9 +63,10 @@ class SSGRLHead(Head):
         reduction: channels that a 1 × 1 convolution with batch norm first brings the maps to; None: they stay.
         hidden: width of the attention, h.
         steps: steps of the gated graph.
+        map_pool: side of the squares of places whose means are taken first; 1: the maps stay.
 
     Raises:
-        UsageError: more than 100 steps.
+        UsageError: more than 100 steps, or a map_pool below 1 or above 100.
     """
 
     label_vectors: Tensor
@@ -80,10 +82,14 @@ class SSGRLHead(Head):
         reduction: int | None = None,
         hidden: int = 512,
         steps: int = 3,
+        map_pool: int = 1,
     ) -> None:
         super().__init__()
         if not 0 <= steps <= MOST_STEPS:
             raise UsageError(f"steps of the gated graph are 0 to {MOST_STEPS}, not {steps}")
+        if not 1 <= map_pool <= MOST_STEPS:
+            raise UsageError(f"map_pool is 1 to {MOST_STEPS}, not {map_pool}")
+        self.map_pool = map_pool
         width = reduction or features
         self.reduction = (
             nn.Sequential(nn.Conv2d(features, width, 1, bias=False), nn.BatchNorm2d(width))
@@ -108,18 +114,25 @@ class SSGRLHead(Head):
 
     def forward(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> HeadOutput:
         """Logits; the label features F `[B, C, d]` are not handed out."""
-        places = self.reduction(maps).flatten(2).transpose(1, 2)
+        places = self._pooled(maps).flatten(2).transpose(1, 2)
         decoupled = self._attention(places).transpose(1, 2) @ places
         spread = self.gated_graph(decoupled, self.graph)
         features = torch.tanh(self.output(torch.cat([spread, decoupled], 2)))
         return HeadOutput((features * self.class_weight).sum(2) + self.class_bias, {})
 
-    def class_maps(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> Maps:
+    def class_maps(
+        self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None
+    ) -> Float[Tensor, "batch classes rows columns"]:
         """Where each label looks, not how sure it is: its attention, which sums to 1 over the places (the paper's
         figures).
         """
-        places = self.reduction(maps).flatten(2).transpose(1, 2)
-        return self._attention(places).transpose(1, 2).reshape(maps.shape[0], -1, *maps.shape[2:])
+        pooled = self._pooled(maps)
+        places = pooled.flatten(2).transpose(1, 2)
+        return self._attention(places).transpose(1, 2).reshape(maps.shape[0], -1, *pooled.shape[2:])
+
+    def _pooled(self, maps: Float[Tensor, "batch features h w"]) -> Float[Tensor, "batch width rows columns"]:
+        """The maps, fewer places and channels of them."""
+        return self.reduction(functional.avg_pool2d(maps, self.map_pool) if self.map_pool > 1 else maps)  # type: ignore[no-any-return]
 
     def _attention(self, places: Float[Tensor, "batch places width"]) -> Float[Tensor, "batch places classes"]:
         weight = (self.attention.weight @ self.mixing.weight)[0]
