@@ -17,8 +17,10 @@ from PIL import Image
 import partlabel
 from partlabel.drawing import thumbnails
 from partlabel.errors import NotFiniteError, UsageError
+from partlabel.inference.scores import run_logits
 from partlabel.labels import LabelTable
 from partlabel.progress import SILENT
+from partlabel.report import write_report
 from partlabel.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
@@ -131,6 +133,31 @@ def test_a_run_from_elsewhere_shows_no_image_that_nobody_named(
     partlabel.write_table(planted, run.labels_path)
     partlabel.evaluate(run, truth, images=root)  # the same folder, named by the user
     assert {path.parent for path in opened} == {root}
+
+
+def test_cells_are_counted_by_their_probability_and_the_unknown_ones_by_the_truth(
+    run: RunFolder, color_images: Images, partial_labels: LabelTable, tmp_path: Path
+) -> None:
+    root, truth = color_images
+    some = truth.select_images(truth.images[5:]).select_classes(truth.classes[::-1][:2])
+    partlabel.recover(run, partial_labels, images=root, out=tmp_path / "s.csv", truth=some, **RECOVER)
+    logits = run_logits(run, partial_labels.images, root, SILENT).logits
+    states, judged = partial_labels.dense(), np.zeros_like(truth.dense())
+    judged[5:, 1:] = truth.dense()[5:, 1:]
+    expected = {name: [0] * 10 for name in ("present", "absent", "unknown")}
+    expected |= {f"unknown, truly {name}": [0] * 10 for name in ("present", "absent")}
+    for i, c in np.ndindex(*states.shape):
+        interval = int(10 / (1 + np.exp(-float(logits[i, c]))))
+        expected[("unknown", "present", "absent")[states[i, c]]][interval] += 1
+        if states[i, c] == 0 and judged[i, c]:
+            expected[f"unknown, truly {'present' if judged[i, c] > 0 else 'absent'}"][interval] += 1
+    assert json.loads((run.path / "probabilities.json").read_text()) == expected
+    assert all(sum(counts) for counts in expected.values())
+    page = (run.path / "report.html").read_text()
+    assert "held-out cells among the known ones" in page
+    (run.path / "probabilities.json").write_text("[]")
+    write_report(run, images=None)
+    assert "held-out cells among the known ones" not in (run.path / "report.html").read_text()
 
 
 def test_a_later_report_keeps_the_recovered_labels(

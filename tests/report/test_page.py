@@ -16,7 +16,7 @@ from partlabel.report import write_report
 pytestmark = pytest.mark.slow
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
-SECTIONS = ["overview", "curves", "classes", "calibration", "recovered", "errors", "maps"]
+SECTIONS = ["overview", "curves", "classes", "calibration", "probabilities", "recovered", "errors", "maps"]
 
 
 class Page(HTMLParser):
@@ -64,7 +64,9 @@ def page_of(case: Any, **given: Any) -> Page:
 def evaluation(case: Any) -> dict[str, Any]:
     from partlabel.api.evaluate import evaluate as judge_run
 
-    return judge_run(case.run, case.truth, images=case.images).to_json()
+    judge_run(case.run, case.truth, images=case.images)
+    written: dict[str, Any] = case.run.evaluation()
+    return written
 
 
 @pytest.fixture
@@ -160,6 +162,14 @@ def test_table_of_classes_follows_the_test_and_else_the_held_out_cells(
     assert [row[1:6] for row in page.rows["classes"][1:]] == expected(by_cells)
 
 
+def test_cells_of_the_test_are_counted_by_their_probability(case: Any, full: Page) -> None:
+    rows = full.rows["probabilities"]
+    assert rows[0] == ["probability", "present", "absent", "unknown"]
+    present, absent, unknown = (int(part.sum()) for part in case.truth.counts_by_class())
+    assert rows[-1] == ["all", str(present), str(absent), str(unknown)]
+    assert "Cells of the test" in full.words("probabilities")
+
+
 def test_recovered_labels_are_marked_by_the_truth(case: Any, full: Page) -> None:
     found = case.suggestions
     judged = case.truth.states_at(found.image_index, found.class_index).tolist()
@@ -197,6 +207,7 @@ def test_a_run_that_just_began_has_a_report(case: Any) -> None:
     for section in ("calibration", "errors"):
         assert "Left out: the run has no held-out cells." in page.words(section)
     assert "holds no model bundle" in page.words("maps")
+    assert "Left out: no cells were counted" in page.words("probabilities")
 
 
 def test_broken_images_become_grey_tiles(case: Any) -> None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from partlabel.errors import RunError, UsageError
 from partlabel.evaluation import Evaluation
 from partlabel.evaluation import evaluate as judge
+from partlabel.evaluation.histogram import probability_histogram
 from partlabel.files import write_json
 from partlabel.formats.scores import read_scores
 from partlabel.inference.classes import covered_classes
@@ -19,6 +20,7 @@ from partlabel.opening import ReadArguments, Table, image_folder, open_truth, re
 from partlabel.progress import SILENT, Reporter
 from partlabel.report import write_report
 from partlabel.report.folder import training_images
+from partlabel.report.histograms import histogram_json
 from partlabel.runs.folder import RunFolder
 from partlabel.runs.side_files import courtesy
 
@@ -38,7 +40,8 @@ def evaluate(
     """Judge a run by labels that it was not trained on.
 
     The result and the report stay in the run folder too (evaluation.json, report.html), unless that may only be read.
-    For a method with two networks, evaluation.json also holds the mAP and AUC of each and of their mean, under
+    evaluation.json also counts the cells of each state by their predicted probability, under `probabilities`. For a
+    method with two networks, it holds the mAP and AUC of each and of their mean, under
     `networks`.
 
     Args:
@@ -75,15 +78,17 @@ def evaluate(
     scores = run_logits(folder, labels.images, root, reporter, max_image_mb)
     columns = [position for position, name in enumerate(scores.info.classes) if name in labels.class_positions]
     counts = folder.labels().counts_by_class()
+    states = labels.dense()
     result = judge(
         scores.logits[:, columns],
-        labels.dense(),
+        states,
         labels.classes,
         thresholds=_thresholds(fixed, scores.info, columns, reporter),
         training_annotations=(counts.present + counts.absent)[columns],
         images=labels.images,
     )
-    written = {**result.to_json(), "images_used_in_training": seen}
+    counted = histogram_json(probability_histogram(scores.logits[:, columns], states))
+    written = {**result.to_json(), "images_used_in_training": seen, "probabilities": counted}
     if scores.networks:
         written["networks"] = {
             network: _mean_ap(logits[:, columns], labels) for network, logits in scores.networks.items()

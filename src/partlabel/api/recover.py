@@ -1,9 +1,11 @@
 """`recover`: suggestions for the unknown cells of a table, chosen by cells that training never saw."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from partlabel.errors import LabelError
+from partlabel.evaluation.histogram import Histogram, added, probability_histogram
 from partlabel.inference.classes import same_classes
 from partlabel.inference.images import image_limits
 from partlabel.inference.scores import run_blocks
@@ -11,13 +13,16 @@ from partlabel.labels import LabelTable
 from partlabel.opening import ReadArguments, Table, image_folder, open_table, open_truth, refuse_input
 from partlabel.progress import SILENT, Reporter
 from partlabel.recovery.calibrate import calibrate
+from partlabel.recovery.judge import states_by_name
 from partlabel.recovery.suggest import Suggestions, refuse_checked, suggest
 from partlabel.recovery.thresholds import precision_thresholds
 from partlabel.report import write_report
 from partlabel.report.folder import training_images
+from partlabel.report.histograms import keep_histogram
 from partlabel.report.recovered import keep_recovered, recovered_section
 from partlabel.runs.folder import RunFolder
 from partlabel.runs.side_files import courtesy
+from partlabel.training.scoring import Block
 
 
 def recover(
@@ -73,9 +78,10 @@ def recover(
     if not calibrated.applied:
         reporter.say(str(calibrated))
     thresholds = precision_thresholds(held_out, calibrated.probability, min_precision)
-    blocks, _ = run_blocks(folder, labels.images, root.resolve(), reporter, max_image_mb)
+    blocks, info = run_blocks(folder, labels.images, root.resolve(), reporter, max_image_mb)
     seen = int(folder.info.get("init_knew", 0))
-    found = replace(suggest(labels, blocks, calibrated.calibration, thresholds), seen_before=seen)
+    counted = _Counted(blocks, labels.select_classes(info.classes), true)
+    found = replace(suggest(labels, counted, calibrated.calibration, thresholds), seen_before=seen)
     reporter.say(_said(found, min_precision))
     if seen:
         reporter.say(
@@ -84,9 +90,30 @@ def recover(
     if out is not None:
         found.write(out)
         with courtesy(reporter):
+            keep_histogram(folder, counted.histogram)
             keep_recovered(folder, recovered_section(found, true, root, image_limits(folder, max_image_mb)))
             write_report(folder, images=training_images(folder, root), evaluation=folder.evaluation(), truth=true)
     return found
+
+
+class _Counted:
+    """Blocks of logits, passed on, whose cells are counted by their probabilities on the way.
+
+    Args:
+        blocks: row numbers and logits.
+        labels: the table, with the classes of the logits.
+        truth: true labels of some of its images and classes.
+    """
+
+    def __init__(self, blocks: Iterable[Block], labels: LabelTable, truth: LabelTable | None) -> None:
+        self.blocks, self.labels, self.truth = blocks, labels, truth
+        self.histogram: Histogram = {}
+
+    def __iter__(self) -> Iterator[Block]:
+        for rows, logits in self.blocks:
+            truths = None if self.truth is None else states_by_name(self.truth, self.labels, rows)
+            self.histogram = added(self.histogram, probability_histogram(logits, self.labels.rows(rows), truths))
+            yield rows, logits
 
 
 def _check_truth(truth: LabelTable, labels: LabelTable) -> None:

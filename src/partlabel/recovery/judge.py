@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from partlabel.errors import LabelError
-from partlabel.labels import IntArray, LabelTable, State
+from partlabel.labels import Int8Array, IntArray, LabelTable, State
 from partlabel.recovery.suggest import Suggestions
 
 
@@ -55,6 +55,19 @@ def score_suggestions(suggestions: Suggestions, truth: LabelTable) -> Suggestion
     correct, wrong = int((states == State.PRESENT).sum()), int((states == State.ABSENT).sum())
     hidden = _hidden(suggestions, truth, truth_row, truth_column)
     return SuggestionScore(len(suggestions), correct, wrong, len(suggestions) - correct - wrong, hidden)
+
+
+def states_by_name(truth: LabelTable, table: LabelTable, rows: IntArray) -> Int8Array:
+    """States of the truth, int8 `[n, C]`, for rows and all classes of another table; unknown where it lacks the image
+    or the class.
+    """
+    names = (truth.image_positions.get(table.images[row], -1) for row in rows)
+    truth_rows = np.fromiter(names, np.int64, len(rows))
+    columns = np.fromiter((truth.class_positions.get(name, -1) for name in table.classes), np.int64)
+    states = np.full((len(rows), columns.size), State.UNKNOWN, np.int8)
+    there, shared = truth_rows >= 0, columns >= 0
+    states[np.ix_(there, shared)] = truth.rows(truth_rows[there])[:, columns[shared]]
+    return states
 
 
 def _hidden(suggestions: Suggestions, truth: LabelTable, truth_row: IntArray, truth_column: IntArray) -> int:

@@ -26,6 +26,7 @@ from partlabel.report.classes import (
     judge_test,
     read_held_out,
 )
+from partlabel.report.histograms import histogram_of_test, histogram_parts, kept_histogram
 from partlabel.report.maps import chosen_images, mapped_images
 from partlabel.report.parts import LeftOut
 from partlabel.report.plots import loss_plot, map_plot
@@ -127,6 +128,7 @@ class _Page:
             "curves": self._curves(),
             "classes": self._classes(),
             "calibration": self._calibration(),
+            "probabilities": self._probabilities(),
             "recovered": self.recovered or LeftOut("no suggestions were given; `partlabel recover` makes them"),
             "folder": None if isinstance(self.root, LeftOut) else readable_name(self.root.absolute()),
             "errors": self._errors(),
@@ -157,6 +159,10 @@ class _Page:
         if not self.cells.has_class_of_both_states:
             return LeftOut("it needs a class with held-out cells of both states")
         return calibration_section(self.calibration, self.cells)
+
+    def _probabilities(self) -> Any:
+        parts = histogram_parts(kept_histogram(self.run), histogram_of_test(self.evaluation))
+        return parts or LeftOut("no cells were counted; `partlabel recover` and `partlabel evaluate` count them")
 
     def _errors(self) -> dict[str, Any] | LeftOut:
         if isinstance(self.root, LeftOut):

@@ -11,10 +11,18 @@ from matplotlib.ticker import MaxNLocator
 
 from partlabel.drawing.figure import svg
 from partlabel.evaluation import Reliability
+from partlabel.evaluation.histogram import BINS, Group, Histogram
 
 # Colours that colour-blind people can tell apart (Okabe and Ito, 2008).
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _GREY = "#666666"
+_GROUP_COLOURS: dict[Group, str] = {
+    "present": _COLOURS[0],
+    "absent": _COLOURS[1],
+    "unknown": _GREY,
+    "unknown, truly present": _COLOURS[5],
+    "unknown, truly absent": _COLOURS[4],
+}
 _PHASE_STYLES = {"selection": "-", "refit": "--"}
 
 
@@ -91,6 +99,32 @@ def reliability_plot(lines: Sequence[Bins]) -> Plot:
 
     words = "; ".join(f"{name}: {_reliability_words(bins)}" for name, bins in lines)
     return Plot(svg((4.8, 4.6), draw), f"Calibration on held-out cells. {words}.")
+
+
+def histogram_plot(histogram: Histogram, where: str) -> Plot:
+    """How many cells of each group have a predicted probability in each interval; unknown ones in a panel of their
+    own, because they are many.
+    """
+    known = {group: counts for group, counts in histogram.items() if not group.startswith("unknown")}
+    unknown = {group: counts for group, counts in histogram.items() if group.startswith("unknown") and counts.any()}
+    panels = [panel for panel in (known, unknown) if panel]
+    edges = np.linspace(0, 1, BINS + 1)
+
+    def draw(figure: Figure) -> None:
+        axes: list[Axes] = list(figure.subplots(len(panels), 1, sharex=True, squeeze=False).flat)
+        for panel, shown in zip(axes, panels, strict=True):
+            width = 0.8 / BINS / len(shown)
+            for place, (group, counts) in enumerate(shown.items()):
+                left = edges[:-1] + 0.1 / BINS + place * width
+                panel.bar(left, counts, width, align="edge", color=_GROUP_COLOURS[group], label=group)
+            panel.set(ylabel="cells", yscale="log", xlim=(0, 1))
+            panel.set_ylim(bottom=0.5)
+            panel.yaxis.set_major_formatter("{x:,.0f}")
+            panel.legend()
+        axes[-1].set(xlabel="predicted probability")
+
+    words = "; ".join(f"{group}: {', '.join(f'{count:,}' for count in found)}" for group, found in histogram.items())
+    return Plot(svg((4.8, 2.3 * len(panels)), draw), f"Cells of {where} by tenths of the probability. {words}.")
 
 
 def _curves(log: Sequence[dict[str, str]], names: Sequence[str], scale: float = 1) -> list[LogCurve]:
