@@ -177,3 +177,15 @@ def test_train_evaluate_recover_and_explain_find_the_images(devkit: Path, tmp_pa
     picture = str(devkit / "VOC2007" / "JPEGImages" / "000050.jpg")
     assert command("explain", run, picture, "--truth", test, "--out", str(tmp_path / "maps")).exit_code == 0
     assert json.loads((tmp_path / "maps" / "explained.json").read_text())["truth"] is True
+
+
+def test_a_cached_table_knows_where_its_images_are(tmp_path: Path) -> None:
+    folder = tmp_path / "vg"
+    for name in ("VG_100K", "VG_100K_2"):
+        (folder / name).mkdir(parents=True)
+    (folder / "train_list_500.txt").write_text("1.jpg\n")
+    (folder / "vg_category_200_labels_index.json").write_text('{"1.jpg": [4]}')
+    (folder / "VG_100K_2" / "1.jpg").touch()
+    assert opened(f"vg200:{folder}").images == ("VG_100K_2/1.jpg",)
+    (folder / "VG_100K_2" / "1.jpg").rename(folder / "VG_100K" / "1.jpg")
+    assert opened(f"vg200:{folder}").images == ("VG_100K/1.jpg",)

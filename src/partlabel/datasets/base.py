@@ -97,6 +97,10 @@ class Dataset(ABC):
             LabelError: a file is missing or broken.
         """
 
+    def layout(self, root: Path) -> str:
+        """What beside the files decides the names of images; a change makes a cached table stale."""
+        return ""
+
     def side_information(self, root: Path) -> tuple[str, dict[str, str]] | None:
         """What the data set tells beside its classes: a name, and a value for each image; None if it tells nothing."""
         return None

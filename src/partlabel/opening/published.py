@@ -67,7 +67,9 @@ def _kept_in(spec: Spec, sources: Sequence[Path]) -> Path | None:
     except StorageError:
         return None
     states = [(str(path), (state := path.stat()).st_size, state.st_mtime_ns) for path in sources]
-    what = json.dumps([spec.dataset.name, spec.dataset.version, dict(spec.options), states])
+    what = json.dumps(
+        [spec.dataset.name, spec.dataset.version, dict(spec.options), spec.dataset.layout(spec.root), states]
+    )
     return folder / f"{spec.dataset.name}-{hashlib.sha256(what.encode()).hexdigest()[:24]}.parquet"
 
 
