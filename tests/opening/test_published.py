@@ -1,5 +1,6 @@
 """Published data sets where a label file can be named."""
 
+import csv
 import json
 import os
 from pathlib import Path
@@ -189,3 +190,30 @@ def test_a_cached_table_knows_where_its_images_are(tmp_path: Path) -> None:
     assert opened(f"vg200:{folder}").images == ("VG_100K_2/1.jpg",)
     (folder / "VG_100K_2" / "1.jpg").rename(folder / "VG_100K" / "1.jpg")
     assert opened(f"vg200:{folder}").images == ("VG_100K/1.jpg",)
+
+
+def test_species_are_written_as_side_information(tmp_path: Path) -> None:
+    folder, out = tmp_path / "cub", tmp_path / "species.csv"
+    lists = {
+        "images.txt": "1 001.Auk, great/a.jpg\n2 002.Owl/b.jpg\n",
+        "train_test_split.txt": "1 1\n2 0\n",
+        "classes.txt": "1 001.Auk, great\n2 002.Owl\n",
+        "image_class_labels.txt": "1 1\n2 2\n",
+        "attributes/image_attribute_labels.txt": "1 1 1 4 0\n2 1 0 4 0\n",
+        "attributes/attributes.txt": "1 has_tail::long\n",
+    }
+    for name, text in lists.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    assert command("datasets", f"cub200_2011:{folder}", "--side", str(out)).exit_code == 0
+    with out.open(newline="") as stream:
+        assert list(csv.reader(stream)) == [
+            ["image", "category"],
+            ["images/001.Auk, great/a.jpg", "001.Auk, great"],
+            ["images/002.Owl/b.jpg", "002.Owl"],
+        ]
+    assert opened(f"cub200_2011:{folder},split=all").images == ("images/001.Auk, great/a.jpg", "images/002.Owl/b.jpg")
+    (tmp_path / "coco").mkdir()
+    refused = command("datasets", f"coco2014:{tmp_path / 'coco'}", "--side", str(out)).exception
+    assert isinstance(refused, UsageError)
+    assert "cub200_2011:DIR does" in str(refused)

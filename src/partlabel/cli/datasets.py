@@ -1,5 +1,6 @@
 """`partlabel datasets`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,12 +11,22 @@ if TYPE_CHECKING:
 
 def datasets(
     name: Annotated[str | None, typer.Argument(help="Tell all about this one: files, options, states, counts.")] = None,
+    side: Annotated[
+        Path | None,
+        typer.Option(help="With NAME:DIR: write the category of each image, such as a species, as CSV to this file."),
+    ] = None,
 ) -> None:
     """The published data sets that can be given as NAME:DIR,option=value where a label file can be named."""
     from partlabel.datasets.catalogue import DATASETS
     from partlabel.errors import UsageError
 
+    if side is not None:
+        from partlabel.opening import write_categories
+
+        typer.echo(f"{side}: {write_categories(name or '', side):,} images")
+        return
     if name is not None:
+        name = name.partition(":")[0]
         if name not in DATASETS:
             raise UsageError(f"there is no data set {name!r}; there are {', '.join(DATASETS)}")
         typer.echo("\n".join(_told(DATASETS[name])))

@@ -101,8 +101,8 @@ class Dataset(ABC):
         """What beside the files decides the names of images; a change makes a cached table stale."""
         return ""
 
-    def side_information(self, root: Path) -> tuple[str, dict[str, str]] | None:
-        """What the data set tells beside its classes: a name, and a value for each image; None if it tells nothing."""
+    def side_information(self, root: Path) -> dict[str, str] | None:
+        """The category of each image, if the data set tells one beside its classes; such as the species of a bird."""
         return None
 
     def notes(self, table: LabelTable, root: Path, options: Options) -> list[str]:

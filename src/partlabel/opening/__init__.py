@@ -1,11 +1,16 @@
 """Label tables as arguments: a table, the path of a label file, or `NAME:DIR`, a published data set on disk."""
 
+import csv
+import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import cast
 
+from partlabel.datasets.base import Dataset
+from partlabel.datasets.catalogue import DATASETS
 from partlabel.datasets.spec import Spec, parse
 from partlabel.errors import UsageError
+from partlabel.files import write_text
 from partlabel.formats import ReadArguments, Reading, label_source, read_table, unused_options
 from partlabel.formats.options import ReadOptions
 from partlabel.labels import LabelTable, Source
@@ -27,6 +32,7 @@ __all__ = [
     "published_root",
     "refuse_input",
     "refuse_to_overwrite",
+    "write_categories",
 ]
 
 Table = LabelTable | Path | str
@@ -79,6 +85,29 @@ def located(text: str, base: Path) -> str:
     """A label file or data set of which relative paths start from `base`, as an argument that does not."""
     spec = parse(text, base=base)
     return str(base / text) if spec is None else str(spec)
+
+
+def write_categories(table: str, out: Path) -> int:
+    """Write what a data set tells of each image beside its classes, as CSV with the columns image and category.
+
+    Returns:
+        The number of images.
+
+    Raises:
+        UsageError: the argument is no data set, or it tells nothing beside its classes.
+        LabelError: a file is missing or broken.
+    """
+    spec = parse(table)
+    told = None if spec is None else spec.dataset.side_information(spec.root)
+    if told is None:
+        telling = [name for name, one in DATASETS.items() if type(one).side_information is not Dataset.side_information]
+        raise UsageError(f"{table!r} tells nothing beside its classes; {', '.join(telling)}:DIR does")
+    refuse_input(out, table)
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerows([("image", "category"), *told.items()])
+    write_text(out, text.getvalue())
+    return len(told)
 
 
 def refuse_input(out: Path | str, *tables: Table) -> None:
