@@ -10,7 +10,7 @@ from partlabel.grids.runner import Outcome, run_grid
 from partlabel.progress import SILENT, Reporter
 
 
-def bench(grid: Path | str, *, out: Path | str, reporter: Reporter = SILENT) -> Outcome:
+def bench(grid: Path | str, *, out: Path | str, small: bool = False, reporter: Reporter = SILENT) -> Outcome:
     """Run data × masking × method × seed, each cell once, and compare the methods in a table.
 
     Results that are in `out` already are kept; a cell whose entry in the grid, or whose labels, have changed is run
@@ -21,6 +21,8 @@ def bench(grid: Path | str, *, out: Path | str, reporter: Reporter = SILENT) -> 
     Args:
         grid: a TOML file; `partlabel.grids.grid` shows one.
         out: where tables, results and run folders go; `partlabel.grids` describes it.
+        small: try the file out: every row once, in a second or two each, on built-in scenes with a tiny network. The
+            numbers mean nothing.
         reporter: where progress goes.
 
     Returns:
@@ -32,4 +34,4 @@ def bench(grid: Path | str, *, out: Path | str, reporter: Reporter = SILENT) -> 
         StorageError: the disk is full.
         Interrupted: Ctrl-C; the same call goes on from there.
     """
-    return run_grid(grid, out, Verbs(hide, train, resume, evaluate), reporter)
+    return run_grid(grid, out, Verbs(hide, train, resume, evaluate), reporter, small=small)

@@ -41,19 +41,34 @@ lr = [1e-3, 3e-3]             # a list is searched, on the first seed, by the mA
 [method.interactive]
 start = "linear"              # its weights are the first ones (`init`): of the same data, masking and seed; a row of
                               # [start] or [method]
+
+[[override]]                  # any number; settings of the cells of some data sets, maskings and rows, later ones last
+data = "corel5k"              # a name or a list of names; all where one of the three is left out
+method = ["bce"]
+settings = { epochs = 30 }
+
+[published]                   # numbers of a paper that ours stand beside: the CSV is described in grids.published
+file = "papers/csl.csv"
+table = "3"
+rows = { bce = "Partial BCE" }  # the paper's names, where they are others than here
+data = { corel5k = "Corel5k" }
 """
 
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from partlabel.errors import UsageError
+from partlabel.grids.overrides import Override, changes, make_overrides
+from partlabel.grids.published import Published, read_published
 from partlabel.grids.schema import DigitScenes, GridFile, LabelFiles, Masking
+from partlabel.grids.small import small
 from partlabel.methods.auto import AUTO
 from partlabel.methods.build import method_config, setting_names
 from partlabel.runs.config_file import read_config
@@ -102,25 +117,36 @@ class Grid:
     maskings: dict[str, Masking]
     starts: dict[str, Row]
     rows: dict[str, Row]
+    overrides: tuple[Override, ...] = ()
+    published: Published | None = None
+
+    def row_of(self, data: str, masking: str, method: str) -> Row:
+        """A row as it is trained on some labels."""
+        row, (settings, written) = self.row(method), changes(self.overrides, data, masking, method)
+        written.pop("lr", None)  # `written` of a row leaves it out
+        return replace(row, settings={**row.settings, **settings}, written={**row.written, **written})
 
     def row(self, label: str) -> Row:
         """A row by its name, in the table or not."""
         return self.rows[label] if label in self.rows else self.starts[label]
 
 
-def read_grid(path: Path | str) -> Grid:
+def read_grid(path: Path | str, *, tiny: bool = False) -> Grid:
     """Read and check a grid file.
+
+    Args:
+        path: the file.
+        tiny: take the small grid that tries the file out (`partlabel.grids.small`).
 
     Raises:
         UsageError: it cannot be read, or a key, setting or variable in it cannot be used; names file and key.
     """
     path = Path(path)
     written = read_config(path, "grid file", ".toml")
-    filled = _filled(written, path)
-    try:
-        file = GridFile.model_validate(filled)
-    except ValidationError as error:
-        raise UsageError(f"{path}: {_sentence(error)}") from error
+    if tiny:
+        _checked(written, path)
+        written = small(written)
+    file = _checked(_filled(written, path), path)
     for kind, labels in (("data", [*file.data]), ("masking", [*file.masking]), ("method", [*file.start, *file.method])):
         _check_slugs(f"{path}: {kind}", labels)
     for label, masking in file.masking.items():
@@ -132,7 +158,7 @@ def read_grid(path: Path | str) -> Grid:
     rows = {label: _row(label, "method", file, written, path) for label in file.method}
     _check_choices(path, file, rows)
     _check_starts(path, {**starts, **rows})
-    return Grid(
+    grid = Grid(
         path,
         file.title,
         file.seeds,
@@ -146,6 +172,46 @@ def read_grid(path: Path | str) -> Grid:
         starts,
         rows,
     )
+    return _with_overrides(_with_published(grid, file), file, written)
+
+
+def _checked(content: Mapping[str, Any], path: Path) -> GridFile:
+    try:
+        return GridFile.model_validate(content)
+    except ValidationError as error:
+        raise UsageError(f"{path}: {_sentence(error)}") from error
+
+
+def _with_overrides(grid: Grid, file: GridFile, written: Mapping[str, Any]) -> Grid:
+    """The grid with its overrides, each cell's settings checked."""
+    if not file.override:
+        return grid
+    known = {"data": [*grid.data], "masking": [*grid.maskings], "method": [*grid.starts, *grid.rows]}
+    try:
+        found = replace(grid, overrides=make_overrides(file.override, written["override"], known))
+        for data, masking, label in product(known["data"], known["masking"], known["method"]):
+            row = found.row_of(data, masking, label)
+            if row.rates and "lr" in row.settings:
+                raise UsageError(f"override: lr of {label!r} is searched; leave it out, or give the row one lr")
+            try:
+                _check_settings(row.settings, row.rates)
+            except UsageError as error:
+                raise UsageError(f"override: {data} / {masking} / {label}: {error}") from error
+    except UsageError as error:
+        raise UsageError(f"{grid.path}: {error}") from error
+    return found
+
+
+def _with_published(grid: Grid, file: GridFile) -> Grid:
+    if (entry := file.published) is None:
+        return grid
+    try:
+        numbers = read_published(
+            grid.path.parent / entry.file, entry.table, entry.rows, entry.data, own=(grid.rows, grid.data)
+        )
+    except UsageError as error:
+        raise UsageError(f"{grid.path}: {error}") from error
+    return replace(grid, published=numbers)
 
 
 def slug(label: str) -> str:

@@ -87,7 +87,7 @@ def begun_by(grid: Grid, cell: Cell) -> list[Cell]:
 
 def make_plan(grid: Grid, data: Loaded, records: Mapping[Cell, Record], cell: Cell) -> Plan | Waiting | Settled:
     """What a cell trains with, if that is known by now and it can be run at all."""
-    row, masking = grid.row(cell.method), grid.maskings[cell.masking]
+    row, masking = grid.row_of(cell.data, cell.masking, cell.method), grid.maskings[cell.masking]
     settings, rates = {**row.settings, "seed": cell.seed}, row.rates
     search, start = search_of(grid, cell), start_of(grid, cell)
     for first, what in ((search, f"the search of its learning rate, on seed {grid.seeds[0]},"), (start, "its start")):

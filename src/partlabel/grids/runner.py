@@ -53,16 +53,16 @@ class Outcome:
     misfits: dict[str, str]
 
 
-def run_grid(path: Path | str, out: Path | str, verbs: Verbs, reporter: Reporter) -> Outcome:
-    """Run every cell of a grid file that has no result yet.
+def run_grid(path: Path | str, out: Path | str, verbs: Verbs, reporter: Reporter, *, small: bool = False) -> Outcome:
+    """Run every cell of a grid file that has no result yet, or, with `small`, of its small form.
 
     Raises:
         PartlabelError: the grid or its data cannot be used, or the disk is full.
         Interrupted: Ctrl-C; the same call goes on from there.
     """
-    grid, out = read_grid(path), Path(out)
+    grid, out = read_grid(path, tiny=small), Path(out)
     write_text(out / "grid.toml", grid.path.read_text(encoding="utf-8"))
-    again = f"go on with: {command('bench', grid.path, '--out', out)}"
+    again = f"go on with: {command('bench', grid.path, '--out', out, *(['--small'] if small else []))}"
     try:
         with way_on(again):
             return Worker(grid, _load(grid, out, reporter), out, verbs, reporter).run()

@@ -49,6 +49,29 @@ class Masking(BaseModel):
         return dict(self.model_extra or {})
 
 
+class OverrideEntry(_Strict):
+    """Settings of the cells of some data sets, maskings and rows; all where nothing is named."""
+
+    data: tuple[str, ...] = ()
+    masking: tuple[str, ...] = ()
+    method: tuple[str, ...] = ()
+    settings: dict[str, Any]
+
+    @field_validator("data", "masking", "method", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
+class PublishedTable(_Strict):
+    """A table of a paper that ours stand beside; see `partlabel.grids.published`."""
+
+    file: str
+    table: str
+    rows: dict[str, str] = {}
+    data: dict[str, str] = {}
+
+
 def _kind(value: Any) -> str:
     return "builtin" if isinstance(value, dict) and "builtin" in value else "files"
 
@@ -74,6 +97,8 @@ class GridFile(_Strict):
     settings: dict[str, Any] = {}
     start: dict[str, dict[str, Any]] = {}
     method: dict[str, dict[str, Any]] = Field(min_length=1)
+    override: tuple[OverrideEntry, ...] = ()
+    published: PublishedTable | None = None
 
     @field_validator("seeds", "measures", "curves")
     @classmethod

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from partlabel.files import write_text
+from partlabel.grids.beside import beside_csv, beside_section
 from partlabel.grids.captions import (
     caption,
     choice_caption,
@@ -46,7 +47,7 @@ _COLUMNS = (
 def write_tables(
     out: Path, grid: Grid, data: Mapping[str, Loaded], records: Mapping[Cell, Record], figures: Sequence[Shown] = ()
 ) -> None:
-    """Write `table.csv` and `table.md`.
+    """Write `table.csv` and `table.md`, and `published.csv` where a paper is named.
 
     Args:
         out: their folder.
@@ -56,6 +57,8 @@ def write_tables(
         figures: the figures beside the table.
     """
     write_text(out / "table.csv", to_csv(Results(grid, records)))
+    if grid.published:
+        write_text(out / "published.csv", beside_csv(Results(grid, records)))
     write_text(out / "table.md", to_markdown(grid, data, records, figures))
 
 
@@ -96,6 +99,7 @@ def to_markdown(
             chosen = _table(grid, _held_out(results, records, label))
             parts += [f"### What rows were chosen by, on seed {grid.seeds[0]}", choice_caption(), chosen]
     links = {figure.shows: figure for figure in figures}
+    parts += beside_section(results)
     parts += _rank_section(results, links)
     if "" in links:
         parts += ["## Held-out mAP by epoch", curve_caption(), f"![Held-out mAP by epoch]({links[''].name})"]
