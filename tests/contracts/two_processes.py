@@ -27,10 +27,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         f"{name}, divided by {by}": (name, {"normalization": by})
         for name, by in [
             *product(("bce",), ("sum", "image", "image_sum", "images", "class", "partial_bce")),
-            *product(("asl", "saliency", "class_selective", "curriculum", "interactive", "ssgrl"), ("sum",)),
+            *product(("asl", "saliency", "class_selective", "curriculum", "ssgrl"), ("sum",)),
         ]
     },
     "asl, unknown absent": ("asl", {"unknown": "absent"}),
+    **{f"interactive, {scale}": ("interactive", {"scale": scale}) for scale in ("image_mean", "mean")},
     "colearning official": ("colearning", OFFICIAL),
     "colearning official, one unknown cell": ("colearning", OFFICIAL),
     "colearning official, no unknown cell": ("colearning", OFFICIAL),

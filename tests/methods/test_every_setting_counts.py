@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from functools import cache, partial
 from itertools import combinations
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import numpy as np
@@ -42,6 +43,7 @@ PARTIAL_BCE = {"normalization": "partial_bce"}
 SSGRL_HEAD = {"head": "ssgrl", "hidden": 16, "label_features": 8}
 SELECTIVE = {"top_k": 1, "prior_threshold": 0.5}
 CACHE = {"dictionary": "cache"}
+SIDE = Path(__file__).parent / "side.csv"
 ROWS: dict[str, Row] = {
     "g_alpha": Row(-3.0, PARTIAL_BCE),
     "g_beta": Row(6.0, PARTIAL_BCE),
@@ -97,14 +99,16 @@ ROWS: dict[str, Row] = {
     "lambda_f": Row(1.0),
     "interactive.k": Row(1),
     "interactive.threshold": Row(2.0),
+    "interactive.clamp": Row(base={"candidates": "positive"}),
+    "lowest": Row(-1.0),
+    "graph_lr": Row(1e-3),
+    "side": Row(str(SIDE)),
     "dictionary_size": Row(4, CACHE),
     "refresh_every": Row(2, CACHE),
-    "interactive.c": Row(1.0),
-    "slope": Row(2.0),
+    "slope": Row(1.0, {"imputation": "phi"}),
     "interactive.graph": Row("identity"),
     "graph_top": Row(1),
-    "side_classes": Row(("a",)),
-    "side_magnitude": Row(2.0, {"side_classes": ("a",)}),
+    "side_magnitude": Row(2.0, {"side": str(SIDE)}),
     "smoothing": Row(0.3),
     "expected_positives": Row(2.5),
     "estimate_lr_factor": Row(5.0),
@@ -187,12 +191,11 @@ def _build(name: str, config: MethodConfig) -> Method[Any]:
 
 
 @torch.no_grad()
-def _seen(method: Method[Any], epoch: int) -> Iterator[Seen]:
-    """The pass over all images that a refresh gets."""
+def _seen(method: Method[Any], epoch: int, wanted: Tensor | None = None) -> Iterator[Seen]:
+    """The pass over images that a refresh gets."""
     method.eval()
     maps = _maps("plain", epoch)
-    for start in range(0, IMAGES, 5):
-        index = torch.arange(start, min(start + 5, IMAGES))
+    for index in (torch.arange(IMAGES) if wanted is None else wanted).split(5):
         yield Seen(index, maps[index].mean((2, 3)), method.tagger(maps[index])[0])
     method.train()
 
@@ -217,7 +220,8 @@ def _train(name: str, config: MethodConfig) -> Outcome:
         numbers |= {f"{epoch}, gradient of {name}": norm for name, norm in norms.items() if norm > TOLERANCE}
     numbers["tags"] = method.eval().tagger(_maps("plain", 0))[0].detach()
     numbers |= {
-        f"learning rate of {name}": torch.tensor(rule.lr_factor) for name, rule in method.optimizer_rules.items()
+        f"learning rate of {name}": torch.tensor(rule.lr_factor * (rule.lr or 1))
+        for name, rule in method.optimizer_rules.items()
     }
     return Outcome((method.views, type(method).label_vectors(method.config)), numbers)
 

@@ -112,18 +112,24 @@ def test_frozen_weights_of_an_earlier_run_are_taken_again_when_a_run_goes_on(
     assert same(partlabel.resume(tmp_path / "cut", report=False), whole)
 
 
-def test_a_graph_file_is_needed_once(color_images: Colors, partial_labels: LabelTable, tmp_path: Path) -> None:
+def test_files_of_graph_and_side_information_are_needed_once(
+    color_images: Colors, partial_labels: LabelTable, tmp_path: Path
+) -> None:
     graph = tmp_path / "graph.csv"
     graph.write_text("from,to,weight\nred,green,0.5\ngreen,blue,0.25\n")
-    settings = {**TINY, "method": "interactive", "graph": str(graph)}
+    side = tmp_path / "side.csv"
+    side.write_text("image,category\n" + "".join(f"{name},{len(name) % 2}\n" for name in partial_labels.images))
+    settings = {**TINY, "method": "interactive", "graph": str(graph), "side": str(side)}
     with pytest.raises(Interrupted):
         partlabel.train(
             partial_labels, images=color_images[0], out=tmp_path / "run", reporter=StopsAt("epoch 2/2"), **settings
         )
     graph.unlink()
+    side.unlink()
     run = partlabel.resume(tmp_path / "run", report=False)
     assert run.info["status"] == "done"
     assert run.assets()["label_graph"].shape == (3, 3)
+    assert len(run.assets()["side"]) == len(partial_labels)
 
 
 def test_vectors_where_earlier_releases_kept_them_are_found(tmp_path: Path) -> None:

@@ -220,7 +220,7 @@ def _prepared(
     from partlabel.training.generators import own_generators
     from partlabel.training.prepared import Prepared, gathered_assets
 
-    assets, origin = gathered_assets(settings, labels.classes, reporter)
+    assets, origin = gathered_assets(settings, labels, reporter)
     facts |= origin
     prepared = Prepared.of(settings, labels, root, assets, init)
     with own_generators(), free_threads():

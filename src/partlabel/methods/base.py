@@ -5,9 +5,9 @@ views that the method asks for; `objective` turns its outputs and the labels int
 the mathematics can be fed any logits in a test.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Generic, NamedTuple, TypeVar
+from typing import ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int8, Int64
@@ -42,11 +42,12 @@ class Clock(NamedTuple):
 
 class OptimizerRule(NamedTuple):
     """How the optimizer treats some parameters: factor of the learning rate, and whether weight decay applies at
-    all.
+    all; `lr` takes the place of the training's learning rate and follows the same schedule.
     """
 
     lr_factor: float = 1.0
     decay: bool = True
+    lr: float | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,13 @@ class Seen:
     logits: Float[Tensor, "batch classes"]
 
 
+class Look(Protocol):
+    """Starts a pass of the network over training images."""
+
+    def __call__(self, index: Index | None = None) -> Iterator[Seen]:
+        """A batch at a time, over all images or over those with these numbers, which ascend; none else is looked at."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What is known before the first step.
@@ -72,7 +80,8 @@ class Context:
         labels: the table that will be trained on, without the held-out cells.
         assets: tensors that were read or computed once from something outside the table, and are kept with a run so
             that resuming it needs nothing but the run: "label_vectors", float32 `[C, d_t]`, a vector for the text of
-            each class; "label_graph", float32 `[C, C]`, a graph that the settings name by its path.
+            each class; "label_graph", float32 `[C, C]`, a graph that the settings name by its path; "side", float32
+            `[N]`, the number of each image's category, -1 for none.
     """
 
     labels: LabelTable
@@ -132,8 +141,12 @@ class Method(nn.Module, Generic[_Config]):
         return None
 
     @classmethod
-    def own_assets(cls, config: _Config, classes: tuple[str, ...]) -> dict[str, Tensor]:
+    def own_assets(cls, config: _Config, labels: LabelTable) -> dict[str, Tensor]:
         """Assets of the context that the method reads itself, from files that its settings name.
+
+        Args:
+            config: the settings.
+            labels: the table of the run, with the images and classes that every phase trains on.
 
         Raises:
             PartlabelError: a file is missing, or does not hold what it should.
@@ -221,10 +234,10 @@ class Method(nn.Module, Generic[_Config]):
         """Whether `refresh` is to be called before this step."""
         return False
 
-    def refresh(self, clock: Clock, images: Callable[[], Iterator[Seen]]) -> None:
+    def refresh(self, clock: Clock, images: Look) -> None:
         """Bring pseudo-labels, prototypes or dictionaries up to date; what is kept belongs in buffers.
 
         Args:
             clock: where training stands.
-            images: starts a pass over all training images, in order, a batch at a time.
+            images: starts a pass over all training images, in order, or over the wanted ones alone.
         """

@@ -117,10 +117,9 @@ class Adapter(lightning.LightningModule):
             self.method.refresh(clock, self._seen)
         torch.manual_seed((self.settings.seed * 1_000_003 + batch_idx) * 1_009 + self.global_rank)
 
-    def _seen(self) -> Iterator[Seen]:
-        return seen(
-            self.method.tagger, self.scoring_source, len(self.labels), device=self.device, workers=self.settings.workers
-        )
+    def _seen(self, index: Tensor | None = None) -> Iterator[Seen]:
+        images = range(len(self.labels)) if index is None else index.tolist()
+        return seen(self.method.tagger, self.scoring_source, images, device=self.device, workers=self.settings.workers)
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
         """Total loss of a batch."""

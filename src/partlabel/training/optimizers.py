@@ -79,7 +79,8 @@ def _parameter_groups(method: Method[Any], settings: TrainSettings) -> list[dict
     named = [(name, parameter) for name, parameter in method.named_parameters() if parameter.requires_grad]
     for beginning, rule in rules.items():
         mine = [p for name, p in named if max(filter(name.startswith, rules), key=len) == beginning]
-        lr, decay = settings.learning_rate * rule.lr_factor, settings.weight_decay if rule.decay else 0.0
+        lr = rule.lr_factor * (settings.learning_rate if rule.lr is None else rule.lr)
+        decay = settings.weight_decay if rule.decay else 0.0
         small = decay if settings.decay_on == "all" else 0.0
         groups.append({"params": [p for p in mine if p.ndim > 1], "lr": lr, "weight_decay": decay})
         groups.append({"params": [p for p in mine if p.ndim <= 1], "lr": lr, "weight_decay": small})

@@ -121,7 +121,7 @@ class Prepared:
 
 
 def gathered_assets(
-    settings: TrainSettings, classes: tuple[str, ...], reporter: Reporter
+    settings: TrainSettings, labels: LabelTable, reporter: Reporter
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """What the method takes from outside the labels, and for run.json where vectors of the class names come from.
 
@@ -129,11 +129,11 @@ def gathered_assets(
         PartlabelError: a file or text encoder that the settings name cannot be used.
     """
     kind, config = method_class(settings.method), method_config(settings.method, settings.method_settings)
-    assets = kind.own_assets(config, classes)
+    assets = kind.own_assets(config, labels)
     source = kind.label_vectors(config)
     if source is None:
         return assets, {}
-    found = label_vectors(source, classes)
+    found = label_vectors(source, labels.classes)
     reporter.say(found.origin)
     if found.vectors is not None:
         assets["label_vectors"] = found.vectors

@@ -1,6 +1,6 @@
 """Logits of many images."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ def score_blocks(
 
     `outputs` says what to take of a forward pass in place of the logits: a tensor `[B, ...]`.
     """
-    batches = _in_order(images, _fitting(batch_size, tagger))
+    batches = _batches(range(images), _fitting(batch_size, tagger))
     loaded = loader(source.dataset, batches, workers=workers, collate=source.collate)
     was_training, done = tagger.training, 0
     tagger.eval()
@@ -50,11 +50,19 @@ def score_blocks(
 
 @torch.no_grad()
 def seen(
-    tagger: Tagger, source: Source, images: int, *, device: torch.device | str, batch_size: int = 64, workers: int = 0
+    tagger: Tagger,
+    source: Source,
+    images: Sequence[int],
+    *,
+    device: torch.device | str,
+    batch_size: int = 64,
+    workers: int = 0,
 ) -> Iterator[Seen]:
-    """What a network makes of the plain view of each image, in order; the tensors are on its device."""
+    """What a network makes of the plain view of the images with these numbers, in their order; the tensors are on its
+    device.
+    """
     loaded = loader(
-        source.dataset, _in_order(images, _fitting(batch_size, tagger)), workers=workers, collate=source.collate
+        source.dataset, _batches(images, _fitting(batch_size, tagger)), workers=workers, collate=source.collate
     )
     was_training = tagger.training
     tagger.eval()
@@ -83,6 +91,6 @@ def _fitting(batch_size: int, tagger: Tagger) -> int:
     return max(1, min(batch_size, 64 * 448**2 // tagger.backbone.spec.size**2))
 
 
-def _in_order(images: int, batch_size: int) -> list[list[tuple[int, int]]]:
+def _batches(images: Sequence[int], batch_size: int) -> list[list[tuple[int, int]]]:
     """Batches of (epoch, index)."""
-    return [[(0, i) for i in range(start, min(start + batch_size, images))] for start in range(0, images, batch_size)]
+    return [[(0, i) for i in images[start : start + batch_size]] for start in range(0, len(images), batch_size)]

@@ -1,12 +1,10 @@
 """Features of training images as they were when last looked at."""
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 
 from partlabel.labels import LabelTable
-from partlabel.methods.base import Seen
+from partlabel.methods.base import Look
 
 
 class FeatureCache(nn.Module):
@@ -31,9 +29,9 @@ class FeatureCache(nn.Module):
         self.register_buffer("labels", torch.from_numpy(table.rows(index.numpy())))
         self.register_buffer("features", torch.zeros(len(index), features))
 
-    def fill(self, images: Iterator[Seen]) -> None:
-        """Take the features of the cache's images out of a pass over all."""
-        for seen in images:
-            place = torch.searchsorted(self.index, seen.index.contiguous()).clamp(max=len(self.index) - 1)
-            mine = self.index[place] == seen.index
-            self.features[place[mine]] = seen.features[mine].to(self.features.dtype)
+    def fill(self, images: Look) -> None:
+        """Take the features of the cache's images as the network sees them now; no other image is looked at."""
+        done = 0
+        for seen in images(self.index):
+            self.features[done : done + len(seen.features)] = seen.features.to(self.features.dtype)
+            done += len(seen.features)

@@ -1,0 +1,47 @@
+"""Side information: one category an image, from CSV and Parquet."""
+
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+import torch
+
+from partlabel.errors import LabelError, UsageError
+from partlabel.methods.tools.side_information import one_hot, read_categories
+
+IMAGES = ("a.png", "b.png", "c.png", "d.png")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_categories_in_the_order_of_the_images(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"species.{kind}"
+    rows = [("d.png", "wren"), ("a.png", "wren"), ("b.png", "auk"), ("c.png", ""), ("a.png", "wren"), ("z.png", "emu")]
+    if kind == "csv":
+        path.write_text("image,category\n" + "".join(f"{image},{category}\n" for image, category in rows))
+    else:
+        images, categories = zip(*rows, strict=True)
+        table = pyarrow.table({"category": [c or None for c in categories], "image": images})
+        pyarrow.parquet.write_table(table, path)
+    assert read_categories(path, IMAGES).tolist() == [1, 0, -1, 1]
+
+
+def test_one_hot_vectors_have_zeros_elsewhere() -> None:
+    found = one_hot(torch.tensor([1, -1, 0]), 2, 10.0)
+    assert found.tolist() == [[0, 10], [0, 0], [10, 0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,species\na.png,wren\n", "lacks the column 'category'"),
+        ("image,category\na.png,wren\na.png,auk\n", "gives a.png two categories, 'wren' and 'auk'"),
+        ("image,category\nz.png,wren\n", "none of the images; names must agree, 'a.png'"),
+    ],
+)
+def test_files_that_say_nothing_clear_are_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "side.csv").write_text(text)
+    with pytest.raises(LabelError, match=message):
+        read_categories(tmp_path / "side.csv", IMAGES)
+    with pytest.raises(UsageError, match=r"'.*gone.csv' is no file"):
+        read_categories(tmp_path / "gone.csv", IMAGES)
