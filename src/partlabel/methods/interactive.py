@@ -68,7 +68,12 @@ from partlabel.methods.tools.similar_images import SimilarImages, Vectors
 from partlabel.models.graphs.smoothing_graph import COUNTED, graph_of_file, smoothing_graph
 from partlabel.models.tagger import Tagger
 
-_NORMALIZATION: dict[str, Normalization] = {"sum": "sum", "image_mean": "class", "mean": "batch", "loss_ratio": "batch"}
+_NORMALIZATION: dict[str, Normalization] = {
+    "sum": "sum",
+    "image_mean": "images",
+    "mean": "batch",
+    "loss_ratio": "batch",
+}
 
 
 class InteractiveConfig(MethodConfig):
@@ -254,8 +259,7 @@ class Interactive(Method[InteractiveConfig]):
         """From cell losses to one number; `shared_out`: each process has its own part of the batch, else all of it."""
         by = _NORMALIZATION[self.config.scale]
         counted = torch.ones_like(cells, dtype=torch.bool) if counted is None else counted
-        loss = self.reduce(cells, counted, by) if shared_out else normalize(cells, counted, by)
-        return loss * cells.shape[1] if self.config.scale == "image_mean" else loss
+        return self.reduce(cells, counted, by) if shared_out else normalize(cells, counted, by)
 
     def _smoothness(self, batch: _Images) -> tuple[Tensor, Tensor, Tensor]:
         """Smoothness of labels and of features, and who the neighbours are."""
