@@ -74,7 +74,7 @@ def set_aside_plot(results: Results, runs: Path) -> bytes | None:
         keys.append(Line2D([], [], color="#bbbbbb", linewidth=3, label="missed among all unknown cells"))
         figure.legend(handles=keys, loc="outside lower center", ncols=3)
 
-    return png((6.5, 0.9 + 2.3 * len(panels)), draw)
+    return png((6.5, 0.9 + 2.6 * len(panels)), draw)
 
 
 def _methods(results: Results, runs: Path, setting: Setting) -> dict[str, dict[str, Line]]:
