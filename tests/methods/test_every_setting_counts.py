@@ -21,8 +21,9 @@ from partlabel.labels import LabelTable
 from partlabel.methods.base import Clock, Context, Method, MethodConfig, Seen
 from partlabel.methods.build import build_method, method_class
 from partlabel.methods.catalogue import CATALOGUE
-from partlabel.models.encoders.base import Backbone
+from partlabel.models.encoders.base import Backbone, Features
 from partlabel.models.encoders.build import create_backbone
+from partlabel.models.encoders.timm_maps import TimmBackbone
 
 
 class Row(NamedTuple):
@@ -61,6 +62,8 @@ ROWS: dict[str, Row] = {
     "colearning.lambda_2": Row(0.5),
     "colearning.clip": Row(0.2),
     "colearning.temperature": Row(0.3),
+    "feed_forward": Row(24),
+    "expansion": Row(24),
     "layers": Row(2),
     "label_vectors": Row("learned"),
     "label_features": Row(12),
@@ -171,10 +174,19 @@ def _maps(view: str, epoch: int) -> Tensor:
     return images + places + torch.randn(places.shape, generator=moving)
 
 
+class _MadeUp(TimmBackbone):
+    """It does nothing: all of it is frozen, and its maps are taken for cached; its image vector follows from them."""
+
+    def tail(self, trunk_output: Tensor) -> Features:
+        return Features(trunk_output, trunk_output[:, :, 0, 0] - trunk_output.amax((2, 3)))
+
+
 @cache
 def _backbone() -> Backbone:
-    """It does nothing: all of it is frozen, and its maps are taken for cached."""
-    return create_backbone("test_resnet", pretrained=False, size=32, freeze=True)
+    made = create_backbone("test_resnet", pretrained=False, size=32)
+    backbone = _MadeUp(made.spec, made.network, freeze=True)
+    backbone.has_image_vector = True
+    return backbone
 
 
 def _build(name: str, config: MethodConfig) -> Method[Any]:

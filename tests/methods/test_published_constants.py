@@ -54,6 +54,9 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "layers": 1,
         "positions": True,
         "srfl_projection": "mlp",
+        "feed_forward": None,
+        "expansion": None,
+        "image_vector": "places",
     },
     "positive_unlabeled": {
         "alpha": 1,

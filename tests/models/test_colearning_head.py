@@ -12,6 +12,7 @@ from partlabel.errors import UsageError
 from partlabel.models.heads import HEADS, HeadSpec, build_head
 from partlabel.models.heads.colearning import (
     CoLearningHead,
+    PlaceExpansion,
     SemanticGuidance,
     SemanticRelatedFeatures,
     region_logits,
@@ -28,6 +29,7 @@ for switch, row in (
     ("coarse", "+CL"),
 ):
     ROWS[row] = {**list(ROWS.values())[-1], switch: True}
+CLIP: dict[str, Any] = {"feed_forward": 12, "expansion": 10, "image_vector": "encoder"}
 SMALL: dict[str, Any] = {"label_features": 3, "hidden": 6, "heads": 2}
 
 
@@ -104,11 +106,13 @@ def _below(state: dict[str, Tensor], part: str) -> dict[str, Tensor]:
     return {name.removeprefix(f"{part}."): value for name, value in state.items() if name.startswith(f"{part}.")}
 
 
-def _naive(head: CoLearningHead, settings: dict[str, Any], maps: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+def _naive(
+    head: CoLearningHead, settings: dict[str, Any], maps: Tensor, images: Tensor
+) -> tuple[Tensor, Tensor | None, Tensor]:
     """Logits, coarse logits and class maps of one image at a time; the encoder has a test of its own."""
     state = {name: value.detach() for name, value in head.state_dict().items()}
     logits, coarse, class_maps = [], [], []
-    for image in maps:
+    for image, vector in zip(maps, images, strict=True):
         places = torch.stack([image[:, y, x] for y in range(maps.shape[2]) for x in range(maps.shape[3])])
         if settings.get("reduction"):
             kernel = state["reduction.weight"][:, :, 0, 0]
@@ -119,13 +123,19 @@ def _naive(head: CoLearningHead, settings: dict[str, Any], maps: Tensor) -> tupl
             places = head.encoder(places[None], codes)[0].detach()  # type: ignore[misc]
             for number in range(1, settings.get("layers", 1)):
                 places = head.further_encoders[number - 1](places[None], codes)[0].detach()
+        if settings.get("expansion"):
+            own = _below(state, "expansion")
+            wide = [own["linear.weight"] @ place + own["linear.bias"] - own["norm.running_mean"] for place in places]
+            scale = own["norm.weight"] / (own["norm.running_var"] + 1e-5).sqrt()
+            places = torch.stack([place * scale + own["norm.bias"] for place in wide])
         told = list(places)
         if settings["sgfe"]:
             labels = state["label_vectors"]
             if settings["srfl"]:
                 own = _below(state, "semantics")
                 linear = settings.get("srfl_projection") == "linear"
-                labels = (_naive_linear if linear else _naive_srfl)(own, labels, places.mean(0)[None])[0]
+                seen = vector if settings.get("image_vector") == "encoder" else places.mean(0)
+                labels = (_naive_linear if linear else _naive_srfl)(own, labels, seen[None])[0]
             attention = _naive_guidance(_below(state, "guidance"), places, labels, settings.get("temperature", 1))
             fused = [
                 torch.cat([sum(a * s for a, s in zip(shares, labels, strict=True)), place])
@@ -144,7 +154,21 @@ def _naive(head: CoLearningHead, settings: dict[str, Any], maps: Tensor) -> tupl
 
 
 @pytest.mark.parametrize(
-    "row", [*ROWS, "sgfe without region", "reduction", "temperature", "layers", "no positions", "linear SRFL"]
+    "row",
+    [
+        *ROWS,
+        "sgfe without region",
+        "reduction",
+        "temperature",
+        "layers",
+        "no positions",
+        "linear SRFL",
+        "expansion",
+        "expansion of reduced maps",
+        "image vector",
+        "CLIP",
+        "CLIP, linear SRFL",
+    ],
 )
 def test_whole_head_by_explicit_loops(row: str) -> None:
     settings = {
@@ -155,12 +179,21 @@ def test_whole_head_by_explicit_loops(row: str) -> None:
         "layers": {**ROWS["+CL"], "layers": 3},
         "no positions": {**ROWS["+CL"], "positions": False},
         "linear SRFL": {**ROWS["+CL"], "srfl_projection": "linear"},
+        "expansion": {**ROWS["+CL"], "expansion": 10},
+        "expansion of reduced maps": {**ROWS["+CL"], "expansion": 10, "reduction": 4},
+        "image vector": {**ROWS["+CL"], "image_vector": "encoder"},
+        "CLIP": {**ROWS["+CL"], **CLIP},
+        "CLIP, linear SRFL": {**ROWS["+CL"], **CLIP, "srfl_projection": "linear"},
     }[row]
     head, maps = _head(**settings), _maps()
-    logits, coarse, class_maps = _naive(head, settings, maps)
-    found = head(maps)
+    for name, parameter in head.named_parameters():
+        if name.startswith("expansion."):
+            torch.nn.init.normal_(parameter)
+    images = torch.randn(2, 8, dtype=torch.float64)
+    logits, coarse, class_maps = _naive(head, settings, maps, images)
+    found = head(maps, images)
     torch.testing.assert_close(found.logits, logits)
-    torch.testing.assert_close(head.class_maps(maps), class_maps)
+    torch.testing.assert_close(head.class_maps(maps, images), class_maps)
     if coarse is None:
         assert found.extra == {}
     else:
@@ -170,11 +203,38 @@ def test_whole_head_by_explicit_loops(row: str) -> None:
 @pytest.mark.parametrize("training", [False, True])
 def test_label_features_by_explicit_loops(training: bool) -> None:
     torch.manual_seed(0)
-    srfl = SemanticRelatedFeatures(3, 8).double().train(training)
+    srfl = SemanticRelatedFeatures(3, 8, 8).double().train(training)
     torch.nn.init.normal_(srfl.norm.weight), torch.nn.init.normal_(srfl.norm.bias)
     labels, image = torch.randn(4, 3, dtype=torch.float64), torch.randn(2, 8, dtype=torch.float64)
     state = {name: value.clone() for name, value in srfl.state_dict().items()}
     torch.testing.assert_close(srfl(labels, image), _naive_srfl(state, labels, image, training))
+
+
+def test_expansion_in_training_is_over_images_and_places() -> None:
+    torch.manual_seed(0)
+    expansion = PlaceExpansion(3, 4).double().train()
+    places = torch.randn(2, 5, 3, dtype=torch.float64)
+    state = {name: value.clone() for name, value in expansion.state_dict().items()}
+    wide = [state["linear.weight"] @ place + state["linear.bias"] for image in places for place in image]
+    mean = sum(wide) / 10
+    variance = sum((one - mean) ** 2 for one in wide) / 10
+    expected = torch.stack([(one - mean) / (variance + 1e-5).sqrt() for one in wide]).reshape(2, 5, 4)
+    torch.testing.assert_close(expansion(places), expected)
+
+
+def test_parameters_of_the_published_head_on_clip() -> None:
+    """Counted by hand from the official code for 80 classes: encoder, expansion, SRFL, SGFE, MLP, coarse head."""
+    with torch.device("meta"):
+        head = CoLearningHead(
+            512, 80, label_features=768, learned_labels=False, feed_forward=2048, expansion=2048, image_vector="encoder"
+        )
+    encoder = 4 * (512 * 512 + 512) + (512 * 2048 + 2048) + (2048 * 512 + 512) + 2 * 2 * 512
+    expansion = 512 * 2048 + 2048 + 2 * 2048
+    srfl = 1280 * 1280 + 1280 + 2 * 1280 + 1280 * 2048 + 2048
+    sgfe = 2 * 2048 * 1024 + (1024 * 1024 + 1024) + (1024 + 1)
+    mlp = 4096 * 4096 + 4096 + 4096 * 80 + 80
+    coarse = 2048 * 80 + 80
+    assert sum(parameter.numel() for parameter in head.parameters()) == encoder + expansion + srfl + sgfe + mlp + coarse
 
 
 @pytest.mark.parametrize("labelled", [1, 2])

@@ -252,3 +252,6 @@ def test_clip_images_are_prepared_as_timm_says(clip_tower: str) -> None:
     assert spec.mean == (0.48145466, 0.4578275, 0.40821073)
     assert spec.std == (0.26862954, 0.26130258, 0.27577711)
     assert (spec.size, spec.interpolation) == (64, "bicubic")
+    other = create_backbone(clip_tower, pretrained=False, preprocessing="imagenet").spec
+    assert (other.mean, other.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert (other.size, other.interpolation) == (64, "bilinear")

@@ -36,9 +36,9 @@ def test_all_places_have_codes_of_their_own() -> None:
     assert distances.min() > 0.1
 
 
-def _torch_layer(encoder: PlaceEncoder, features: int, heads: int) -> nn.TransformerEncoderLayer:
+def _torch_layer(encoder: PlaceEncoder, features: int, heads: int, wide: int) -> nn.TransformerEncoderLayer:
     """Torch's own layer with the weights of ours."""
-    layer = nn.TransformerEncoderLayer(features, heads, features, dropout=0.1, batch_first=True).double()
+    layer = nn.TransformerEncoderLayer(features, heads, wide, dropout=0.1, batch_first=True).double()
     names = {
         "attention.": "self_attn.",
         "feed_forward.0.": "linear1.",
@@ -54,10 +54,11 @@ def _torch_layer(encoder: PlaceEncoder, features: int, heads: int) -> nn.Transfo
     return layer
 
 
-def test_layer_without_positions_is_that_of_torch() -> None:
+@pytest.mark.parametrize("feed_forward", [None, 20])
+def test_layer_without_positions_is_that_of_torch(feed_forward: int | None) -> None:
     torch.manual_seed(0)
-    encoder = PlaceEncoder(8, 2, 0.1).double().eval()
-    layer = _torch_layer(encoder, 8, 2).eval()
+    encoder = PlaceEncoder(8, 2, 0.1, feed_forward).double().eval()
+    layer = _torch_layer(encoder, 8, 2, feed_forward or 8).eval()
     places = torch.randn(2, 5, 8, dtype=torch.float64)
     torch.testing.assert_close(encoder(places, torch.zeros(5, 8, dtype=torch.float64)), layer(places))
 

@@ -41,20 +41,22 @@ def sine_positions(
 class PlaceEncoder(nn.Module):
     """Transformer encoder layer over the places of a map, with sine codes added to queries and keys, not to values.
 
-    Post-norm, ReLU, feed-forward part as wide as the map; what `torch.nn.TransformerEncoderLayer` does but for the
-    codes. Source: DETR's encoder; co-learning (2025) uses one layer of 8 heads.
+    Post-norm, ReLU; what `torch.nn.TransformerEncoderLayer` does but for the codes. Source: DETR's encoder; co-learning
+    (2025) uses one layer of 8 heads.
 
     Args:
         features: channels d of the places.
         heads: attention heads; they must divide d.
         dropout: share dropped, of attention weights too.
+        feed_forward: width of the feed-forward part; None: d.
 
     Raises:
         UsageError: the heads or 4 do not divide the features.
     """
 
-    def __init__(self, features: int, heads: int, dropout: int | float) -> None:
+    def __init__(self, features: int, heads: int, dropout: int | float, feed_forward: int | None = None) -> None:
         super().__init__()
+        width = feed_forward or features
         if features % heads or features % 4:
             raise UsageError(
                 f"self-attention over {features} channels with {heads} heads: 4 and the heads must divide the "
@@ -62,7 +64,7 @@ class PlaceEncoder(nn.Module):
             )
         self.attention = nn.MultiheadAttention(features, heads, dropout=dropout, batch_first=True)
         self.feed_forward = nn.Sequential(
-            nn.Linear(features, features), nn.ReLU(), nn.Dropout(dropout), nn.Linear(features, features)
+            nn.Linear(features, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, features)
         )
         self.attention_norm, self.output_norm = nn.LayerNorm(features), nn.LayerNorm(features)
         self.dropout = nn.Dropout(dropout)

@@ -30,6 +30,10 @@ class TrainSettings(BaseModel):
     """Further arguments of the timm architecture, such as output_stride."""
     size: int | None = Field(default=None, ge=8)
     """Side of the square input in pixels; None: the backbone's own."""
+    preprocessing: Literal["backbone", "imagenet"] = "backbone"
+    """Mean, spread and interpolation of images: those of the backbone's weights, as timm has them, or those of
+    torchvision's weights for ImageNet, with which CSL's official code feeds CLIP too.
+    """
     freeze: bool = False
     """Train on maps computed once; the backbone keeps its weights."""
     train_last: int = Field(default=0, ge=0)

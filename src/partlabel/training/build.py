@@ -79,6 +79,7 @@ def _backbone(settings: TrainSettings) -> TimmBackbone:
         frozen_norm=bool(settings.frozen_norm),
         train_parts=settings.train_parts,
         joint_space=settings.joint_space,
+        preprocessing=settings.preprocessing,
     )
     if settings.lora_rank:
         add_lora(

@@ -10,6 +10,7 @@ from partlabel.images.views import ViewSettings
 
 Pool = Literal["avg", "max"]
 TrainParts = Literal["all", "last_stage"]
+Preprocessing = Literal["backbone", "imagenet"]
 JointSpace = Literal["off", "projected", "attended"]
 """What becomes of the places of a map in the space that CLIP's images and texts share (`encoders.joint_space`)."""
 

@@ -5,17 +5,20 @@ from typing import Any
 
 import timm
 import torch
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers.attention_pool2d import AttentionPool2d, RotAttentionPool2d
 from torch import nn
 
 from partlabel.errors import UsageError
 from partlabel.models.encoders.architecture import check_architecture, first_line, skeleton
-from partlabel.models.encoders.base import LARGEST_SIZE, Backbone, BackboneSpec, JointSpace, TrainParts
+from partlabel.models.encoders.base import LARGEST_SIZE, Backbone, BackboneSpec, JointSpace, Preprocessing, TrainParts
 from partlabel.models.encoders.joint_space import attention_pooling, joint_width
 from partlabel.models.encoders.local_global import BranchScale, add_local_global
 from partlabel.models.encoders.pretrained import check_weights, described
 from partlabel.models.encoders.timm_maps import TimmBackbone, as_maps
 from partlabel.models.encoders.twin import TwinBackbone
+
+_IMAGENET = {"mean": IMAGENET_DEFAULT_MEAN, "std": IMAGENET_DEFAULT_STD, "interpolation": "bilinear"}
 
 
 def create_backbone(
@@ -31,6 +34,7 @@ def create_backbone(
     frozen_norm: bool = False,
     train_parts: TrainParts = "all",
     joint_space: JointSpace = "off",
+    preprocessing: Preprocessing = "backbone",
 ) -> TimmBackbone:
     """Build a backbone by timm name, `hf-hub:` name or `local-dir:` folder.
 
@@ -50,6 +54,8 @@ def create_backbone(
         train_parts: see `TimmBackbone`.
         joint_space: the maps are those of CLIP's joint space, beside a vector of the whole image
             (`encoders.joint_space`); "off": the maps before its attention pooling.
+        preprocessing: mean, spread and interpolation of images as its weights were trained with, as timm says, or as
+            torchvision's weights for ImageNet were.
 
     Raises:
         UsageError: no such backbone, or its weights cannot be had, or it gives no maps at this size, or it has nothing
@@ -69,6 +75,8 @@ def create_backbone(
         what = "weights do not load" if pretrained else "architecture cannot be built"
         raise UsageError(f"backbone {name!r}: its {what} ({first_line(error)})") from error
     config: dict[str, Any] = vars(network)["pretrained_cfg"]
+    if preprocessing == "imagenet":
+        config = {**config, **_IMAGENET}
     spec = BackboneSpec(
         architecture=architecture,
         model_args=arguments,

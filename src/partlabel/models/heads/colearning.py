@@ -18,6 +18,7 @@ from partlabel.models.semantic_attention import attention_logits
 Places = Float[Tensor, "batch places features"]
 Scores = Float[Tensor, "batch places classes"]
 Projection = Literal["mlp", "linear"]
+ImageSource = Literal["places", "encoder"]
 LabelFeatures = Float[Tensor, "labelled classes label_features"]
 """Features of the labels, an own set for each image or, first axis 1, the same for all."""
 
@@ -25,21 +26,21 @@ LabelFeatures = Float[Tensor, "labelled classes label_features"]
 class SemanticRelatedFeatures(nn.Module):
     """Label features that know the image (SRFL, eq. 1 and 2): S_c = W2 GELU(BN(W1 [E_c ; g] + b1)) + b2.
 
-    E_c is the label's vector, g the mean of the places; the batch norm is over images and labels.
+    E_c is the label's vector, g that of the image; the batch norm is over images and labels.
 
     Args:
         label_features: length d_t of a label vector.
+        image_features: length of an image vector.
         features: channels d of the places, and length of the result.
     """
 
-    def __init__(self, label_features: int, features: int) -> None:
+    def __init__(self, label_features: int, image_features: int, features: int) -> None:
         super().__init__()
-        self.inner = nn.Linear(label_features + features, label_features + features)
-        self.norm = nn.BatchNorm1d(label_features + features)
-        self.outer = nn.Linear(label_features + features, features)
+        both = label_features + image_features
+        self.inner, self.norm, self.outer = nn.Linear(both, both), nn.BatchNorm1d(both), nn.Linear(both, features)
 
     def forward(
-        self, labels: Float[Tensor, "classes text_features"], image: Float[Tensor, "batch features"]
+        self, labels: Float[Tensor, "classes text_features"], image: Float[Tensor, "batch image_features"]
     ) -> Float[Tensor, "batch classes features"]:
         """Features of all labels for each image."""
         # W1 [E ; g] = W1_E E + W1_g g, and each part is needed once instead of once for each pair
@@ -49,20 +50,21 @@ class SemanticRelatedFeatures(nn.Module):
 
 
 class LinearRelatedFeatures(nn.Module):
-    """Label features that know the image, by one linear map of the label's vector and the mean of the places: SRFL as
-    eq. 2 is described ("Linear() represents a linear projection"), which its public code is not.
+    """Label features that know the image, by one linear map of the label's vector and that of the image: SRFL as eq. 2
+    is described ("Linear() represents a linear projection"), which its public code is not.
 
     Args:
         label_features: length d_t of a label vector.
+        image_features: length of an image vector.
         features: channels d of the places, and length of the result.
     """
 
-    def __init__(self, label_features: int, features: int) -> None:
+    def __init__(self, label_features: int, image_features: int, features: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(label_features + features, features)
+        self.linear = nn.Linear(label_features + image_features, features)
 
     def forward(
-        self, labels: Float[Tensor, "classes text_features"], image: Float[Tensor, "batch features"]
+        self, labels: Float[Tensor, "classes text_features"], image: Float[Tensor, "batch image_features"]
     ) -> Float[Tensor, "batch classes features"]:
         """Features of all labels for each image."""
         of_label, of_image = self.linear.weight.tensor_split([labels.shape[1]], 1)
@@ -98,6 +100,23 @@ class SemanticGuidance(nn.Module):
         return (logits / self.temperature).softmax(2)
 
 
+class PlaceExpansion(nn.Module):
+    """Places brought to another number of channels, by a linear map and a batch norm over images and places.
+
+    Args:
+        features: channels that the places have.
+        expanded: channels that they get.
+    """
+
+    def __init__(self, features: int, expanded: int) -> None:
+        super().__init__()
+        self.linear, self.norm = nn.Linear(features, expanded), nn.BatchNorm1d(expanded)
+
+    def forward(self, places: Places) -> Float[Tensor, "batch places expanded"]:
+        """The places with more channels, or fewer."""
+        return self.norm(self.linear(places).flatten(0, 1)).unflatten(0, places.shape[:2])  # type: ignore[no-any-return]
+
+
 class _Regions(NamedTuple):
     """What is known of each place: its encoded features, its scores of the labels, and which labels it resembles."""
 
@@ -109,10 +128,10 @@ class _Regions(NamedTuple):
 class CoLearningHead(Head):
     """Head of co-learning (He et al., arXiv:2510.10055), part by part.
 
-    With F the places of the maps, encoded if `self_attention`: region scores r_p = W F_p + b or, with `sgfe`,
-    r_p = MLP([Σ_c α_pc S_c ; F_p]) for the attention α of `SemanticGuidance` and S the label vectors or, with `srfl`,
-    what `SemanticRelatedFeatures` makes of them. Logit: z_c = Σ_p softmax_p(r_pc)·r_pc with `region`, else max_p r_pc.
-    Coarse logit: max_p (W0 F_p + b0)_c.
+    With F the places of the maps, encoded if `self_attention` and then expanded if `expansion`: region scores
+    r_p = W F_p + b or, with `sgfe`, r_p = MLP([Σ_c α_pc S_c ; F_p]) for the attention α of `SemanticGuidance` and S the
+    label vectors or, with `srfl`, what `SemanticRelatedFeatures` makes of them and of an image vector g. Logit:
+    z_c = Σ_p softmax_p(r_pc)·r_pc with `region`, else max_p r_pc. Coarse logit: max_p (W0 F_p + b0)_c.
 
     Args:
         features: channels of the maps.
@@ -133,6 +152,9 @@ class CoLearningHead(Head):
         heads: heads of each transformer layer.
         dropout: dropout of each transformer layer.
         mlp_dropout: dropout of the MLP.
+        feed_forward: width of the feed-forward part of each transformer layer; None: as wide as the maps.
+        expansion: channels that `PlaceExpansion` brings the encoded places to; None: they stay.
+        image_vector: g of `srfl`: the mean of the "places", or what the "encoder" has beside its maps.
 
     Raises:
         UsageError: srfl without sgfe, or channels that the heads do not divide.
@@ -161,21 +183,28 @@ class CoLearningHead(Head):
         heads: int = 8,
         dropout: int | float = 0.1,
         mlp_dropout: int | float = 0.5,
+        feed_forward: int | None = None,
+        expansion: int | None = None,
+        image_vector: ImageSource = "places",
     ) -> None:
         super().__init__()
         if srfl and not sgfe:
             raise UsageError("srfl makes the label features that sgfe uses; switch srfl off too, or sgfe on")
         self.region, self.positions = region, positions
+        self.needs_image_vector = srfl and image_vector == "encoder"
         width = reduction or features
         self.reduction = nn.Conv2d(features, width, 1) if reduction else nn.Identity()
-        self.encoder = PlaceEncoder(width, heads, dropout) if self_attention else None
+        self.encoder = PlaceEncoder(width, heads, dropout, feed_forward) if self_attention else None
         more = layers - 1 if self_attention else 0
-        self.further_encoders = nn.ModuleList(PlaceEncoder(width, heads, dropout) for _ in range(more))
+        self.further_encoders = nn.ModuleList(PlaceEncoder(width, heads, dropout, feed_forward) for _ in range(more))
+        self.expansion = PlaceExpansion(width, expansion) if expansion else nn.Identity()
+        width = expansion or width
         self.semantics: nn.Module | None = None
         self.guidance: SemanticGuidance | None = None
         if sgfe:
             hold_label_vectors(self, classes, label_features, learned=learned_labels)
-            self.semantics = _RELATED[srfl_projection](label_features, width) if srfl else None
+            seen = features if self.needs_image_vector else width
+            self.semantics = _RELATED[srfl_projection](label_features, seen, width) if srfl else None
             told = width if srfl else label_features
             self.guidance = SemanticGuidance(width, told, hidden, temperature)
             self.mlp: nn.Module = nn.Sequential(
@@ -197,7 +226,7 @@ class CoLearningHead(Head):
 
     def forward(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> HeadOutput:
         """Logits, by region scores; `coarse`: those of the coarse head."""
-        regions = self._regions(maps)
+        regions = self._regions(maps, image)
         extra = {"coarse": self.coarse(regions.places).amax(1)} if self.coarse is not None else {}
         return HeadOutput(region_logits(regions.scores) if self.region else regions.scores.amax(1), extra)
 
@@ -205,10 +234,10 @@ class CoLearningHead(Head):
         """Softmax over the places of the region scores, by which eq. 7 weighs them (as in the public code's figures);
         without region aggregation, the scores.
         """
-        scores = self._regions(maps).scores
+        scores = self._regions(maps, image).scores
         return _as_maps(scores.softmax(1) if self.region else scores, maps)
 
-    def _regions(self, maps: Float[Tensor, "batch features h w"]) -> _Regions:
+    def _regions(self, maps: Float[Tensor, "batch features h w"], image: ImageVector) -> _Regions:
         maps = self.reduction(maps)
         places = maps.flatten(2).transpose(1, 2)
         if self.encoder is not None:
@@ -218,11 +247,12 @@ class CoLearningHead(Head):
             codes = codes if self.positions else torch.zeros_like(codes)
             for encoder in (self.encoder, *self.further_encoders):
                 places = encoder(places, codes)
+        places = self.expansion(places)
         if self.guidance is None:
             return _Regions(places, self.classifier(places), None)
         labels = self.label_vectors[None]
         if self.semantics is not None:
-            labels = self.semantics(self.label_vectors, places.mean(1))
+            labels = self.semantics(self.label_vectors, image if self.needs_image_vector else places.mean(1))
         attention = self.guidance(places, labels).to(labels.dtype)
         fused = torch.cat([attention @ labels, places], 2)
         return _Regions(places, self.classifier(self.mlp(fused)), attention)
