@@ -54,7 +54,8 @@ def _json_kind(source: Source) -> str:
                 "not_exhaustive_category_ids are present with more to come, and unlisted ones are unknown)"
             )
         return (
-            "COCO annotations are not read yet (a category without a box is absent only if your classes are complete)"
+            "COCO annotations are not read yet (a category without a box is absent only if your classes are complete); "
+            "MS-COCO 2014 itself is read as coco2014:DIR"
         )
     if '"choices"' in head or '"completions"' in head:
         return "exports of Label Studio are not read yet"
