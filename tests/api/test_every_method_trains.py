@@ -2,6 +2,7 @@
 names.
 """
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,9 @@ def test_trains_on_vectors_of_class_names(
     assert kept is not None
     assert kept.tolist() == [[1, 0, 0.5], [0, 1, 0.5], [0.5, 0.5, -1]]
     assert str(words) in (run.path / "report.html").read_text()
+    numbers = np.array([[1, 0, 0.5], [0, 1, 0.5], [0.5, 0.5, -1]], "<f4")
+    digest = hashlib.sha256(b"(3, 3)" + numbers.tobytes()).hexdigest()
+    assert run.info["label_vectors_used"] == {"source": str(words), "sha256": digest}
     assert 0 < partlabel.evaluate(run.path, truth, images=images).mean_average_precision["raw"] <= 1
 
 

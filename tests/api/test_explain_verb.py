@@ -36,6 +36,7 @@ def run(
         out=tmp_path_factory.mktemp("explain") / "run",
         method="saliency",
         pseudo="none",
+        supervised="weak",
         backbone="test_resnet",
         backbone_args={"output_stride": 8},
         pretrained=False,
@@ -117,6 +118,8 @@ def test_figures_and_overview_agree_with_predict_and_truth(
                 right = {(True, 1): "recovered and right", (True, -1): "recovered and wrong", (False, 1): "missed"}
                 assert label["mark"] == right.get((label["predicted"], true))
     assert {"observed", "observed as absent", "recovered and right"} <= words
+    (entry,) = partlabel.explain(run, [root / names[0]], out=tmp_path / "all", maps="all")["images"]
+    assert {tuple(label["maps"]) for label in entry["labels"]} == {("class", "heat", "gradient")}
 
 
 def test_a_frozen_run_of_pooled_maps_has_maps_too(
@@ -228,7 +231,7 @@ def test_broken_and_missing_images_and_places(run: partlabel.RunFolder, color_im
         partlabel.explain(run, [tmp_path / "nothing"], out=tmp_path / "out")
     with pytest.raises(StorageError, match="cannot write"):
         partlabel.explain(run, [good], out=bad)
-    with pytest.raises(UsageError, match="'method' or 'gradient'"):
+    with pytest.raises(UsageError, match="'method', 'gradient' or 'all'"):
         partlabel.explain(run, [good], out=tmp_path / "out", maps="attention")  # type: ignore[arg-type]
 
 

@@ -72,6 +72,11 @@ def test_own_settings_of_a_method_go_before_common_ones(write_grid: Write) -> No
         ("lr = [0.001, 0.01]", "lr = [0.001, -1]", "method.bce: setting lr: input should be greater than 0"),
         ('pseudo = "none"', 'pseudo = "nothing"', "method.saliency, no CR: method saliency: pseudo: input should be"),
         (
+            'method = "saliency"\npseudo = "none"',
+            'method = "colearning"',
+            'method.saliency, no CR: label_vectors = "auto" takes what lies in the local cache',
+        ),
+        (
             'method = "saliency"\n',
             "",
             "method.saliency, no CR: no method 'saliency, no CR'; closest: saliency; methods are",
@@ -117,3 +122,8 @@ def test_missing_grid(tmp_path: Path) -> None:
 def test_slug_cannot_leave_the_folder() -> None:
     assert slug("../../Known 10 %, r=0.5") == "known-10-r-0.5"
     assert slug("..") == ""
+
+
+def test_rows_that_need_no_label_vectors_need_not_name_any(write_grid: Write) -> None:
+    for row in ("sgfe = false\nsrfl = false", 'label_vectors = "learned"'):
+        assert read_grid(write_grid(('method = "saliency"\npseudo = "none"', f'method = "colearning"\n{row}')))

@@ -64,6 +64,22 @@ def test_markdown_says_what_is_missing(grid: Grid, data: dict[str, Loaded], reco
     assert "Class means over 2 classes; test measures rest on 1,500 known cells, 1,000 of them present." in text
 
 
+def test_label_vectors_are_named_where_they_differ(grid: Grid, data: dict[str, Loaded], record: Make) -> None:
+    learned, words = {"source": "learned", "sha256": None}, {"source": "words.txt", "sha256": "0123456789abcdef"}
+    first, second, other = bce(0), bce(1), Cell("squares", "half", SALIENCY, 0)
+
+    def text(**used: dict[str, str | None] | None) -> str:
+        cells = {"first": first, "second": second, "other": other}
+        return to_markdown(grid, data, {cells[name]: record(0.5, label_vectors=of) for name, of in used.items()})
+
+    assert "Label vectors" not in text(first=learned, second=learned, other=None)
+    assert "Label vectors" not in text(first=words, second=words, other=words)
+    by_row = text(first=learned, second=learned, other=words)
+    assert f"- Label vectors: bce: learned; {SALIENCY}: words.txt (SHA-256 01234567…).\n" in by_row
+    changed = {**words, "sha256": "fedcba9876543210"}
+    assert "bce: words.txt (SHA-256 01234567…), words.txt (SHA-256 fedcba98…)." in text(first=words, second=changed)
+
+
 def test_markdown_of_nothing_done(grid: Grid, data: dict[str, Loaded]) -> None:
     text = to_markdown(grid, data, {})
     assert "| bce | - |" in text

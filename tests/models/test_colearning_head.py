@@ -341,6 +341,25 @@ def test_class_maps_say_what_they_promise() -> None:
     torch.testing.assert_close(full.class_maps(maps).sum((2, 3)), torch.ones(2, 4, dtype=torch.float64))
 
 
+def test_further_maps_are_the_product_with_the_attention_and_the_coarse_logits_of_each_place() -> None:
+    maps, head = _maps(), _head(**ROWS["+CL"])
+    found = head.other_maps(maps)
+    assert found.keys() == {"attended", "coarse"}
+    torch.testing.assert_close(found["coarse"].amax((2, 3)), head(maps).extra["coarse"])
+    assert head.guidance is not None
+    seen: list[Tensor] = []
+    head.guidance.register_forward_hook(lambda _, __, attention: seen.append(attention))
+    own = head.class_maps(maps)
+    for image in range(2):
+        for c in range(4):
+            for y in range(2):
+                for x in range(3):
+                    product = own[image, c, y, x] * seen[0][image, 3 * y + x, c]
+                    torch.testing.assert_close(found["attended"][image, c, y, x], product)
+    assert _head(**ROWS["+SRFL"]).other_maps(maps).keys() == {"attended"}
+    assert _head(**ROWS["+SA"]).other_maps(maps) == {}
+
+
 @pytest.mark.parametrize(("dropout", "mlp_dropout"), [(0, 0), (0.5, 0), (0, 0.5)])
 def test_dropout_of_both_kinds_is_taken_from_the_settings(dropout: float, mlp_dropout: float) -> None:
     head, maps = _head(dropout=dropout, mlp_dropout=mlp_dropout).train(), _maps()

@@ -11,10 +11,10 @@ from partlabel.methods.build import build_method
 from partlabel.methods.catalogue import CATALOGUE
 from partlabel.models.encoders.base import Features
 from partlabel.models.encoders.build import create_backbone
-from partlabel.models.explain_maps import activation_strength, gradient_maps, label_maps
+from partlabel.models.explain_maps import activation_strength, ends_of, gradient_maps, label_maps
 from partlabel.models.heads import Head, HeadOutput
 from partlabel.models.heads.pooled import PooledHead
-from partlabel.models.heads.saliency import SaliencyHead
+from partlabel.models.heads.saliency import SaliencyHead, heat_maps
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +39,23 @@ class Mapless(Head):
     def forward(self, maps: Tensor, image: Tensor | None = None) -> HeadOutput:
         pooled = maps.mean((2, 3))
         return HeadOutput(self.linear(pooled) * pooled[:, :1], {})
+
+
+def test_shares_are_stretched_where_they_differ_by_more_than_an_even_share() -> None:
+    flat, steep = np.full((2, 5), 0.1, np.float32), np.full((2, 5), 0.08, np.float32)
+    flat[0, 0], flat[1, 1] = 0.14, 0.06
+    steep[1, 2] = 0.28
+    assert ends_of("shares", flat) == (0, 1)
+    assert ends_of("shares", steep) is None
+    assert ends_of("own", flat) is None
+    assert ends_of("unit", steep) == (0, 1)
+
+
+def test_further_maps_stand_between_class_maps_and_gradient_maps(features: Tensor) -> None:
+    head = SaliencyHead(D, CLASSES).double().eval()
+    found = label_maps(head, Features(features), [2, 1], gradient=True, others=True)
+    assert list(found) == ["class", "heat", "gradient"]
+    torch.testing.assert_close(found["heat"], heat_maps(found["class"]))
 
 
 def test_gradient_maps_of_an_average_pooled_linear_head(features: Tensor) -> None:

@@ -72,6 +72,7 @@ def test_learned_vectors_are_none() -> None:
     found = label_vectors("learned", ["a"])
     assert found.vectors is None
     assert "learned with the network" in found.origin
+    assert (found.source, found.sha256) == ("learned", None)
 
 
 def test_bert_one_piece_and_several(
@@ -147,6 +148,7 @@ def test_without_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
     found = label_vectors("auto", ["dog"])
     assert found.vectors is None
     assert "because transformers is not installed (pip install 'partlabel[text]')" in found.origin
+    assert found.source == "learned"
 
 
 @pytest.fixture

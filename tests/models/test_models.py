@@ -13,6 +13,7 @@ from partlabel.models.bundle import BundleInfo, load_bundle, save_bundle
 from partlabel.models.encoders.build import create_backbone
 from partlabel.models.encoders.timm_maps import TimmBackbone
 from partlabel.models.heads import HeadSpec, build_head
+from partlabel.models.heads.saliency import heat_maps
 from partlabel.models.tagger import Tagger
 
 
@@ -109,6 +110,18 @@ def test_pretrained_weights_from_a_local_folder(tmp_path: Path) -> None:
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(backbone.eval()(image).maps, network.eval().forward_features(image))
+
+
+def test_heat_maps_by_explicit_loops() -> None:
+    class_maps = torch.randn(2, 3, 2, 4, dtype=torch.float64)
+    class_maps[1, 2] = -class_maps[1, 2].abs()
+    found = heat_maps(class_maps)
+    for image in range(2):
+        for c in range(3):
+            positive = [[max(value, 0.0) for value in row] for row in class_maps[image, c].tolist()]
+            largest = max(max(row) for row in positive)
+            expected = [[value / largest if largest else 0.0 for value in row] for row in positive]
+            assert found[image, c].tolist() == expected
 
 
 def test_heads_and_class_maps_agree() -> None:

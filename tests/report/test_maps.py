@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from partlabel.drawing.marks import mark
-from partlabel.drawing.overlays import overlay
+from partlabel.drawing.overlays import overlay, range_text
 from partlabel.images.decode import decode
 from partlabel.images.views import build_view
 from partlabel.labels import LabelTable
@@ -29,6 +29,11 @@ def test_the_highest_place_of_the_map_is_the_brightest_of_the_image() -> None:
 
 
 def test_a_flat_map_is_drawn_dark() -> None:
+    half = np.full((2, 2), 0.5, np.float32)
+    between = overlay(Image.new("RGB", (6, 6)), half, (0, 1))
+    assert between.getpixel((3, 3)) == overlay(Image.new("RGB", (6, 6)), half, (0.25, 0.75)).getpixel((3, 3))
+    assert between.getpixel((3, 3)) != overlay(Image.new("RGB", (6, 6)), half).getpixel((3, 3))
+    assert range_text(half, (0, 1)) == "0.5 to 0.5, drawn from 0 to 1"
     drawn = np.asarray(overlay(Image.new("RGB", (6, 6), "white"), np.ones((2, 2), np.float32)))
     assert drawn.max() - drawn.min() < 5
 

@@ -30,7 +30,7 @@ def explain(
     out: Path | str,
     labels: Sequence[str] | None = None,
     top: int = 5,
-    maps: Literal["method", "gradient"] = "method",
+    maps: Literal["method", "gradient", "all"] = "method",
     table: Table | None = None,
     truth: Table | None = None,
     images: Path | str | None = None,
@@ -47,7 +47,8 @@ def explain(
         out: folder for one PNG per image, and explained.json, which says the same in numbers and words.
         labels: classes to show; by default the `top` most probable ones, and those that are present in table or truth.
         top: how many.
-        maps: "method": the maps of the method's head, or gradient maps (Grad-CAM) if it has none; "gradient": both.
+        maps: "method": the maps of the method's head, or gradient maps (Grad-CAM) if it has none; "gradient": both;
+            "all": both, and the further maps that the head has for those who look closely.
         table: labels that training knew, or the path of a label file; by default those of the run itself.
         truth: true labels, or the path of a label file, by which the other labels are marked as right, wrong or not
             annotated.
@@ -66,8 +67,8 @@ def explain(
         UsageError: an unknown class or setting, or labels without a folder that tells which image is which.
         LabelError: table or truth has none of the images, or none of the classes.
     """
-    if maps not in {"method", "gradient"}:
-        raise UsageError(f"maps {maps!r} is not 'method' or 'gradient'")
+    if maps not in {"method", "gradient", "all"}:
+        raise UsageError(f"maps {maps!r} is not 'method', 'gradient' or 'all'")
     if top < 1:
         raise UsageError(f"top {top} shows no label; give 1 or more")
     tagger, info = open_model(run)
@@ -76,7 +77,8 @@ def explain(
     files = readable_images(image_files(paths, reporter), broken, reporter, limits)
     known, true = given_labels(run, table, truth, images, info.classes, files, reporter, read or {})
     device = any_device()
-    explainer = Explainer(tagger.to(device), device, info, wanted, top, maps == "gradient", known, true, limits)
+    gradient, others = maps != "method", maps == "all"
+    explainer = Explainer(tagger.to(device), device, info, wanted, top, gradient, others, known, true, limits)
     folder = Path(out)
     with storage_errors(folder):
         (folder / OVERVIEW).unlink(missing_ok=True)  # it would speak of figures that are now replaced

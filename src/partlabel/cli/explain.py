@@ -16,9 +16,10 @@ def explain(
     labels: Annotated[str | None, typer.Option(help="Classes to show: a,b,c or a text file with one a line.")] = None,
     top: Annotated[int, typer.Option(help="Without --labels: how many of the most probable classes to show.")] = 5,
     maps: Annotated[
-        Literal["method", "gradient"],
+        Literal["method", "gradient", "all"],
         typer.Option(
-            help="The method's own maps (gradient maps if it has none), or gradient maps (Grad-CAM) beside them."
+            help="The method's own maps (gradient maps if it has none), gradient maps (Grad-CAM) beside them, or all "
+            "that its head has."
         ),
     ] = "method",
     table: Annotated[

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from partlabel.drawing.marks import COLOURS, Mark
-from partlabel.drawing.overlays import COLOUR_MAP, Map, overlay, range_text
+from partlabel.drawing.overlays import COLOUR_MAP, Ends, Map, overlay, range_text
 from partlabel.drawing.thumbnails import fitted
 
 SIDE = 224
@@ -19,18 +20,21 @@ _GAP = 12
 _LINE = 19
 _LONGEST = 300
 _INK, _SOFT, _FRAME = "#1c2430", "#5a6472", "#c9ced5"
-_NOTE = "Each map is stretched from its own lowest to its highest value; both stand below it."
+_NOTE = (
+    "Each map is stretched from its own lowest to its highest value, unless other ends are named; both stand below it."
+)
 
 
 class Row(NamedTuple):
     """A label of the image: its name, some lines about it, its mark if it has one, and a map `[h, w]` for each
-    column.
+    column, with the ends that it is drawn between where these are not its own lowest and highest value.
     """
 
     name: str
     lines: tuple[str, ...]
     mark: Mark | None
     maps: tuple[Map, ...]
+    ends: tuple[Ends | None, ...] = ()
 
 
 def draw_explanation(
@@ -79,11 +83,12 @@ def _draw_row(
     if row.mark is not None:
         _badge(draw, (_GAP, top + len(block) * _LINE), row.mark)
     frame = _FRAME if row.mark is None else COLOURS[row.mark.kind]
-    for place, tile in enumerate((shown, *(overlay(shown, one) for one in row.maps))):
+    maps = list(zip_longest(row.maps, row.ends))
+    for place, tile in enumerate((shown, *(overlay(shown, one, ends) for one, ends in maps))):
         left = _left(place)
         canvas.paste(tile, (left, top))
         if place:
-            _write(draw, (left, top + shown.height + 2), range_text(row.maps[place - 1]), 12, colour=_SOFT)
+            _write(draw, (left, top + shown.height + 2), range_text(*maps[place - 1]), 12, colour=_SOFT)
         else:
             draw.rectangle((left - 4, top - 4, left + tile.width + 3, top + tile.height + 3), outline=frame, width=4)
 

@@ -34,6 +34,7 @@ def caption(results: Results) -> str:
     releases = sorted({record["versions"]["partlabel"] for record in results.done.values()})
     if len(releases) > 1:
         lines.append(f"Computed by several releases of partlabel: {joined(releases, ', ')}.")
+    lines += _label_vectors(results)
     if results.misfits:
         lines.append("—: the method cannot learn from such labels, and was not run on them.")
     return _listed(lines)
@@ -59,6 +60,22 @@ def _starts(grid: Grid) -> list[str]:
         "with the same seed."
         for start, labels in begun.items()
     ]
+
+
+def _label_vectors(results: Results) -> list[str]:
+    """Which vectors of the class names stood behind each row, where rows or cells of a data set differ."""
+    of_data: dict[str, set[str]] = {}
+    of_row: dict[str, dict[str, None]] = {}
+    for cell, record in results.done.items():
+        if used := record.get("label_vectors"):
+            digest = used["sha256"]
+            name = used["source"] if digest is None else f"{used['source']} (SHA-256 {digest[:8]}…)"
+            of_data.setdefault(cell.data, set()).add(name)
+            of_row.setdefault(cell.method, {})[name] = None
+    if all(len(names) == 1 for names in of_data.values()):
+        return []
+    rows = [f"{row}: {', '.join(names)}" for row, names in of_row.items()]
+    return [f"Label vectors: {'; '.join(rows)}."]
 
 
 def data_caption(data: Loaded, records: list[Record]) -> str:

@@ -70,7 +70,8 @@ from partlabel.grids.published import Published, read_published
 from partlabel.grids.schema import DigitScenes, GridFile, LabelFiles, Masking
 from partlabel.grids.small import small
 from partlabel.methods.auto import AUTO
-from partlabel.methods.build import method_config, setting_names
+from partlabel.methods.base import MethodConfig
+from partlabel.methods.build import method_class, method_config, setting_names
 from partlabel.runs.config_file import read_config
 from partlabel.runs.settings import TrainSettings, make_settings
 
@@ -286,10 +287,19 @@ def _check_settings(settings: Mapping[str, Any], rates: tuple[float, ...]) -> Tr
     for rate in rates or (settings.get("lr"),):
         checked = make_settings({**settings, "lr": rate}, fields)
     if method != AUTO:  # which method it takes is known when there are labels
-        method_config(method, checked.method_settings)
+        _check_vectors(method, method_config(method, checked.method_settings))
     if rates and checked.holdout == 0:
         raise UsageError("a list of learning rates is searched on held-out cells; set holdout above 0, or one lr")
     return checked
+
+
+def _check_vectors(method: str, config: MethodConfig) -> None:
+    """Refuse label vectors that depend on what lies in the cache of the machine."""
+    if method_class(method).label_vectors(config) == "auto":
+        raise UsageError(
+            'label_vectors = "auto" takes what lies in the local cache, so that the same grid would be another one on '
+            'another day; name "learned", a text encoder (such as "bert-base-uncased") or a file of word vectors'
+        )
 
 
 def _filled(value: Any, path: Path, key: str = "") -> Any:

@@ -161,6 +161,7 @@ class CellRunner:
             "lr": run.settings.learning_rate,
             "found_lr": info.get("found_lr"),
             "settings": run.settings.model_dump(mode="json"),
+            "label_vectors": info.get("label_vectors_used"),
             "held_out": info.get("held_out"),
             "thresholds": "held_out" if signs.get("present") and signs.get("absent") else "probability 0.5",
             "labels": {"train": data.train.hash, "masked": info["inputs"]["labels_hash"], "test": data.test.hash},

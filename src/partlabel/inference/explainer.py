@@ -20,13 +20,16 @@ from partlabel.inference.file_states import FileStates
 from partlabel.labels import Int8Array, State
 from partlabel.models.bundle import BundleInfo
 from partlabel.models.encoders.base import view_settings
-from partlabel.models.explain_maps import activation_strength, label_maps
+from partlabel.models.explain_maps import activation_strength, ends_of, label_maps
 from partlabel.models.tagger import Tagger
 from partlabel.wording import percent, readable_name
 
 _TITLES = {
     "class": "class map of {}",
     "gradient": "gradient map (Grad-CAM)",
+    "heat": "heat map of {}: what is positive, by its largest value",
+    "attended": "class map of {} times its attention to the label",
+    "coarse": "coarse head of {}: logit of each place",
     "backbone": "backbone alone, class-free: L2 norm over the channels of its maps",
 }
 
@@ -49,6 +52,7 @@ class Explainer(NamedTuple):
         wanted: numbers of the classes to show; None for the `top` most probable and those known to be present.
         top: how many.
         gradient: gradient maps beside the method's own.
+        others: the head's further maps too.
         known: what training knew.
         true: what is true.
         limits: what an image may be.
@@ -60,6 +64,7 @@ class Explainer(NamedTuple):
     wanted: list[int] | None
     top: int
     gradient: bool
+    others: bool
     known: FileStates | None
     true: FileStates | None
     limits: Limits
@@ -76,14 +81,15 @@ class Explainer(NamedTuple):
         scores = _Scores(logits[0], decisions.probability[0], decisions.predicted[0])
         states, truths = self._given(file)
         columns = self.wanted or _shown(scores, (states, truths), self.top)
-        maps = label_maps(self.tagger.head, features, columns, gradient=self.gradient)
+        maps = label_maps(self.tagger.head, features, columns, gradient=self.gradient, others=self.others)
         strength = activation_strength(features.maps)[0].cpu().numpy()
         entries, rows = [], []
         for place, column in enumerate(columns):
-            drawn = {str(kind): values[0, place].float().cpu().numpy() for kind, values in maps.items()}
+            drawn = {kind: values[0, place].float().cpu().numpy() for kind, values in maps.items()}
             entry, found = self._label(column, scores, states, truths)
             entries.append({**entry, "maps": {kind: _range(one) for kind, one in drawn.items()}})
-            rows.append(Row(entry["class"], _lines(entry), found, (*drawn.values(), strength)))
+            ends = tuple(ends_of(self.tagger.head.scales.get(kind, "own"), one) for kind, one in drawn.items())
+            rows.append(Row(entry["class"], _lines(entry), found, (*drawn.values(), strength), ends))
         # A JPEG is decoded no larger than the network needs, so that it sees the same pixels as in `predict`.
         shown = decoded if max(decoded.size) >= SIDE else decode(file, limits=self.limits, at_least=SIDE)
         titles = [_TITLES[kind].format(self.info.method) for kind in (*maps, "backbone")]

@@ -1,37 +1,51 @@
 """Maps that explain an image whatever the head: gradients of single logits, and the strength of the maps themselves."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from partlabel.models.encoders.base import Features
 from partlabel.models.heads import Head, Maps
-
-MapKind = Literal["class", "gradient"]
+from partlabel.models.heads.base import Scale
 
 
 @torch.no_grad()
 def label_maps(
-    head: Head, features: Features, columns: Sequence[int], *, gradient: bool = False
-) -> dict[MapKind, Maps]:
-    """Maps `[B, n, h, w]` of n classes by kind: the head's own class maps, and gradient maps if asked for or if it has
-    none.
+    head: Head, features: Features, columns: Sequence[int], *, gradient: bool = False, others: bool = False
+) -> dict[str, Maps]:
+    """Maps `[B, n, h, w]` of n classes by kind: the head's own class maps (`class`), its further ones if asked for, and
+    gradient maps (`gradient`) if asked for or if it has no class maps.
 
     Args:
         head: in eval mode.
         features: of the backbone, on the device of the head.
         columns: numbers of the n classes.
         gradient: gradient maps too where the head has class maps.
+        others: the head's further maps too.
     """
-    maps: dict[MapKind, Maps] = {}
+    maps: dict[str, Maps] = {}
     if head.has_class_maps:
         maps["class"] = head.class_maps(*features)[:, list(columns)]
+    if others:
+        maps |= {kind: values[:, list(columns)] for kind, values in head.other_maps(*features).items()}
     if gradient or not maps:
         maps["gradient"] = gradient_maps(head, features, columns)
     return maps
+
+
+def ends_of(scale: Scale, values: NDArray[np.floating[Any]]) -> tuple[float, float] | None:
+    """Values of a map that are drawn darkest and brightest; None: its own lowest and highest.
+
+    Source: for "shares", the public code of co-learning, which stretches a softmax over h·w places where its values
+    differ by more than 1/(h·w).
+    """
+    even = scale == "shares" and float(values.max() - values.min()) <= 1 / values.size
+    return (0.0, 1.0) if scale == "unit" or even else None
 
 
 def gradient_maps(head: Head, features: Features, columns: Sequence[int]) -> Maps:

@@ -1,5 +1,6 @@
 """Class names as vectors: from a text encoder, from a file of word vectors, or learned with the network."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -30,10 +31,20 @@ class LabelVectors(NamedTuple):
     Args:
         vectors: float32 `[C, d_t]`, or None if they are to be learned.
         origin: one sentence for the log: where they come from.
+        source: "learned", the encoder's name or the file; never "auto".
     """
 
     vectors: Float[Tensor, "classes text_features"] | None
     origin: str
+    source: str
+
+    @property
+    def sha256(self) -> str | None:
+        """Hash of their shape and numbers; None where they are learned."""
+        if self.vectors is None:
+            return None
+        numbers = np.ascontiguousarray(self.vectors.numpy(), "<f4")
+        return hashlib.sha256(f"{numbers.shape}".encode() + numbers.tobytes()).hexdigest()
 
 
 def label_vectors(source: str, names: Sequence[str]) -> LabelVectors:
@@ -71,7 +82,7 @@ def label_vectors(source: str, names: Sequence[str]) -> LabelVectors:
 
 def _from_source(source: str, names: Sequence[str]) -> LabelVectors:
     if source == "learned":
-        return LabelVectors(None, "label vectors are learned with the network, from random ones")
+        return LabelVectors(None, "label vectors are learned with the network, from random ones", "learned")
     if source == "auto":
         return _default_vectors(names)
     if Path(source).suffix in _WORD_FILES:
@@ -117,9 +128,10 @@ def _default_vectors(names: Sequence[str]) -> LabelVectors:
             if isinstance(config, str):
                 with suppress(UsageError):  # the cache may hold a part of it
                     found = _encoder_vectors(str(Path(config).parent), names, name)
-                    return LabelVectors(found.vectors, f"{found.origin}; it was found in the local cache; {ELSEWHERE}")
+                    origin = f"{found.origin}; it was found in the local cache; {ELSEWHERE}"
+                    return LabelVectors(found.vectors, origin, name)
     return LabelVectors(
-        None, f"label vectors are learned with the network, from random ones, because {reason}; {ELSEWHERE}"
+        None, f"label vectors are learned with the network, from random ones, because {reason}; {ELSEWHERE}", "learned"
     )
 
 
@@ -129,7 +141,7 @@ def _encoder_vectors(source: str, names: Sequence[str], called: str) -> LabelVec
         f"label vectors are last hidden states of {called}, {vectors.shape[1]} numbers each, kept as they are in "
         "training"
     )
-    return LabelVectors(vectors, origin)
+    return LabelVectors(vectors, origin, called)
 
 
 def _word_vectors(path: Path, names: Sequence[str]) -> LabelVectors:
@@ -149,7 +161,7 @@ def _word_vectors(path: Path, names: Sequence[str]) -> LabelVectors:
     )
     if missing:
         origin += f"; without words that it does not have: {', '.join(missing)}"
-    return LabelVectors(torch.from_numpy(sums.astype(np.float32)), origin)
+    return LabelVectors(torch.from_numpy(sums.astype(np.float32)), origin, str(path))
 
 
 def _read_words(path: Path, wanted: set[str]) -> dict[str, NDArray[np.float64]]:

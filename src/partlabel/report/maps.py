@@ -9,14 +9,14 @@ import torch
 from PIL import Image
 
 from partlabel.drawing.marks import Mark, mark
-from partlabel.drawing.overlays import Map, overlay, range_text
+from partlabel.drawing.overlays import Ends, Map, overlay, range_text
 from partlabel.drawing.thumbnails import fitted, jpeg, read_image
 from partlabel.images.limits import DEFAULT_LIMITS, Limits
 from partlabel.images.views import build_view
 from partlabel.labels import LabelTable, State
 from partlabel.models.bundle import BundleInfo
 from partlabel.models.encoders.base import view_settings
-from partlabel.models.explain_maps import MapKind, activation_strength, label_maps
+from partlabel.models.explain_maps import activation_strength, ends_of, label_maps
 from partlabel.models.tagger import Tagger
 
 IMAGES = 6
@@ -39,7 +39,7 @@ class MappedImage(NamedTuple):
     image: str
     thumbnail: str | None
     overlays: list[Overlay]
-    kind: MapKind | None = None
+    kind: str | None = None
 
 
 def chosen_images(labels: LabelTable) -> list[str]:
@@ -90,7 +90,8 @@ def mapped_images(
         overlays = [_drawn(shown, activation_strength(features.maps)[0].numpy(), "backbone alone, class-free")]
         for column, class_map in zip(columns, maps[0].numpy(), strict=True):
             text = f"{probability(float(logits[column]), column)}, label {State(states[column]).name.lower()}; "
-            drawn = _drawn(shown, class_map, tagger.classes[column], text)
+            ends = ends_of(tagger.head.scales.get(kind, "own"), class_map)
+            drawn = _drawn(shown, class_map, tagger.classes[column], text, ends)
             if truth is not None:
                 threshold = 0.0 if info.thresholds is None else info.thresholds[column]
                 true = state_by_name(truth, image, tagger.classes[column])
@@ -106,5 +107,5 @@ def state_by_name(table: LabelTable, image: str, class_name: str) -> int:
     return State.UNKNOWN if row is None or column is None else int(table.states_at([row], [column])[0])
 
 
-def _drawn(shown: Image.Image, values: Map, title: str, caption: str = "") -> Overlay:
-    return Overlay(jpeg(overlay(shown, values)), title, f"{caption}map {range_text(values)}")
+def _drawn(shown: Image.Image, values: Map, title: str, caption: str = "", ends: Ends | None = None) -> Overlay:
+    return Overlay(jpeg(overlay(shown, values, ends)), title, f"{caption}map {range_text(values, ends)}")

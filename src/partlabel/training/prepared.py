@@ -122,8 +122,9 @@ class Prepared:
 
 def gathered_assets(
     settings: TrainSettings, labels: LabelTable, reporter: Reporter
-) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """What the method takes from outside the labels, and for run.json where vectors of the class names come from.
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What the method takes from outside the labels, and for run.json where vectors of the class names come from and
+    which they are.
 
     Raises:
         PartlabelError: a file or text encoder that the settings name cannot be used.
@@ -137,4 +138,5 @@ def gathered_assets(
     reporter.say(found.origin)
     if found.vectors is not None:
         assets["label_vectors"] = found.vectors
-    return assets, {"label_vectors": found.origin}
+    told = {"source": found.source, "sha256": found.sha256}
+    return assets, {"label_vectors": found.origin, "label_vectors_used": told}

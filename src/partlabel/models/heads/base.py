@@ -1,6 +1,8 @@
 """What a head is: feature maps to logits, and to class maps where an image is to be explained."""
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict
@@ -13,6 +15,12 @@ Maps = Float[Tensor, "batch classes h w"]
 Logits = Float[Tensor, "batch classes"]
 ImageVector = Float[Tensor, "batch features"] | None
 """Vector of the whole image that some encoders have beside their maps (`encoders.base.Features`)."""
+
+
+Scale = Literal["own", "unit", "shares"]
+"""How a map is drawn: from its own lowest to its highest value; from 0 to 1; or, for shares of the places that sum to
+1, the first where they differ by more than an even share and else the second.
+"""
 
 
 class HeadSpec(BaseModel):
@@ -51,12 +59,14 @@ class Head(nn.Module):
     All take the encoder's features, maps and image vector; most use the maps alone.
 
     Attributes:
+        scales: how maps are to be drawn, by kind, `class` or one of `other_maps`; "own" where it says nothing.
         pool: the pooling that `forward` begins with and can find done already; None where it needs the places or
             the image vector.
         has_class_maps: whether there are `class_maps`.
         needs_image_vector: whether it uses the image vector, so that an encoder without one will not do.
     """
 
+    scales: Mapping[str, Scale] = MappingProxyType({})
     pool: Pool | None = None
     has_class_maps: bool = True
     needs_image_vector: bool = False
@@ -76,3 +86,7 @@ class Head(nn.Module):
     def class_maps(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> Maps:
         """How much each place speaks for each class; only where `has_class_maps`."""
         raise NotImplementedError
+
+    def other_maps(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> dict[str, Maps]:
+        """Further maps of the classes, by kind, for whoever looks closely."""
+        return {}

@@ -192,6 +192,7 @@ class CoLearningHead(Head):
             raise UsageError("srfl makes the label features that sgfe uses; switch srfl off too, or sgfe on")
         self.region, self.positions = region, positions
         self.needs_image_vector = srfl and image_vector == "encoder"
+        self.scales = {"class": "shares"} if region else {}
         width = reduction or features
         self.reduction = nn.Conv2d(features, width, 1) if reduction else nn.Identity()
         self.encoder = PlaceEncoder(width, heads, dropout, feed_forward) if self_attention else None
@@ -236,6 +237,15 @@ class CoLearningHead(Head):
         """
         scores = self._regions(maps, image).scores
         return _as_maps(scores.softmax(1) if self.region else scores, maps)
+
+    def other_maps(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> dict[str, Maps]:
+        """`attended`: the class maps times the attention to the labels, where there is one; `coarse`: logits of each
+        place by the coarse head, where there is one.
+        """
+        places, scores, attention = self._regions(maps, image)
+        weights = scores.softmax(1) if self.region else scores
+        found = {} if attention is None else {"attended": _as_maps(weights * attention, maps)}
+        return found if self.coarse is None else {**found, "coarse": _as_maps(self.coarse(places), maps)}
 
     def _regions(self, maps: Float[Tensor, "batch features h w"], image: ImageVector) -> _Regions:
         maps = self.reduction(maps)

@@ -1,5 +1,7 @@
 """Class maps whose largest values count extra."""
 
+from types import MappingProxyType
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -20,6 +22,8 @@ class SaliencyHead(Head):
         k: number of places, or, below 1, fraction of the places (at least one); all of them where a map has fewer.
             Paper: 5.
     """
+
+    scales = MappingProxyType({"heat": "unit"})
 
     def __init__(self, features: int, classes: int, alpha: float = 0.5, k: int | float = 5) -> None:
         super().__init__()
@@ -42,6 +46,17 @@ class SaliencyHead(Head):
     def class_maps(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> Maps:
         """Class maps, C of them."""
         return self.classifier(maps)  # type: ignore[no-any-return]
+
+    def other_maps(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> dict[str, Maps]:
+        """`heat`: M_c = ReLU(A_c) / max ReLU(A_c) of the class maps A_c (eq. 1)."""
+        return {"heat": heat_maps(self.class_maps(maps))}
+
+
+def heat_maps(class_maps: Maps) -> Maps:
+    """What is positive of each class map, divided by its largest value; 0 everywhere where nothing is positive."""
+    positive = class_maps.clamp(min=0)
+    largest = positive.amax((2, 3), keepdim=True)
+    return positive / torch.where(largest > 0, largest, torch.ones_like(largest))
 
 
 def saliency_logits(class_maps: Maps, alpha: float, k: int | float) -> Logits:
