@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from partlabel.errors import PartlabelError
     from partlabel.formats import read_table, write_table
     from partlabel.labels import LabelTable, Source, State
+    from partlabel.opening import read_dataset
     from partlabel.runs.folder import RunFolder
 
 _HOMES = {
@@ -39,6 +40,7 @@ _HOMES = {
     "resume": "api.train",
     "train": "api.train",
     "PartlabelError": "errors",
+    "read_dataset": "opening",
     "read_table": "formats",
     "write_table": "formats",
     "LabelTable": "labels",
@@ -62,6 +64,7 @@ __all__ = [
     "look",
     "merge",
     "predict",
+    "read_dataset",
     "read_table",
     "recover",
     "resume",

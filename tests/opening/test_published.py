@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import Result
 from PIL import Image
@@ -154,6 +155,39 @@ def test_nothing_that_is_read_is_written_over(devkit: Path) -> None:
     listing = devkit / "VOC2007" / "ImageSets" / "Main" / "trainval.txt"
     with pytest.raises(UsageError, match=r"trainval\.txt is read and would be overwritten"):
         partlabel.hide(f"voc2007:{devkit}", out=listing, ratio=0.5)
+
+    other = devkit / "VOC2007" / "Annotations" / "000050.xml"
+    with pytest.raises(UsageError, match=r"000050\.xml is read and would be overwritten"):
+        partlabel.hide(f"voc2007:{devkit}", out=other, ratio=0.5, read={"where": {"split": "test"}})
+
+
+def test_hide_and_merge_take_data_sets(devkit: Path, tmp_path: Path) -> None:
+    out, more = tmp_path / "half.parquet", tmp_path / "more.csv"
+    hidden = command(
+        "hide", f"voc2007:{devkit}", "--masking", "legacy_numpy_ratio", "--ratio", "0.5", "--out", str(out)
+    )
+    assert hidden.exit_code == 0
+    complete = partlabel.read_dataset(f"voc2007:{devkit}")
+    np.random.seed(0)  # noqa: NPY002
+    kept = np.random.random((12, 20)) < 0.5  # noqa: NPY002
+    half = partlabel.read_table(out).table
+    assert (half.dense() == np.where(kept, complete.dense(), 0)).all()
+    assert command("merge", str(out), f"voc2007:{devkit}", "--out", str(more)).exit_code == 0
+    assert (partlabel.read_table(more).table.dense() == complete.dense()).all()
+
+
+def test_conditions_of_another_file_are_told(devkit: Path) -> None:
+    listening = Listening()
+    both = {"where": {"split": "test", "site": "north"}}
+    table, _ = open_table(f"voc2007:{devkit}", listening, both, shared=True)  # type: ignore[arg-type]
+    assert len(table) == 4
+    assert any("has no option 'site'; --where site holds for the other file alone" in text for text in listening.said)
+
+
+def test_a_data_set_in_python(devkit: Path, tmp_path: Path) -> None:
+    assert partlabel.read_dataset(f"voc2007:{devkit},split=test").hash == opened(f"voc2007:{devkit},split=test").hash
+    with pytest.raises(UsageError, match=r"names no published data set; give NAME:DIR with a name of voc2007"):
+        partlabel.read_dataset(str(tmp_path / "labels.csv"))
 
 
 def test_images_must_be_named_for_files(tmp_path: Path) -> None:

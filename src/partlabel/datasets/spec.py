@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -51,6 +52,15 @@ class Spec:
                     f"{self.dataset.name}: {path} does not exist; in {self.root} are expected {_expected(self.dataset)}"
                 )
         return paths
+
+    def sources_of_all_splits(self) -> list[Path]:
+        """The files that are read for any split, as far as they are there."""
+        found: list[Path] = []
+        for option in self.dataset.options:
+            for value in option.meanings if option.name == "split" else ():
+                with suppress(LabelError):
+                    found += self.dataset.sources(self.root, {**self.options, "split": value})
+        return found or self.sources()
 
 
 def parse(text: str | os.PathLike[str], more: Mapping[str, str] | None = None, base: Path | None = None) -> Spec | None:

@@ -16,7 +16,7 @@ from partlabel.formats.options import ReadOptions
 from partlabel.labels import LabelTable, Source
 from partlabel.names import names_alike
 from partlabel.opening.published import open_published, unused_by_published
-from partlabel.progress import Reporter
+from partlabel.progress import SILENT, Reporter
 
 __all__ = [
     "ReadArguments",
@@ -30,6 +30,7 @@ __all__ = [
     "open_truth",
     "origin",
     "published_root",
+    "read_dataset",
     "refuse_input",
     "refuse_to_overwrite",
     "write_categories",
@@ -130,7 +131,7 @@ def refuse_to_overwrite(written: Iterable[Path], *tables: Table) -> None:
         if isinstance(table, LabelTable):
             continue
         spec = parse(table)
-        for read in [Path(table)] if spec is None else spec.sources():
+        for read in [Path(table)] if spec is None else spec.sources_of_all_splits():
             if read.resolve() in targets:
                 raise UsageError(f"{read} is read and would be overwritten; give another file to write")
 
@@ -162,7 +163,7 @@ def open_table(
     """
     if isinstance(table, LabelTable):
         return table, None
-    spec = parse(table, read.get("where"))
+    spec = parse(table, _where(table, read, reporter) if shared else read.get("where"))
     if shared and (unused := unused_by_published(spec, read) if spec else unused_options(table, read)):
         reporter.say(
             f"{table} is read without {', '.join(f'--{name}' for name in unused)}, which its format does not use"
@@ -177,6 +178,33 @@ def open_table(
     for sentence in _findings(table, reading):
         reporter.say(sentence)
     return reading.table, reading
+
+
+def _where(table: Path | str, read: ReadArguments, reporter: Reporter) -> dict[str, str]:
+    """The conditions that hold for a data set too, where they were said for two files."""
+    conditions = dict(read.get("where") or {})
+    spec = parse(table)
+    for column in [] if spec is None else conditions.keys() - spec.options.keys():
+        reporter.say(f"{table} has no option {column!r}; --where {column} holds for the other file alone")
+        del conditions[column]
+    return conditions
+
+
+def read_dataset(text: str, reporter: Reporter = SILENT) -> LabelTable:
+    """The table of a published data set on disk.
+
+    Args:
+        text: `NAME:DIR,option=value`; `partlabel datasets` tells names and options.
+        reporter: where progress, and counts that differ from the published ones, go.
+
+    Raises:
+        UsageError: there is no such data set, option or value.
+        LabelError: a file is missing or broken.
+    """
+    spec = parse(text)
+    if spec is None:
+        raise UsageError(f"{text!r} names no published data set; give NAME:DIR with a name of {', '.join(DATASETS)}")
+    return open_published(spec, reporter, {})
 
 
 def header_of(path: Path | str) -> tuple[str, ...] | None:
