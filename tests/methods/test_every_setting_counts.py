@@ -38,7 +38,9 @@ class Row(NamedTuple):
     base: dict[str, Any] = {}  # noqa: RUF012
 
 
-BASES = {method: {"hidden": 16, "label_features": 8} for method in ("colearning", "ssgrl", "ml_gcn")}
+BASES = {
+    method: {"hidden": 16, "label_features": 8} for method in ("colearning", "ssgrl", "ml_gcn", "fast0tag", "cnn_rnn")
+}
 """Of methods with wide heads: narrow ones, for speed."""
 PARTIAL_BCE = {"normalization": "partial_bce"}
 SSGRL_HEAD = {"head": "ssgrl", "hidden": 16, "label_features": 8}
@@ -112,6 +114,8 @@ ROWS: dict[str, Row] = {
     "interactive.graph": Row("identity"),
     "graph_top": Row(1),
     "side_magnitude": Row(2.0, {"side": str(SIDE)}),
+    "rank": Row(3),
+    "cnn_rnn.steps": Row(2),
     "smoothing": Row(0.3),
     "expected_positives": Row(2.5),
     "estimate_lr_factor": Row(5.0),

@@ -103,6 +103,8 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "side_magnitude": 10,
         "graph": "co_occurrence",
     },
+    "cnn_rnn": {"label_features": 64, "hidden": 512},
+    "fast0tag": {"label_features": 300},
     "ssgrl": {"steps": 3, "hidden": 512, "label_features": 300},
     "ml_gcn": {"threshold": 0.4, "reweight": 0.2, "hidden": 1024, "pool": "max"},
     "label_smoothing": {"smoothing": 0.1},

@@ -270,6 +270,38 @@ CATALOGUE: dict[str, Entry] = {
         "ignored",
         "ignored",
     ),
+    "wsabie": Entry(
+        "wsabie:Wsabie",
+        "WARP in a joint embedding of images and classes, WSABIE (Weston et al.), of known pairs",
+        "IJCAI 2011",
+        Needs.PAIRS,
+        "ignored",
+        "ignored",
+    ),
+    "fast0tag": Entry(
+        "fast0tag:Fast0Tag",
+        "Ranking along a direction among word vectors, Fast0Tag (Zhang et al.), of known pairs",
+        "CVPR 2016",
+        Needs.PAIRS,
+        "ignored",
+        "ignored",
+    ),
+    "latent_noise": Entry(
+        "latent_noise:LatentNoise",
+        "Seeing through the human reporting bias, Latent Noise (Misra et al.)",
+        "CVPR 2016",
+        Needs.PRESENT,
+        "absent",
+        "taken as absent from what is mentioned, which what is seen need not believe",
+    ),
+    "cnn_rnn": Entry(
+        "cnn_rnn:CNNRNN",
+        "Labels in sequence, CNN-RNN (Wang et al.)",
+        "CVPR 2016",
+        Needs.PRESENT,
+        "absent",
+        "taken as absent, as known absent ones, which are not used otherwise",
+    ),
 }
 
 

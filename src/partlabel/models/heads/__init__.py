@@ -4,7 +4,11 @@ import math
 
 from partlabel.errors import UsageError
 from partlabel.models.heads.base import Head, HeadOutput, HeadSpec, Logits, Maps
+from partlabel.models.heads.cnn_rnn import CNNRNNHead
 from partlabel.models.heads.colearning import CoLearningHead
+from partlabel.models.heads.fast0tag import Fast0TagHead
+from partlabel.models.heads.latent_noise import LatentNoiseHead
+from partlabel.models.heads.low_rank import LowRankHead
 from partlabel.models.heads.ml_gcn import MLGCNHead
 from partlabel.models.heads.pooled import PooledHead
 from partlabel.models.heads.saliency import SaliencyHead
@@ -18,6 +22,10 @@ HEADS: dict[str, type[Head]] = {
     "saliency": SaliencyHead,
     "ssgrl": SSGRLHead,
     "ml_gcn": MLGCNHead,
+    "low_rank": LowRankHead,
+    "fast0tag": Fast0TagHead,
+    "latent_noise": LatentNoiseHead,
+    "cnn_rnn": CNNRNNHead,
     "twin": TwinHead,
     "colearning": CoLearningHead,
 }
