@@ -19,6 +19,7 @@ from partlabel.methods.catalogue import check_fit, entry, notice
 from partlabel.opening import ReadArguments, Table, image_folder, open_table, open_truth, origin
 from partlabel.progress import SILENT, Reporter
 from partlabel.runs.folder import RunFolder
+from partlabel.runs.holdout import images_without_label
 from partlabel.runs.origin import sealed
 from partlabel.runs.owning import earlier_run, new_run
 from partlabel.runs.processes import check_group, process_rank
@@ -107,12 +108,7 @@ def train(
         prepared.truth = true.select_classes(labels.classes).select_images(labels.images)
     cells = prepared.split.held_out
     _check_held_out(cells, checked, bool(rates))
-    read_as = entry(checked.method, checked.method_settings)
-    if read_as.takes_absence_from_unknown and (misread := int((cells.states > 0).sum())):
-        facts["held_out_present_misread"] = misread
-        reporter.say(
-            f"{misread} held-out present cells are read in the same way; for a published protocol set holdout to 0"
-        )
+    facts |= _told_of_held_out(prepared, checked, reporter)
     if start_from:
         from partlabel.training.init_weights import seen_before
 
@@ -277,6 +273,27 @@ def _checked(settings: dict[str, Any], searches: bool) -> TrainSettings:
     if kind == "local-dir" and colon:  # so that the run can go on from any directory
         checked = checked.model_copy(update={"backbone": f"local-dir:{Path(folder).resolve()}"})
     return checked
+
+
+def _told_of_held_out(prepared: "Prepared", settings: TrainSettings, reporter: Reporter) -> dict[str, int]:
+    """For run.json, what holding out does to the training."""
+    labels, split = prepared.labels, prepared.split
+    present = int((split.held_out.states > 0).sum())
+    if split.rows is not None:
+        images = len(labels) - split.rows.size
+        reporter.say(
+            f"{images} of {len(labels)} images are held out whole, with {present} known present cells; all labels of "
+            "the others are trained on"
+        )
+        return {"held_out_images": images}
+    if not present or not entry(settings.method, settings.method_settings).takes_absence_from_unknown:
+        return {}
+    lost = images_without_label(labels, split)
+    reporter.say(
+        f"{present} held-out present cells are read in the same way, and {lost} images lose their only present label; "
+        "for a published protocol set holdout to 0 or holdout_by to images"
+    )
+    return {"held_out_present_misread": present, "images_without_label": lost}
 
 
 def _check_held_out(cells: Cells, settings: TrainSettings, searches: bool) -> None:

@@ -88,7 +88,8 @@ class Row:
         rates: learning rates to search; empty if the settings say it.
         written: the settings as written, variables not filled in and without lr, so that they are the same on any
             machine.
-        holdout: share of the known cells that is held out.
+        holdout: share of the known cells or of the images that is held out.
+        holdout_by: which of the two.
         refit: whether it trains once more on all known cells.
         start: the row whose weights it begins from, if any.
     """
@@ -98,6 +99,7 @@ class Row:
     rates: tuple[float, ...]
     written: dict[str, Any]
     holdout: float
+    holdout_by: str
     refit: bool
     start: str | None
 
@@ -241,7 +243,7 @@ def _row(label: str, table: str, file: GridFile, written: Mapping[str, Any], pat
         raise UsageError(f"{where}: lr lists a value twice")
     for name in ("lr", "start"):
         as_written.pop(name, None)
-    return Row(label, settings, rates, as_written, checked.holdout, checked.refit, start)
+    return Row(label, settings, rates, as_written, checked.holdout, checked.holdout_by, checked.refit, start)
 
 
 def _check_starts(path: Path, rows: Mapping[str, Row]) -> None:
@@ -255,10 +257,11 @@ def _check_starts(path: Path, rows: Mapping[str, Row]) -> None:
                 raise UsageError(f"{where}, which starts from {label!r} in the end; break the circle")
             begun.append(start)
             first = rows[start]
-            if row.holdout and (first.holdout != row.holdout or first.refit):
+            held_out_alike = (first.holdout, first.holdout_by) == (row.holdout, row.holdout_by)
+            if row.holdout and (not held_out_alike or first.refit):
                 raise UsageError(
                     f"{where}: {start!r} must hold out the same cells, or what {label!r} is chosen by was trained on; "
-                    f"give both one holdout, and {start!r} no refit"
+                    f"give both one holdout and holdout_by, and {start!r} no refit"
                 )
             start = first.start
 
@@ -266,10 +269,11 @@ def _check_starts(path: Path, rows: Mapping[str, Row]) -> None:
 def _check_choices(path: Path, file: GridFile, rows: Mapping[str, Row]) -> None:
     """Whether `top` can compare the rows, and `curves` are rows."""
     if file.top is not None and (
-        len({row.holdout for row in rows.values()}) > 1 or not next(iter(rows.values())).holdout
+        len({(row.holdout, row.holdout_by) for row in rows.values()}) > 1 or not next(iter(rows.values())).holdout
     ):
         raise UsageError(
-            f"{path}: top compares the rows on the same held-out cells; give all of them one holdout above 0"
+            f"{path}: top compares the rows on the same held-out cells; give all of them one holdout above 0 and "
+            "one holdout_by"
         )
     for label in file.curves:
         if label not in rows:

@@ -205,7 +205,8 @@ class RunFolder:
             RunError: config.json does not hold them.
         """
         try:
-            return TrainSettings(**_read_json(self.path / "config.json"))
+            # runs of earlier releases held out cells whatever the labels
+            return TrainSettings(**{"holdout_by": "cells", **_read_json(self.path / "config.json")})
         except ValueError as error:
             raise RunError(f"{self.path / 'config.json'} holds no settings of this release: {error}") from error
 

@@ -1,6 +1,6 @@
 """Held-out known cells: what training never sees, so that models, thresholds and probabilities can be judged."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,28 +12,52 @@ _ROWS = 65536
 _CONTRAST_IMAGES = 2000
 
 
+By = Literal["auto", "cells", "images"]
+
+
 class Split(NamedTuple):
-    """A table without its held-out cells (they are unknown there), and those cells."""
+    """What is trained on, and what is held out of it.
+
+    Args:
+        training: the table without the held-out cells; of the images in `rows` alone, if whole images are held out.
+        held_out: the held-out cells, with the image numbers of the whole table.
+        rows: int64, ascending numbers in the whole table of the images that are trained on; None: all of them.
+    """
 
     training: LabelTable
     held_out: Cells
+    rows: NDArray[np.int64] | None = None
 
 
-def hold_out(table: LabelTable, fraction: float, seed: int) -> Split:
-    """Hold out a share of the known cells, for each class and sign apart, chosen by a keyed hash of the names.
+def hold_out(table: LabelTable, fraction: float, seed: int, by: By = "auto") -> Split:
+    """Hold out a share of the known cells, or of the images.
 
-    Of n cells of one class and sign, fraction·n are held out, rounded up or down at random in proportion, and never the
-    only one. Cells, not images: every image still trains. Recovered cells are never held out: a model chose them for
-    its own high scores, so that by them it would look better than it is.
+    By cells: for each class and sign apart, chosen by a keyed hash of the names. Of n cells of one class and sign,
+    fraction·n are held out, rounded up or down at random in proportion, and never the only one. Every image still
+    trains.
+
+    By images: of N images fraction·N, rounded, at least one, are left out of the training altogether, chosen by a keyed
+    hash of their names, but for those with the last known cell of a class and sign that would be left. Their known
+    cells are held out.
+
+    "auto" is by cells where a known absent cell can be held out, else by images: to a training held-out cells are
+    unknown, and where no absent cell is known, unknown ones are all that tells what is absent. A held-out present cell
+    among them would be taught as absent.
+
+    Recovered cells are never held out: a model chose them for its own high scores, so that by them it would look better
+    than it is.
     """
     cells = _known_cells(table)
     if fraction == 0 or not cells.states.size:
         return Split(table, _some(cells, np.zeros(cells.states.size, bool)))
+    recovered = cells.sources == Source.RECOVERED
+    by_images = by == "images" or (by == "auto" and not (cells.states[~recovered] < 0).any())
+    if by_images:
+        return _hold_out_images(table, cells, fraction, seed)
     hashes = CellHash.of(table.images, table.classes, seed=seed, purpose="held-out cells")
     words = hashes.at(cells.image_index, cells.class_index)
     width = 2 * len(table.classes)
-    recovered = cells.sources == Source.RECOVERED
-    groups = cells.class_index * 2 + (cells.states > 0) + width * recovered
+    groups = _groups(cells) + width * recovered
     sizes = np.bincount(groups, minlength=2 * width)
     sizes[width:] = 0
     rounding = (hashes.class_words >> np.uint64(11)).astype(np.float64) / 2**53
@@ -43,7 +67,37 @@ def hold_out(table: LabelTable, fraction: float, seed: int) -> Split:
     return Split(_without(table, cells, chosen), _some(cells, chosen))
 
 
-def with_contrast(held_out: Cells, table: LabelTable, seed: int) -> Cells:
+def _hold_out_images(table: LabelTable, cells: Cells, fraction: float, seed: int) -> Split:
+    words = CellHash.of(table.images, table.classes, seed=seed, purpose="held-out images").image_words
+    quota = min(max(round(fraction * len(table)), 1), len(table) - 1)
+    groups = _groups(cells)
+    left = np.bincount(groups, minlength=2 * len(table.classes))
+    bounds = np.searchsorted(cells.image_index, np.arange(len(table) + 1))
+    held_out = np.zeros(len(table), bool)
+    for row in np.argsort(words, kind="stable"):
+        if quota == 0:
+            break
+        mine = groups[bounds[row] : bounds[row + 1]]
+        if (left[mine] > 1).all():
+            left[mine] -= 1
+            held_out[row], quota = True, quota - 1
+    rows = np.flatnonzero(~held_out)
+    judged = held_out[cells.image_index] & (cells.sources != Source.RECOVERED)
+    return Split(table.select_images(rows), _some(cells, judged), rows)
+
+
+def images_without_label(table: LabelTable, split: Split) -> int:
+    """How many images have known present cells, all of which are held out while the image is trained on."""
+    if split.rows is not None:
+        return 0
+    before, after = (
+        np.bincount(cells.image_index[cells.states > 0], minlength=len(table))
+        for cells in (table.cells(), split.training.cells())
+    )
+    return int(((before > 0) & (after == 0)).sum())
+
+
+def with_contrast(held_out: Cells, table: LabelTable, seed: int, rows: NDArray[np.int64] | None = None) -> Cells:
     """Held-out present cells and unknown ones to rank them among, where no absent cell is known: those of 2,000 random
     images.
 
@@ -51,13 +105,16 @@ def with_contrast(held_out: Cells, table: LabelTable, seed: int) -> Cells:
         held_out: present cells.
         table: the whole table, in which they are known.
         seed: seed of the run.
+        rows: the images of which to take unknown cells, where whole images are held out; None: any.
 
     Unknown cells stay unknown. Missed present ones among them lower every model's average precision alike, if labels
     are missing by chance: it serves to compare models and says nothing of their quality. Takes about 2,000 · C · 40
     bytes.
     """
     hashes = CellHash.of(table.images, table.classes, seed=seed, purpose="contrast")
-    rows = np.sort(np.argsort(hashes.image_words, kind="stable")[:_CONTRAST_IMAGES])
+    candidates = np.arange(len(table)) if rows is None else rows
+    order = np.argsort(hashes.image_words[candidates], kind="stable")[:_CONTRAST_IMAGES]
+    rows = np.sort(candidates[order])
     row, column = np.nonzero(table.rows(rows) == State.UNKNOWN)
     nothing = np.zeros(row.size, np.int8)
     image_index = np.concatenate([held_out.image_index, rows[row]])
@@ -65,6 +122,11 @@ def with_contrast(held_out: Cells, table: LabelTable, seed: int) -> Cells:
     order = np.lexsort((class_index, image_index))
     states, sources = (np.concatenate([part, nothing])[order] for part in (held_out.states, held_out.sources))
     return Cells(image_index[order], class_index[order], states, sources)
+
+
+def _groups(cells: Cells) -> NDArray[np.int64]:
+    """A number for each class and sign."""
+    return cells.class_index * 2 + (cells.states > 0)
 
 
 def _known_cells(table: LabelTable) -> Cells:

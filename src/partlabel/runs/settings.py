@@ -134,8 +134,13 @@ class TrainSettings(BaseModel):
     amp: Literal["none", "bf16", "fp16"] = "none"
 
     holdout: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the known cells (cells, not images) that training never sees: for model choice, thresholds,
+    """Share of the known cells, or of the images, that training never sees: for model choice, thresholds,
     calibration.
+    """
+    holdout_by: Literal["auto", "cells", "images"] = "auto"
+    """What is held out: known "cells", so that every image still trains, or whole "images" with their known cells.
+    "auto": cells; images where no absent cell is known, since unknown cells then teach what is absent, held-out present
+    ones among them.
     """
     select: Literal["last", "best"] = "last"
     """Which epoch's model to keep: the last, or the best on the held-out cells."""

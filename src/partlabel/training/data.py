@@ -5,7 +5,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from partlabel.cache import default_cache
@@ -42,6 +44,27 @@ class Source(NamedTuple):
         """The same cached maps with fewer views."""
         assert isinstance(self.dataset, MapDataset)
         return Source(MapDataset({view: self.dataset.stores[view] for view in views}), self.collate)
+
+    def at(self, rows: NDArray[np.int64]) -> "Source":
+        """Some of the images, numbered from 0."""
+        return Source(_Rows(self.dataset, rows), self.collate)
+
+
+class _Rows(Dataset[Any]):
+    """Some rows of a dataset of (epoch, index) pairs, which keep their views."""
+
+    def __init__(self, whole: Dataset[Any], rows: NDArray[np.int64]) -> None:
+        self.whole, self.rows = whole, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, items: Sequence[tuple[int, int]]) -> Any:
+        """What the dataset gives for these rows, a batch or its parts, with their new numbers."""
+        asked = [(epoch, int(self.rows[index])) for epoch, index in items]
+        if isinstance(self.whole, MapDataset):
+            return {**self.whole.__getitems__(asked), "index": torch.tensor([index for _, index in items])}
+        return [{**self.whole[pair], "index": index} for pair, (_, index) in zip(asked, items, strict=True)]
 
 
 def image_source(

@@ -61,7 +61,8 @@ def _known_to(run: RunFolder, cells: Cells, labels: LabelTable) -> NDArray[np.bo
     """Bool `[K]`: the cells that a run trained on."""
     theirs = run.labels()
     if not run.settings.refit:
-        theirs = hold_out(theirs, run.settings.holdout, run.settings.seed).training
+        settings = run.settings
+        theirs = hold_out(theirs, settings.holdout, settings.seed, settings.holdout_by).training
     rows = np.asarray([theirs.image_positions.get(name, -1) for name in labels.images])[cells.image_index]
     columns = np.asarray([theirs.class_positions.get(name, -1) for name in labels.classes])[cells.class_index]
     known = (rows >= 0) & (columns >= 0)

@@ -1,7 +1,8 @@
 """What one phase of a run trains on, and how its held-out cells are scored and judged."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,18 +15,29 @@ from partlabel.training.data import Source
 from partlabel.training.scoring import score_blocks
 
 
+class Apart(NamedTuple):
+    """Images that are held out whole: their ascending numbers in the table that the held-out cells are of, int64, their
+    names, and a source of their plain views.
+    """
+
+    rows: NDArray[np.int64]
+    images: Sequence[str]
+    scoring: Source
+
+
 @dataclass
 class Phase:
     """What one phase of a run trains on.
 
     Args:
-        name: "selection" (held-out cells are hidden) or "refit" (all known cells).
+        name: "selection" (without what is held out) or "refit" (all known cells).
         table: the labels to train on.
         held_out: cells to judge by; empty in "refit".
         ranked: cells by which to choose a model: the held-out ones, with unknown ones where they have but one sign.
         training: source of the method's views.
         scoring: source of the plain view.
         truth: complete labels of the images of the table, for the log alone.
+        apart: the images that the held-out cells are of, where whole images are held out; None: those of the table.
     """
 
     name: str
@@ -35,6 +47,12 @@ class Phase:
     training: Source
     scoring: Source
     truth: LabelTable | None = None
+    apart: Apart | None = None
+
+    @property
+    def judged(self) -> Apart:
+        """The images that the held-out cells are of."""
+        return self.apart or Apart(np.arange(len(self.table)), self.table.images, self.scoring)
 
     @property
     def measure(self) -> str:
@@ -49,10 +67,12 @@ def cell_logits(tagger: Tagger, phase: Phase, cells: Cells, **scoring: Any) -> N
         NotFiniteError: an image has a NaN or infinity among its logits.
     """
     logits = np.empty(cells.states.size, np.float32)
-    for rows, block in score_blocks(tagger, phase.scoring, len(phase.table), **scoring):
-        _check_finite(block, rows, phase)
-        first, end = np.searchsorted(cells.image_index, (rows[0], rows[-1] + 1))
-        logits[first:end] = block[cells.image_index[first:end] - rows[0], cells.class_index[first:end]]
+    rows, images, source = phase.judged
+    for some, block in score_blocks(tagger, source, len(rows), **scoring):
+        _check_finite(block, [images[number] for number in some])
+        here = rows[some]
+        first, end = np.searchsorted(cells.image_index, (here[0], here[-1] + 1))
+        logits[first:end] = block[np.searchsorted(here, cells.image_index[first:end]), cells.class_index[first:end]]
     return logits
 
 
@@ -63,15 +83,15 @@ def check_logits(tagger: Tagger, phase: Phase, **scoring: Any) -> None:
         NotFiniteError: an image has a NaN or infinity among its logits.
     """
     for rows, block in score_blocks(tagger, phase.scoring, min(len(phase.table), 16), **scoring):
-        _check_finite(block, rows, phase)
+        _check_finite(block, [phase.table.images[row] for row in rows])
 
 
-def _check_finite(logits: NDArray[np.float32], rows: NDArray[np.int64], phase: Phase) -> None:
+def _check_finite(logits: NDArray[np.float32], images: Sequence[str]) -> None:
     finite = np.isfinite(logits).all(1)
     if not finite.all():
         raise NotFiniteError(
-            f"the model's logits of image {phase.table.images[rows[~finite][0]]} are not finite; lower the learning "
-            "rate or clip gradients (clip_norm)"
+            f"the model's logits of image {images[int(np.argmin(finite))]} are not finite; lower the learning rate or "
+            "clip gradients (clip_norm)"
         )
 
 

@@ -1,11 +1,13 @@
 """What all phases and learning rates of a run share, made once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from partlabel.errors import PartlabelError, UsageError
@@ -20,7 +22,7 @@ from partlabel.runs.settings import TrainSettings
 from partlabel.training.build import build, map_plan, sources
 from partlabel.training.data import Source, prepare_maps
 from partlabel.training.init_weights import take_weights
-from partlabel.training.phase import Phase
+from partlabel.training.phase import Apart, Phase
 
 
 @dataclass
@@ -28,8 +30,8 @@ class Prepared:
     """Labels, split, images and assets of a run, and what was built of it already.
 
     Args:
-        labels: the labels as trained on, before any cell is held out.
-        split: the labels without the held-out cells, and those cells.
+        labels: the labels as trained on, before anything is held out.
+        split: the labels without what is held out, and the held-out cells.
         ranked: cells by which to choose a model: the held-out ones, with unknown ones where no absent one is held out.
         root: the image folder.
         assets: see `methods.base.Context`.
@@ -52,10 +54,10 @@ class Prepared:
         cls, settings: TrainSettings, labels: LabelTable, root: Path, assets: Mapping[str, Tensor], init: Path | None
     ) -> "Prepared":
         """The cells of these labels shared out."""
-        split = hold_out(labels, settings.holdout, settings.seed)
-        cells = split.held_out
+        split = hold_out(labels, settings.holdout, settings.seed, settings.holdout_by)
+        cells, apart = split.held_out, _apart(labels, split)
         one_sided = (cells.states > 0).any() and not (cells.states < 0).any()
-        ranked = with_contrast(cells, labels, settings.seed) if one_sided else cells
+        ranked = with_contrast(cells, labels, settings.seed, apart) if one_sided else cells
         return cls(labels, split, ranked, root, assets, init)
 
     def try_out(self, settings: TrainSettings, reporter: Reporter) -> Method[Any]:
@@ -107,17 +109,37 @@ class Prepared:
             else self._start(settings, table, SILENT if run.checkpoint(name).is_file() else reporter)
         )
         if self._sources is None:
-            self._sources = sources(settings, method.tagger.backbone, method.views, table.images, self.root, reporter)
+            names = self.labels.images
+            self._sources = sources(settings, method.tagger.backbone, method.views, names, self.root, reporter)
         cells = self.ranked
         nothing = Cells(cells.image_index[:0], cells.class_index[:0], cells.states[:0], cells.sources[:0])
         held_out, ranked = (self.split.held_out, self.ranked) if selection else (nothing, nothing)
-        return method, Phase(name, table, held_out, ranked, *self._sources, self.truth)
+        phase = Phase(name, table, held_out, ranked, *self._sources, self.truth)
+        return method, self._without_images(phase) if selection else phase
+
+    def _without_images(self, phase: Phase) -> Phase:
+        """A phase of all images without those that are held out whole."""
+        rows, apart = self.split.rows, _apart(self.labels, self.split)
+        if rows is None or apart is None:
+            return phase
+        return replace(
+            phase,
+            training=phase.training.at(rows),
+            scoring=phase.scoring.at(rows),
+            truth=None if self.truth is None else self.truth.select_images(rows),
+            apart=Apart(apart, [self.labels.images[row] for row in apart], phase.scoring.at(apart)),
+        )
 
     def _start(self, settings: TrainSettings, table: LabelTable, reporter: Reporter) -> Method[Any]:
         method = build(settings, Context(table, self.assets))
         if self.init is not None:
             take_weights(method, self.init, reporter)
         return method
+
+
+def _apart(labels: LabelTable, split: Split) -> NDArray[np.int64] | None:
+    """The images that are held out whole, ascending; None if cells are."""
+    return None if split.rows is None else np.setdiff1d(np.arange(len(labels)), split.rows)
 
 
 def gathered_assets(

@@ -68,19 +68,14 @@ def cut_before_last_stages(network: nn.Module, stages: int, size: int) -> Cut:
     Raises:
         UsageError: this network cannot be cut that way.
     """
-    stages_named = stage_modules(network)
-    flat: list[nn.Module] = []
-    for child in children_before_pooling(network).values():
-        holds_stages = isinstance(child, (nn.Sequential, nn.ModuleList)) and any(part in stages_named for part in child)
-        flat.extend(child.children() if holds_stages else [child])
-    starts = [position for position, module in enumerate(flat) if module in stages_named]
+    modules = modules_after_cut(network, stages)
     refusal = UsageError(
         f"{type(network).__name__} cannot be cut before its last {stages} stage(s); freeze it wholly (train_last=0) or "
         "train it wholly"
     )
-    if len(starts) < stages:
+    if not modules:
         raise refusal
-    cut = Cut(network, flat[starts[-stages] :])
+    cut = Cut(network, modules)
     was_training = network.training
     network.eval()
     image = torch.linspace(-1, 1, 3 * size * size).reshape(1, 3, size, size).sin()
@@ -94,6 +89,17 @@ def cut_before_last_stages(network: nn.Module, stages: int, size: int) -> Cut:
     if not agrees:
         raise refusal
     return cut
+
+
+def modules_after_cut(network: nn.Module, stages: int) -> list[nn.Module]:
+    """The last `stages` stages and what follows them up to the pooling, in order; empty if there are not so many."""
+    stages_named = stage_modules(network)
+    flat: list[nn.Module] = []
+    for child in children_before_pooling(network).values():
+        holds_stages = isinstance(child, (nn.Sequential, nn.ModuleList)) and any(part in stages_named for part in child)
+        flat.extend(child.children() if holds_stages else [child])
+    starts = [position for position, module in enumerate(flat) if module in stages_named]
+    return flat[starts[-stages] :] if len(starts) >= stages else []
 
 
 def children_before_pooling(network: nn.Module) -> dict[str, nn.Module]:
