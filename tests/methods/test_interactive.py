@@ -19,6 +19,9 @@ from partlabel.methods.base import Clock, Context, Seen
 from partlabel.methods.build import build_method
 from partlabel.methods.interactive import Interactive, InteractiveConfig
 from partlabel.models.encoders.build import create_backbone
+from partlabel.models.graphs.smoothing_graph import smoothing_graph
+from partlabel.runs.holdout import hold_out
+from partlabel.runs.learned_graph import read_learned_graph
 from partlabel.runs.settings import TrainSettings
 from partlabel.training.optimizers import make_optimizer
 from partlabel.training.scoring import seen
@@ -428,12 +431,23 @@ def test_trains_on_frozen_maps(
         batch_size=8,
         accelerator="cpu",
         lr=0.01,
-        report=False,
     )
     rows = run.log()
     assert {"loss_supervised", "loss_label_smoothness", "loss_feature_smoothness", "neighbour_share"} <= rows[0].keys()
     assert float(rows[-1]["loss_supervised"]) < float(rows[0]["loss_supervised"])
     assert float(rows[0]["neighbour_share"]) > 0
+    edges = read_learned_graph(run.path / "label_graph.csv")
+    start = smoothing_graph("co_occurrence", hold_out(run.labels(), 0.1, 0).training, 50)
+    names = run.labels().classes
+    linked = {(names[i], names[j]) for i, j in start.nonzero().tolist() if i != j}
+    assert {(edge.source, edge.target) for edge in edges} == linked
+    assert linked
+    for edge in edges:
+        assert edge.start == pytest.approx(start[names.index(edge.source), names.index(edge.target)].item(), rel=1e-5)
+        assert 0 < abs(edge.weight - edge.start) < 1e-3
+    html = (run.path / "report.html").read_text(encoding="utf-8")
+    assert "Largest weights of the label graph" in html
+    assert f"{edges[0].source} → {edges[0].target}" in html
 
 
 def test_a_refresh_in_training_looks_at_the_images_of_the_cache_alone(

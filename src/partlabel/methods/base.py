@@ -65,6 +65,13 @@ class Seen:
     logits: Float[Tensor, "batch classes"]
 
 
+class LearnedGraph(NamedTuple):
+    """Weights between classes, float32 `[C, C]`, row "from", column "to": when training began, and now."""
+
+    start: Float[Tensor, "classes classes"]
+    now: Float[Tensor, "classes classes"]
+
+
 class Look(Protocol):
     """Starts a pass of the network over training images."""
 
@@ -229,6 +236,10 @@ class Method(nn.Module, Generic[_Config]):
             return loss * process_count()
         images = torch.full((), float(len(cells)), device=cells.device)
         return loss * (images / per_process_total(images)).to(loss.dtype)
+
+    def learned_graph(self) -> LearnedGraph | None:
+        """The label graph that the method learns, which the run keeps for people to look at; None if it learns none."""
+        return None
 
     def refresh_due(self, clock: Clock) -> bool:
         """Whether `refresh` is to be called before this step."""

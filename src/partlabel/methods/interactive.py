@@ -60,7 +60,18 @@ from partlabel.losses.matching_pursuit import Candidates, Pursuit, joint_matchin
 from partlabel.losses.normalization import Normalization, normalize
 from partlabel.losses.precision import at_least_float32
 from partlabel.losses.smoothness import Imputation, fill_unknown, impute, reconstruct, smoothness
-from partlabel.methods.base import Clock, Context, Index, Labels, Look, Method, MethodConfig, OptimizerRule, Outputs
+from partlabel.methods.base import (
+    Clock,
+    Context,
+    Index,
+    Labels,
+    LearnedGraph,
+    Look,
+    Method,
+    MethodConfig,
+    OptimizerRule,
+    Outputs,
+)
 from partlabel.methods.tools.distributed import gather_batch, per_process_total
 from partlabel.methods.tools.feature_cache import FeatureCache
 from partlabel.methods.tools.side_information import read_categories
@@ -169,6 +180,7 @@ class Interactive(Method[InteractiveConfig]):
         if graph is None:
             graph = smoothing_graph(config.graph, context.labels, config.graph_top)
         self.register_buffer("graph_support", graph != 0)
+        self._graph_at_start = graph.to_sparse()
         if config.learn_graph and config.lambda_y > 0:
             self.graph = nn.Parameter(graph)
         else:
@@ -211,6 +223,13 @@ class Interactive(Method[InteractiveConfig]):
         """The graph has a learning rate of its own and no weight decay."""
         rate = self.config.graph_lr
         return {"graph": OptimizerRule(lr=None if rate == "lr" else rate, decay=False)}
+
+    def learned_graph(self) -> LearnedGraph | None:
+        """A at the start and now."""
+        if not isinstance(self.graph, nn.Parameter):
+            return None
+        now = (self.graph.detach() * self.graph_support).float().cpu()
+        return LearnedGraph(self._graph_at_start.to_dense(), now)
 
     def forward(self, views: Mapping[str, Tensor]) -> Outputs:
         """Logits, and the pooled features."""

@@ -27,6 +27,7 @@ from partlabel.report.classes import (
     read_held_out,
 )
 from partlabel.report.histograms import histogram_of_test, histogram_parts, kept_histogram
+from partlabel.report.label_graph import MOST_EDGES, graph_plot
 from partlabel.report.maps import chosen_images, mapped_images
 from partlabel.report.parts import LeftOut
 from partlabel.report.plots import loss_plot, map_plot
@@ -34,6 +35,7 @@ from partlabel.report.probabilities import calibration_section, probability_text
 from partlabel.report.recovered import Recovered, kept_recovered, recovered_section
 from partlabel.report.strips import error_strips
 from partlabel.runs.folder import RunFolder
+from partlabel.runs.learned_graph import learned_graph_path, read_learned_graph, strongest
 from partlabel.version import __version__
 from partlabel.wording import number, percent, readable_name
 
@@ -126,6 +128,7 @@ class _Page:
             "method": self.settings.method,
             "calibrated": self.calibration is not None,
             "curves": self._curves(),
+            "graph": graph_plot(strongest(read_learned_graph(learned_graph_path(self.run.path)), MOST_EDGES)),
             "classes": self._classes(),
             "calibration": self._calibration(),
             "probabilities": self._probabilities(),

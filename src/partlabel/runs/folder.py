@@ -6,6 +6,7 @@ labels.parquet     the labels as trained on        model/            the bundle 
 truth.parquet      complete labels, for log.csv
 held_out.parquet   held-out cells, their logits    report.html       to look at
 assets/            vectors of the class names and other tensors that the method took from outside the labels
+label_graph.csv    weights between classes that the method learned, if it learns any
 evaluation.json    the last evaluation             recovered.json    what the report shows of the last suggestions
 """
 

@@ -2,17 +2,20 @@
 
 import json
 import shutil
+from typing import Any
 
 import numpy as np
 
 from partlabel.errors import LabelError, NotFiniteError
 from partlabel.files import storage_errors, write_json
+from partlabel.methods.base import Method
 from partlabel.models.bundle import BundleInfo, save_bundle
 from partlabel.models.encoders.lora import merge_lora
 from partlabel.models.tagger import Tagger
 from partlabel.progress import Reporter
 from partlabel.recovery.calibrate import calibrate
 from partlabel.runs.folder import RunFolder
+from partlabel.runs.learned_graph import learned_graph_path, write_learned_graph
 from partlabel.runs.processes import process_rank
 from partlabel.training.build import compute_device
 from partlabel.training.fit import fit
@@ -39,6 +42,7 @@ def run_phases(run: RunFolder, prepared: Prepared, reporter: Reporter) -> None:
         method, phase = prepared.phase(run, "refit", reporter)
         with threads_of_run(run, work_of_a_step(method, settings), reporter):
             tagger = merge_lora(fit(run, phase, method, settings, reporter))
+        _keep_graph(run, method)
     assert tagger is not None
     save_bundle(run.model, tagger, _bundle_info(run, tagger, reporter))
     run.update(status="done")
@@ -49,9 +53,19 @@ def _select(run: RunFolder, prepared: Prepared, reporter: Reporter) -> Tagger:
     method, phase = prepared.phase(run, "selection", reporter)
     with threads_of_run(run, work_of_a_step(method, run.settings), reporter):
         tagger = merge_lora(fit(run, phase, method, run.settings, reporter))
+        if not process_rank():
+            _keep_graph(run, method)
         if phase.held_out.states.size and not process_rank() and not run.has_held_out:
             _score_held_out(run, phase, tagger, prepared, reporter)
     return tagger
+
+
+def _keep_graph(run: RunFolder, method: Method[Any]) -> None:
+    """Write the label graph as the last step left it, where the method learned one."""
+    graph = method.learned_graph()
+    if graph is not None:
+        path = learned_graph_path(run.path)
+        write_learned_graph(path, method.tagger.classes, graph.start.numpy(), graph.now.numpy())
 
 
 def _score_held_out(run: RunFolder, phase: Phase, tagger: Tagger, prepared: Prepared, reporter: Reporter) -> None:
@@ -120,8 +134,9 @@ def _adopt(run: RunFolder, winner: RunFolder) -> None:
         if winner.checkpoints.is_dir():  # else an earlier attempt to adopt it came so far
             shutil.rmtree(run.checkpoints, ignore_errors=True)
             winner.checkpoints.rename(run.checkpoints)
-        for name in ("log.csv", "held_out.parquet"):
-            shutil.copyfile(winner.path / name, run.path / name)
+        for name in ("log.csv", "held_out.parquet", learned_graph_path(run.path).name):
+            if (winner.path / name).is_file():
+                shutil.copyfile(winner.path / name, run.path / name)
     run.update(**{name: winner.info[name] for name in ("held_out", "threads") if name in winner.info})
 
 
