@@ -59,6 +59,11 @@ hidden = 1024
 lambda_2 = 0.8
 label_vectors = "bert-base-uncased"
 
+[method.uPU]
+method = "positive_unlabeled"
+risk = "unbiased"
+mixup_weight = 0
+
 [method.interactive]
 graph = "${NOWHERE}/wiki.csv"
 k = 5
@@ -89,7 +94,7 @@ def test_what_costs_time_shrinks_and_what_makes_a_method_stays(path: Path) -> No
     assert (grid.seeds, list(grid.data), list(grid.maskings)) == ((3,), ["coco"], ["10 % known"])
     assert isinstance(grid.data["coco"], DigitScenes)
     assert grid.maskings["10 % known"].settings == {"ratio": 0.1}
-    assert list(grid.rows) == ["co-learning", "interactive"]
+    assert list(grid.rows) == ["co-learning", "uPU", "interactive"]
     row = grid.row_of("coco", "10 % known", "co-learning").settings
     assert (row["backbone"], row["pretrained"], row["size"], row["epochs"]) == ("test_resnet", False, 64, 2)
     assert (row["schedule_epochs"], row["batch_size"], row["workers"], row["amp"]) == (3, 16, 0, "none")
@@ -116,7 +121,7 @@ def test_what_the_file_has_wrong_is_said_all_the_same(path: Path) -> None:
 def test_it_runs_where_there_are_no_data(path: Path, tmp_path: Path) -> None:
     path.write_text(GRID.replace("[method.interactive]", "[method.bce]").replace("graph =", "# ").replace("k = 5", ""))
     outcome = bench(path, out=tmp_path / "out", small=True)
-    assert (outcome.done, outcome.failed) == (2, {})
+    assert (outcome.done, outcome.failed) == (3, {})
     text = outcome.table.read_text()
     assert text.startswith(f"# {TITLE}A table\n")
     assert "| co-learning (CSL) | MS-COCO | 10 % known | mAP voc12 |" in text

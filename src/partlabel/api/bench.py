@@ -5,6 +5,8 @@ from pathlib import Path
 from partlabel.api.evaluate import evaluate
 from partlabel.api.hide import hide
 from partlabel.api.train import resume, train
+from partlabel.grids.forecast import told
+from partlabel.grids.grid import read_grid
 from partlabel.grids.one_cell import Verbs
 from partlabel.grids.runner import Outcome, run_grid
 from partlabel.progress import SILENT, Reporter
@@ -35,3 +37,16 @@ def bench(grid: Path | str, *, out: Path | str, small: bool = False, reporter: R
         Interrupted: Ctrl-C; the same call goes on from there.
     """
     return run_grid(grid, out, Verbs(hide, train, resume, evaluate), reporter, small=small)
+
+
+def bench_cost(grid: Path | str, *, images_per_second: float | None = None) -> str:
+    """What a grid costs, from its file alone: trainings, steps and images to pass, for each data set.
+
+    Args:
+        grid: a TOML file; its variables need not be set.
+        images_per_second: how many images pass in a second of training on your machine; then hours are told too.
+
+    Raises:
+        UsageError: the grid cannot be used; names the key.
+    """
+    return told(read_grid(grid, fill=False), images_per_second)

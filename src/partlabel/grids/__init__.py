@@ -3,6 +3,7 @@
 grid.toml      the grid as it was run last
 table.md       mean ± sd, to read
 table.csv      the same numbers in full
+table.tex      the same in LaTeX
 published.csv  ours beside the numbers of a paper, on request
 plot-*.png     each measure by method
 curves.png     held-out mAP by epoch, on request

@@ -10,6 +10,8 @@ curves = ["bce"]              # rows, at most 8, whose held-out mAP by epoch is 
 keep_runs = false             # true keeps the weights of every run
 log_truth = false             # true counts in each log what the method sets aside against the complete labels
 
+baseline = "bce"              # a row: the differences of the others to it are tested over seeds
+
 [data.corel5k]                # one or more; paths are relative to this file, ${NAME} is an environment variable
 train = "train.csv"           # complete labels, of which the maskings hide some
 test = "test.csv"
@@ -120,6 +122,7 @@ class Grid:
     maskings: dict[str, Masking]
     starts: dict[str, Row]
     rows: dict[str, Row]
+    baseline: str | None = None
     overrides: tuple[Override, ...] = ()
     published: Published | None = None
 
@@ -134,12 +137,13 @@ class Grid:
         return self.rows[label] if label in self.rows else self.starts[label]
 
 
-def read_grid(path: Path | str, *, tiny: bool = False) -> Grid:
+def read_grid(path: Path | str, *, tiny: bool = False, fill: bool = True) -> Grid:
     """Read and check a grid file.
 
     Args:
         path: the file.
         tiny: take the small grid that tries the file out (`partlabel.grids.small`).
+        fill: fill variables in; without them nothing can be read or trained.
 
     Raises:
         UsageError: it cannot be read, or a key, setting or variable in it cannot be used; names file and key.
@@ -149,7 +153,7 @@ def read_grid(path: Path | str, *, tiny: bool = False) -> Grid:
     if tiny:
         _checked(written, path)
         written = small(written)
-    file = _checked(_filled(written, path), path)
+    file = _checked(_filled(written, path) if fill else written, path)
     for kind, labels in (("data", [*file.data]), ("masking", [*file.masking]), ("method", [*file.start, *file.method])):
         _check_slugs(f"{path}: {kind}", labels)
     for label, masking in file.masking.items():
@@ -174,6 +178,7 @@ def read_grid(path: Path | str, *, tiny: bool = False) -> Grid:
         file.masking,
         starts,
         rows,
+        file.baseline,
     )
     return _with_overrides(_with_published(grid, file), file, written)
 
@@ -267,7 +272,7 @@ def _check_starts(path: Path, rows: Mapping[str, Row]) -> None:
 
 
 def _check_choices(path: Path, file: GridFile, rows: Mapping[str, Row]) -> None:
-    """Whether `top` can compare the rows, and `curves` are rows."""
+    """Whether `top` can compare the rows, and `curves` and `baseline` are rows."""
     if file.top is not None and (
         len({(row.holdout, row.holdout_by) for row in rows.values()}) > 1 or not next(iter(rows.values())).holdout
     ):
@@ -275,9 +280,10 @@ def _check_choices(path: Path, file: GridFile, rows: Mapping[str, Row]) -> None:
             f"{path}: top compares the rows on the same held-out cells; give all of them one holdout above 0 and "
             "one holdout_by"
         )
-    for label in file.curves:
-        if label not in rows:
-            raise UsageError(f"{path}: curves: no row {label!r}; rows are {', '.join(rows)}")
+    for key, labels in (("curves", file.curves), ("baseline", [file.baseline] if file.baseline is not None else [])):
+        for label in labels:
+            if label not in rows:
+                raise UsageError(f"{path}: {key}: no row {label!r}; rows are {', '.join(rows)}")
 
 
 def _check_settings(settings: Mapping[str, Any], rates: tuple[float, ...]) -> TrainSettings:

@@ -91,6 +91,7 @@ class GridFile(_Strict):
     top: int | None = Field(default=None, ge=1)
     curves: tuple[str, ...] = Field(default=(), max_length=8)
     keep_runs: bool = False
+    baseline: str | None = None
     log_truth: bool = False
     data: dict[str, Data] = Field(min_length=1)
     masking: dict[str, Masking] = Field(min_length=1)

@@ -35,6 +35,7 @@ _IF_SAID: dict[str, Any] = {
     "loggers": [],
     "backbone_args": {},
     "joint_space": "off",
+    "image_vector": "places",
     "label_vectors": "learned",
     "draws": 1,
 }
@@ -43,7 +44,8 @@ _LARGEST: dict[str, int] = {
     "lora_rank": 2,
     "reduction": 32,
     "hidden": 32,
-    "width": 32,
+    "feed_forward": 32,
+    "expansion": 32,
     "label_features": 16,
     "dictionary_size": 16,
     "refresh_every": 2,
@@ -54,6 +56,8 @@ _LARGEST: dict[str, int] = {
     "every": 1,
 }
 """Settings that cost time, and how large they may be."""
+_NEEDED: dict[str, dict[str, Any]] = {"risk": {"class_prior": 0.2}}
+"""What settings need beside them on so few labels."""
 _LEFT_OUT = {"crop_from", "crop_sides", "checkpoint_every"}
 """Settings that belong to what is replaced."""
 
@@ -90,16 +94,17 @@ def small(written: Mapping[str, Any]) -> dict[str, Any]:
 def _settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in settings.items():
-        if name in _LEFT_OUT or ("${" in str(value) and name != "backbone"):
-            continue
         if name in _REPLACED or name in _IF_SAID:
             found[name] = {**_REPLACED, **_IF_SAID}[name]
+        elif name in _LEFT_OUT or "${" in str(value):
+            continue
         elif name == "lr" and isinstance(value, list):
             found[name] = value[0]
         elif name in _LARGEST and type(value) is int:
             found[name] = min(value, _LARGEST[name])
         else:
             found[name] = value
+        found |= _NEEDED.get(name, {})
     return found
 
 

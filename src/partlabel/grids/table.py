@@ -20,8 +20,10 @@ from partlabel.grids.captions import (
 )
 from partlabel.grids.cell import Cell, Record
 from partlabel.grids.data import Loaded
+from partlabel.grids.differences import differences_section
 from partlabel.grids.figures import Shown
 from partlabel.grids.grid import Grid
+from partlabel.grids.latex import to_latex
 from partlabel.grids.plan import finalists, held_out, outstanding
 from partlabel.grids.summary import Entry, Rate, Results, Standing, standings
 
@@ -47,7 +49,7 @@ _COLUMNS = (
 def write_tables(
     out: Path, grid: Grid, data: Mapping[str, Loaded], records: Mapping[Cell, Record], figures: Sequence[Shown] = ()
 ) -> None:
-    """Write `table.csv` and `table.md`, and `published.csv` where a paper is named.
+    """Write `table.csv`, `table.tex` and `table.md`, and `published.csv` where a paper is named.
 
     Args:
         out: their folder.
@@ -57,6 +59,7 @@ def write_tables(
         figures: the figures beside the table.
     """
     write_text(out / "table.csv", to_csv(Results(grid, records)))
+    write_text(out / "table.tex", to_latex(Results(grid, records)))
     if grid.published:
         write_text(out / "published.csv", beside_csv(Results(grid, records)))
     write_text(out / "table.md", to_markdown(grid, data, records, figures))
@@ -100,6 +103,7 @@ def to_markdown(
             parts += [f"### What rows were chosen by, on seed {grid.seeds[0]}", choice_caption(), chosen]
     links = {figure.shows: figure for figure in figures}
     parts += beside_section(results)
+    parts += differences_section(results)
     parts += _rank_section(results, links)
     if "" in links:
         parts += ["## Held-out mAP by epoch", curve_caption(), f"![Held-out mAP by epoch]({links[''].name})"]
