@@ -23,10 +23,10 @@ code alone. That code, by its README for 10 % known:
     COCO       gamma=0.55 alpha=1 lr=1e-4 batch_size=35 devices=2 ema=0.9997 epochs=41
     VOC 2007   gamma=0.85 alpha=2 lr=4e-5 batch_size=45 devices=2 ema=0.991 epochs=56
     both       head="ssgrl" reduction=1024 map_pool=2 temperature_floor=0 label_vectors=<GloVe, 300> mixup_alpha=0.3
-               and of the loop: backbone="resnet101" (torchvision's weights) size=448 local_global=True
-               branch_scale="normal" frozen_norm="all" train_parts="last_stage" optimizer="adam" weight_decay=1e-4
-               decay_on="all" schedule="onecycle" warmup=0.2 cycle_momentum=True schedule_epochs=80 ema_warmup=False
-               random_crop="scales" amp="fp16"
+               and of the loop: backbone="resnet101.tv_in1k" (the README leaves the file of weights open) size=448
+               holdout=0 local_global=True branch_scale="normal" frozen_norm="all" train_parts="last_stage"
+               optimizer="adam" weight_decay=1e-4 decay_on="all" schedule="onecycle" warmup=0.2 cycle_momentum=True
+               schedule_epochs=80 ema_warmup=False random_crop="scales" amp="fp16"
 It leaves the last incomplete batch out and reports the best epoch on the test images, of the network or its average,
 which is never done here. γ at other shares is published nowhere.
 The default for a share r of known cells is γ = 0.25 + 0.6 · log10(1/r), ours: 0.85 at 10 %, 0.43 at 50 %, 0.25 at
@@ -59,7 +59,8 @@ Known deviations
   receives.
 - Images and mixed ones pass in one batch, which is the same as the two of the official code where all batch norms are
   frozen (frozen_norm="all"), as they are there.
-- Each process mixes its own part of a batch.
+- Each process mixes its own part of a batch. L_var is of the batches of all processes together; in the official code
+  each has its own, of 35 or 45 images.
 - uPU and nnPU: the paper does not say which losses L+ and L- are, nor how the prior was had; logistic ones, and see
   `class_prior`: ours. Without a known absent cell the prior must be given.
 """

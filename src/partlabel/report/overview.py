@@ -105,7 +105,12 @@ def notes(run: RunFolder, settings: TrainSettings, has_held_out: bool) -> list[s
     if not has_held_out:
         return found
     found.append(
-        "Held-out cells are known labels that the training did not see; their images were seen with other labels."
+        "Held-out cells are known labels that the training did not see; "
+        + (
+            f"it saw nothing of their images, {info['held_out_images']} that were held out whole."
+            if "held_out_images" in info
+            else "their images were seen with other labels."
+        )
     )
     chose = [
         *(["the learning rate"] if "found_lr" in info else []),
