@@ -23,8 +23,9 @@ rate 9e-5 on VOC 2007. It takes the epoch that is best on the test set, which no
 What λ2 means depends on `normalization`, and the paper's text has lost what its losses are divided by. "mean" sets a
 mean over all cells against a mean over the known ones; "official", the public code, sets it against their *sum*. So at
 equal λ2 recovered labels weigh as many times more under "mean" as a batch has known cells: with 10 % known, 416 times
-in its recipe on COCO (0.1 · 52 · 80), 128 times on VOC 2007 and 1,037 times on NUS-WIDE. The published numbers come
-from the public code; divide λ2 by the number of known cells in a batch to have its balance with means.
+in its recipe on COCO (0.1 · 52 · 80), 128 times on VOC 2007 and 1,037 times on NUS-WIDE. Which of
+the two gave the published numbers the paper does not say; divide λ2 by the number of known cells in a batch to have the
+public code's balance with means.
 
 With CLIP ("clip" in the paper's tables; its text names neither the network nor LoRA). Recipe of the paper: on COCO 448
 px, batch 32, learning rate 5e-5, λ2 = 0.8; on VOC 2007 448 px, batch 32, 2.4e-5, λ2 = 0.1; on NUS-WIDE 224 px, batch
@@ -105,8 +106,8 @@ class CoLearningConfig(MethodConfig):
     lambda_1: float = Field(default=1.0, ge=0)
     """Weight of the known labels. Paper: 1."""
     lambda_2: float = Field(default=0.8, ge=0)
-    """Weight of the recovered labels. Paper: 0.8 on COCO, 0.1 on VOC 2007, 2 on NUS-WIDE; with the public code's
-    reductions (normalization="official"), which divide it by the number of known cells in the batch."""
+    """Weight of the recovered labels. Paper: 0.8 on COCO, 0.1 on VOC 2007, 2 on NUS-WIDE. In its public code
+    (normalization="official") they weigh less, by the number of known cells in the batch."""
     view: Literal["weak", "strong"] = "weak"
     """The view that is learned from: "strong" adds Cutout and RandAugment (paper), "weak" is quicker and caches well.
     """
