@@ -66,6 +66,14 @@ def test_the_mask_of_csl(folder: Path, read: Read) -> None:
     assert masked.dense().tolist() == np.where(known, dense, 0).tolist()
 
 
+def test_an_image_of_both_lists_is_a_test_image(folder: Path, read: Read) -> None:
+    """As in the code of CSL, which reads the test list last."""
+    write(folder / "ImageList" / "TestImagelist.txt", "\n".join((*TEST, ALL[0])))
+    assert read(f"nus_wide:{folder},order=all").images == (f"Flickr/{ALL[1]}", f"Flickr/{ALL[4]}")
+    images = tuple(f"Flickr/{name}" for name in (ALL[0], ALL[2], ALL[3]))
+    assert read(f"nus_wide:{folder},order=all,split=test").images == images
+
+
 def test_concepts_in_their_folder(folder: Path, read: Read) -> None:
     (folder / "ConceptsList").mkdir()
     (folder / "Concepts81.txt").rename(folder / "ConceptsList" / "Concepts81.txt")
