@@ -103,7 +103,7 @@ ROWS: dict[str, Row] = {
     "lambda_y": Row(0.5),
     "lambda_f": Row(1.0),
     "interactive.k": Row(1),
-    "interactive.threshold": Row(2.0),
+    "interactive.threshold": Row(1e5),
     "interactive.clamp": Row(base={"candidates": "positive"}),
     "lowest": Row(-1.0),
     "graph_lr": Row(1e-3),
@@ -113,6 +113,7 @@ ROWS: dict[str, Row] = {
     "slope": Row(1.0, {"imputation": "phi"}),
     "interactive.graph": Row("identity"),
     "graph_top": Row(1),
+    "interactive.label_vectors": Row("bert-base-uncased", {"graph": "label_vectors"}),
     "side_magnitude": Row(2.0, {"side": str(SIDE)}),
     "rank": Row(3),
     "cnn_rnn.steps": Row(2),
@@ -146,6 +147,7 @@ only.
 
 SETTINGS = [(method, setting) for method in CATALOGUE for setting in method_class(method).Config.model_fields]
 CLASSES = ("a", "b", "c", "d", "e")
+VECTORS = torch.randn(len(CLASSES), 6, generator=torch.Generator().manual_seed(5))
 IMAGES, EPOCHS, TOLERANCE = 12, 6, 1e-5
 STATES = np.random.default_rng(4).choice(np.array([-1, 0, 1], np.int8), (IMAGES, len(CLASSES)), p=[0.25, 0.4, 0.35])
 
@@ -195,8 +197,11 @@ def _backbone() -> Backbone:
 
 def _build(name: str, config: MethodConfig) -> Method[Any]:
     torch.manual_seed(0)
-    context = Context(LabelTable.from_dense([f"{row:02d}.png" for row in range(IMAGES)], CLASSES, STATES))
-    method = build_method(name, config.model_dump(exclude_unset=True), _backbone(), context)
+    settings = config.model_dump(exclude_unset=True)
+    # of one setting alone, since with vectors at hand those that say how they are learned would not count
+    assets = {"label_vectors": VECTORS} if settings.get("graph") == "label_vectors" else {}
+    context = Context(LabelTable.from_dense([f"{row:02d}.png" for row in range(IMAGES)], CLASSES, STATES), assets)
+    method = build_method(name, settings, _backbone(), context)
     method.tagger.use_trunk_output()
     # by name, so that a part which does nothing does not count by moving the generator on
     for parameter_name, parameter in method.tagger.head.named_parameters():

@@ -19,6 +19,21 @@ def _table() -> LabelTable:
     return LabelTable.from_dense([f"{row}.png" for row in range(5)], CLASSES, np.asarray(states, np.int8))
 
 
+def test_neighbours_by_vectors_of_names_are_the_closest_by_cosine() -> None:
+    vectors = torch.tensor([[1.0, 0], [2, 2], [0, 3], [-1, 0.1]])
+    graph = smoothing_graph("label_vectors", _table(), 1, vectors)
+    near = {0: (1, 0.5**0.5), 1: (2, 0.5**0.5), 2: (1, 0.5**0.5), 3: (2, 0.1 / 1.01**0.5)}
+    for column in range(4):
+        neighbour, cosine = near[column]
+        if column == 1:  # the first and the third are as close to the second
+            neighbour = 0 if graph[0, 1] > 0 else 2
+        expected = torch.zeros(4)
+        expected[neighbour], expected[column] = cosine / (1 + cosine), 1 / (1 + cosine)
+        torch.testing.assert_close(graph[:, column], expected)
+    with pytest.raises(UsageError, match="set label_vectors to a text encoder"):
+        smoothing_graph("label_vectors", _table(), 1)
+
+
 def test_co_occurrence_says_what_is_present_where_the_class_is() -> None:
     graph = smoothing_graph("co_occurrence", _table(), 50)
     weights = torch.tensor([1, 1 / 4, 2 / 3, 0])
@@ -74,5 +89,7 @@ def test_unusable_files_are_refused(text: str, message: str, tmp_path: Path) -> 
 
 
 def test_a_source_that_is_none_is_told_from_an_unusable_file() -> None:
-    with pytest.raises(UsageError, match="label graph 'cooccurrence' is neither co_occurrence nor identity nor a file"):
+    with pytest.raises(
+        UsageError, match="label graph 'cooccurrence' is none of co_occurrence, identity, label_vectors nor a"
+    ):
         smoothing_graph("cooccurrence", _table(), 2)

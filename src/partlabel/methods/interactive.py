@@ -130,9 +130,14 @@ class InteractiveConfig(MethodConfig):
     reconstruction: Literal["tanh", "linear"] = "tanh"
     """Whether tanh is taken of what neighbours make of a label (paper) or not (official code)."""
     graph: str = "co_occurrence"
-    """A: "co_occurrence" of known labels, "identity", or the path of a CSV file with the columns from, to, weight."""
+    """A: "co_occurrence" of known labels, "identity", the closest "label_vectors" by cosine, or the path of a CSV file
+    with the columns from, to, weight. Paper: co-occurrence; CUB: identity; also neighbours by Wikipedia and WordNet,
+    which take such a file."""
+    label_vectors: str = "auto"
+    """Source of the vectors of graph="label_vectors": "auto", a text encoder, or a .txt or .vec file of word vectors.
+    """
     graph_top: int = Field(default=50, ge=1)
-    """Classes that go into each class's prediction, by co-occurrence. Paper: 50."""
+    """Classes that go into each class's prediction, by co-occurrence or by vectors. Paper: 50."""
     graph_mixes: Literal["labels", "predictions"] = "labels"
     """What A multiplies: all of y (paper, eqs. 4 and 5), or its predictions alone, while known labels stand for
     themselves (official code)."""
@@ -178,7 +183,7 @@ class Interactive(Method[InteractiveConfig]):
         super().__init__(tagger, config, context)
         graph = context.assets.get("label_graph")
         if graph is None:
-            graph = smoothing_graph(config.graph, context.labels, config.graph_top)
+            graph = smoothing_graph(config.graph, context.labels, config.graph_top, context.label_vectors)
         self.register_buffer("graph_support", graph != 0)
         self._graph_at_start = graph.to_sparse()
         if config.learn_graph and config.lambda_y > 0:
@@ -211,6 +216,11 @@ class Interactive(Method[InteractiveConfig]):
         """The label graph and the side information, where they are read from files."""
         assets = {} if config.graph in COUNTED else {"label_graph": graph_of_file(config.graph, labels.classes)}
         return assets if config.side is None else {**assets, "side": read_categories(Path(config.side), labels.images)}
+
+    @classmethod
+    def label_vectors(cls, config: InteractiveConfig) -> str | None:
+        """The source that the settings name, where the graph is made of them."""
+        return config.label_vectors if config.graph == "label_vectors" else None
 
     @property
     def class_axes(self) -> dict[str, tuple[int, ...]]:

@@ -39,7 +39,7 @@ def write_learned_graph(
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for row, column in zip(*np.nonzero((start != 0) | (end != 0)), strict=True):
-        weights = (f"{matrix[row, column]:.6g}" for matrix in (end, start))
+        weights = (f"{matrix[row, column]:.9g}" for matrix in (end, start))
         writer.writerow([classes[row], classes[column], *weights])
     write_text(path, text.getvalue())
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from partlabel.errors import LabelError, UsageError
 from partlabel.formats.text import examine
@@ -20,17 +21,32 @@ from partlabel.models.graphs.label_graph import co_occurrence
 Graph = Float[Tensor, "classes classes"]
 
 
-COUNTED = ("co_occurrence", "identity")
-"""Graphs that need no file."""
+COUNTED = ("co_occurrence", "identity", "label_vectors")
+"""Graphs that need no file of edges."""
 
 
-def smoothing_graph(source: str, table: LabelTable, top: int) -> Graph:
-    """The graph of a source: "co_occurrence" of known labels, "identity", or the path of an edge list.
+def smoothing_graph(
+    source: str, table: LabelTable, top: int, vectors: Float[Tensor, "classes text_features"] | None = None
+) -> Graph:
+    """The graph of a source: "co_occurrence" of known labels, "identity", "label_vectors", or the path of an edge list.
+
+    Args:
+        source: which.
+        table: the training labels.
+        top: classes that go into each class, of the two sources that rank them.
+        vectors: vectors of the class names, for "label_vectors".
 
     Raises:
-        UsageError: the source is none of these.
+        UsageError: the source is none of these, or there are no vectors.
         LabelError: see `read_edges`.
     """
+    if source == "label_vectors":
+        if vectors is None:
+            raise UsageError(
+                "graph label_vectors needs vectors of the class names; set label_vectors to a text encoder or a file "
+                "of word vectors"
+            )
+        return normalized_columns(strongest(similar_names(vectors), top))
     if source == "identity":
         return torch.eye(len(table.classes))
     if source == "co_occurrence":
@@ -46,8 +62,14 @@ def graph_of_file(source: str, classes: Sequence[str]) -> Graph:
         LabelError: see `read_edges`.
     """
     if not Path(source).is_file():
-        raise UsageError(f"label graph {source!r} is neither co_occurrence nor identity nor a file of edges")
+        raise UsageError(f"label graph {source!r} is none of {', '.join(COUNTED)} nor a file of edges")
     return normalized_columns(read_edges(Path(source), classes))
+
+
+def similar_names(vectors: Float[Tensor, "classes text_features"]) -> Graph:
+    """Cosine of the vectors of each two classes; 0 where it is negative, or a vector is 0."""
+    unit = functional.normalize(vectors.float(), dim=1)
+    return (unit @ unit.T).clamp(min=0)
 
 
 def strongest(weights: Graph, top: int) -> Graph:
