@@ -4,8 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from partlabel.api.bench import bench_cost
+from partlabel.cli.app import app
+from partlabel.errors import UsageError
 from partlabel.grids.forecast import costs, training_images
 from partlabel.grids.grid import read_grid
 from partlabel.grids.schema import DigitScenes, LabelFiles
@@ -50,3 +53,18 @@ def test_it_needs_no_variable_and_tells_hours(write_grid: Callable[..., Path], m
 def test_published_counts_of_data_sets(train: str, images: int | None) -> None:
     assert training_images(LabelFiles(train=train, test="t", images="i")) == images
     assert training_images(DigitScenes(builtin="digit_scenes", train=7)) == 7
+
+
+def test_the_command_needs_a_folder_only_to_run(
+    write_grid: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_grid(("[masking.half]", SCENES + "\n[masking.half]"))
+    monkeypatch.delenv("SQUARES")
+    told = CliRunner().invoke(app, ["bench", str(path), "--cost", "--images-per-second", "0.5"])
+    assert told.exit_code == 0
+    assert "scenes: 5 trainings on 100 images" in told.output
+    assert "0.3 hours" in told.output
+    refused = CliRunner().invoke(app, ["bench", str(path)])
+    assert refused.exit_code != 0
+    assert isinstance(refused.exception, UsageError)
+    assert "--out is missing" in str(refused.exception)
