@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from partlabel.api.bench import bench
@@ -23,7 +25,7 @@ from partlabel.grids.data import Loaded
 from partlabel.grids.grid import read_grid
 from partlabel.grids.one_cell import Verbs
 from partlabel.grids.plan import Plan, Settled, Waiting, make_plan
-from partlabel.grids.runner import run_grid
+from partlabel.grids.runner import Worker, opened
 from partlabel.labels import LabelTable, Source
 from partlabel.progress import Tick
 from partlabel.runs.folder import RunFolder
@@ -119,6 +121,17 @@ def test_learning_rate_is_the_best_of_the_first_seed_and_serves_all(out: Path) -
 def test_weights_are_shed_and_small_files_stay(out: Path) -> None:
     kept = {path.name for path in (out / "runs").rglob("*") if path.is_file()}
     assert kept == {"config.json", "run.json", "log.csv", "held_out.parquet", "evaluation.json"}
+
+
+def test_costs_are_measured_and_stand_apart(out: Path) -> None:
+    for cell in (BCE_0, SALIENCY_1):
+        cost = record(out, cell)["cost"]
+        assert 0 < cost["seconds"] < 600
+        assert 50 < cost["memory_mb"] < 20_000
+        assert cost["resumed"] is False
+        assert (cost["gpu_memory_mb"] is None) is not torch.cuda.is_available()
+    assert re.search(r"\| bce \| 2 \| [\d.]+ \| [\d.]+ \| [\d,]+ \| ", (out / "costs.md").read_text())
+    assert "seconds" not in (out / "table.md").read_text()
 
 
 def test_table_averages_the_cells(out: Path) -> None:
@@ -239,7 +252,7 @@ def test_only_the_best_rows_of_the_first_seed_go_on(out: Path, write_grid: Write
         "cell 2 of 3",
         "cell 3 of 3",
     ]
-    assert record(fresh, goes_on) == {**record(out, goes_on), "seconds": record(fresh, goes_on)["seconds"]}
+    assert record(fresh, goes_on) == {**record(out, goes_on), "cost": record(fresh, goes_on)["cost"]}
     assert not (fresh / "cells" / stays).exists()
     row = next(
         line
@@ -324,8 +337,8 @@ def test_a_full_disk_stops_everything_and_can_be_resumed(out: Path, write_grid: 
         raise StorageError("no space left on the disk")
 
     again = tmp_path / "again"
-    with pytest.raises(StorageError):
-        run_grid(write_grid(), again, Verbs(hide, no_room, resume, evaluate), Lines())
+    with opened(write_grid(), again, Lines()) as board, pytest.raises(StorageError):
+        Worker(board, Verbs(hide, no_room, resume, evaluate), Lines()).run()
     assert record(again, BCE_0)["status"] == "started"
     bench(write_grid(), out=again)
     assert tables(again) == tables(out)
@@ -368,7 +381,7 @@ def test_a_cell_that_another_process_runs_is_waited_for(
             holder.communicate("\n")
 
     monkeypatch.setattr(lines, "say", say)
-    outcome = run_grid(grid, tmp_path / "out", Verbs(hide, train, resume, evaluate), lines)
+    outcome = bench(grid, out=tmp_path / "out", reporter=lines)
     assert outcome.done == 2
     assert f"process {holder.pid} on " in next(text for text in told if text.startswith("waiting"))
 

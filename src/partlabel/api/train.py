@@ -43,6 +43,7 @@ def train(
     find_lr: bool | Sequence[float] = False,
     init: Path | str | None = None,
     truth: Table | None = None,
+    log_test: LabelTable | None = None,
     report: bool = True,
     reporter: Reporter = SILENT,
     read: ReadArguments | None = None,
@@ -62,6 +63,8 @@ def train(
             name.
         truth: complete labels of the same images and classes, or the path of a label file: log.csv counts against them
             the cells that the method sets aside (`Method.set_aside`). The training never sees them.
+        log_test: labels of test images, in the same folder: their mAP after each epoch that is judged goes to
+            test_log.csv, which nothing reads that chooses. The run is the same without it.
         report: write report.html at the end.
         reporter: where progress goes.
         read: how to read the label file.
@@ -106,6 +109,7 @@ def train(
         prepared = _prepared(checked, labels, root, start_from, facts, SILENT)
     if true is not None:
         prepared.truth = true.select_classes(labels.classes).select_images(labels.images)
+    prepared.test = None if log_test is None else log_test.select_classes(labels.classes)
     cells = prepared.split.held_out
     _check_held_out(cells, checked, bool(rates))
     facts |= _told_of_held_out(prepared, checked, reporter)
@@ -132,13 +136,19 @@ def train(
 
 
 def resume(
-    out: Path | str, *, images: Path | str | None = None, report: bool = True, reporter: Reporter = SILENT
+    out: Path | str,
+    *,
+    images: Path | str | None = None,
+    log_test: LabelTable | None = None,
+    report: bool = True,
+    reporter: Reporter = SILENT,
 ) -> RunFolder:
     """Go on with a run that was interrupted, from its last checkpoint.
 
     Args:
         out: the run folder.
         images: where the image folder is now, if it was moved.
+        log_test: as in `train`.
         report: write report.html at the end.
         reporter: where progress goes.
 
@@ -174,6 +184,7 @@ def resume(
         named = None if images is None else root
         prepared = Prepared.of(run.settings, labels, root, assets, init)
         prepared.truth = _truth_of(run)
+        prepared.test = None if log_test is None else log_test.select_classes(labels.classes)
         _finish(run, prepared, named, report, reporter)
     return run
 

@@ -1,7 +1,7 @@
 """`partlabel bench`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,19 +28,42 @@ def bench(
         float | None,
         typer.Option(help="Images that your machine trains on in a second; --cost tells hours by it.", min=0),
     ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Processes on this machine; with --submit, most jobs at a time.")
+    ] = None,
+    worker: Annotated[
+        bool, typer.Option("--worker", help="Only help to run the grid, beside others; print no table.")
+    ] = False,
+    submit: Annotated[
+        Literal["slurm", "ray"] | None, typer.Option(help="Hand each training out as a job of this cluster.")
+    ] = None,
+    slurm: Annotated[
+        list[str] | None, typer.Option(help="Options of sbatch: partition=NAME,gpus=1,time=MINUTES.")
+    ] = None,
+    ray: Annotated[
+        list[str] | None, typer.Option(help="Options of Ray's tasks: num_gpus=1,num_cpus=4,address=HOST:PORT.")
+    ] = None,
     quiet: o.Quiet = False,
 ) -> None:
-    """Run a grid of trainings one after the other, and make its tables and plots."""
+    """Run a grid of trainings, and make its tables and plots."""
+    for name, given in (("slurm", slurm), ("ray", ray)):
+        if given and submit != name:
+            raise UsageError(f"--{name} gives options of jobs; add --submit {name}")
+    if worker and (submit or jobs):
+        raise UsageError("--worker is one process that helps; start it without --jobs and --submit")
     from partlabel.api.bench import bench as run
     from partlabel.api.bench import bench_cost
+    from partlabel.grids.hand_out import options_of
 
     if cost:
         typer.echo(bench_cost(grid, images_per_second=images_per_second))
         return
     if out is None:
         raise UsageError("--out is missing: the folder of results; without results there is --cost")
-    outcome = run(grid, out=out, small=small, reporter=o.reporter(quiet))
-    typer.echo(outcome.table.read_text(encoding="utf-8"))
+    options = options_of(slurm or ray or [])
+    outcome = run(grid, out=out, small=small, jobs=jobs, submit=submit, options=options, reporter=o.reporter(quiet))
+    if not worker:
+        typer.echo(outcome.table.read_text(encoding="utf-8"))
     for cell, why in outcome.failed.items():
         typer.echo(f"no result for {cell}: {why}", err=True)
     if outcome.failed:

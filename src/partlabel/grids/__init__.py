@@ -5,6 +5,7 @@ table.md       mean ± sd, to read
 table.csv      the same numbers in full
 table.tex      the same in LaTeX
 published.csv  ours beside the numbers of a paper, on request
+costs.md       seconds and memory of each row
 plot-*.png     each measure by method
 curves.png     held-out mAP by epoch, on request
 tables/        the masked label tables, each with how it was made

@@ -121,6 +121,14 @@ def curve_caption() -> str:
     )
 
 
+def test_curve_caption() -> str:
+    """How to read the curves of test mAP."""
+    return (
+        "To be looked at: measured on test cells while the rows trained, and read by nothing that chooses a learning "
+        "rate, an epoch, a threshold or a row."
+    )
+
+
 def set_aside_caption() -> str:
     """How to read what methods set aside."""
     return (

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from partlabel.progress import Reporter, Tick
-from partlabel.runs.ownership import OwnedError, Ownership, owned
+from partlabel.runs.ownership import OwnedError, Ownership, is_owned, owned
 
 BEAT = 15.0
 """Seconds between two signs of life."""
@@ -78,6 +78,10 @@ class Claims:
                     told = True
                     time.sleep(LOOK / 10)
             yield
+
+    def is_claimed(self, folder: Path) -> bool:
+        """Whether another process has a folder, as far as can be told by now."""
+        return is_owned(folder, self._silent)
 
     def _silent(self, path: Path) -> bool:
         """Whether nothing has changed about a file for as long as a dead owner takes to be believed dead."""

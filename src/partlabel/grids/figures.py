@@ -1,12 +1,13 @@
 """The figures beside the table of a grid: a plot for each measure, and curves over training.
 
 The plot of a measure has a panel for each data set and masking and a row for each method, the best mean rank on top.
-Curves show the mAP of held-out known cells by epoch, from the logs that the runs leave; never of test cells.
+Curves show the mAP of held-out known cells by epoch, from the logs that the runs leave; that of test cells only where
+the grid asks for it (`log_test`), in a figure of its own.
 """
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,8 +21,9 @@ from partlabel.grids.cell import Cell
 from partlabel.grids.measures import MEASURES
 from partlabel.grids.set_aside_plot import set_aside_plot
 from partlabel.grids.summary import Results, Setting, standings
-from partlabel.runs.folder import RunFolder
+from partlabel.runs.folder import LOG, TEST_LOG, RunFolder
 
+_TEST_COLUMNS = {"test_mAP": "test mAP, %"}
 _COLUMNS = {"held_out_mAP": "held-out mAP, %", "held_out_mAP_among_unknown": "held-out mAP among unknown cells, %"}
 _MARKERS = "os^vDPX*"
 
@@ -31,7 +33,8 @@ class Shown(NamedTuple):
 
     Args:
         name: of the file.
-        shows: a measure, "" for the curves over training, or "set aside" for what methods set aside.
+        shows: a measure, "" for the curves over training, "test" for those of test mAP, or "set aside" for what methods
+            set aside.
     """
 
     name: str
@@ -53,6 +56,8 @@ def write_figures(out: Path, results: Results) -> list[Shown]:
         content = measure_plot(results, measure) if measure in results.grid.measures else None
         drawn += _put(out, Shown(f"plot-{measure.replace(' ', '-')}.png", measure), content)
     drawn += _put(out, Shown("curves.png", ""), curve_plot(results, out / "runs"))
+    tested = curve_plot(results, out / "runs", TEST_LOG) if results.grid.log_test else None
+    drawn += _put(out, Shown("curves-test.png", "test"), tested)
     counted = set_aside_plot(results, out / "runs") if results.grid.log_truth else None
     return drawn + _put(out, Shown("set-aside.png", "set aside"), counted)
 
@@ -125,14 +130,15 @@ class Curve(NamedTuple):
     deviations: tuple[float, ...]
 
 
-def curve_of(logs: Sequence[Sequence[dict[str, str]]]) -> Curve | None:
+def curve_of(logs: Sequence[Sequence[dict[str, str]]], columns: Iterable[str] = _COLUMNS) -> Curve | None:
     """Mean and spread of the logs of one method, one log per seed; None if nothing was measured.
 
     Args:
         logs: rows of log.csv. Those of a refit, which holds no cells out, are left out; so is a log of mAP among
             unknown cells beside one of mAP proper.
+        columns: what to look for, the first that there is.
     """
-    for column in _COLUMNS:
+    for column in columns:
         runs = [points for log in logs if (points := _points(log, column))]
         if runs:
             epochs = sorted(set.intersection(*(set(points) for points in runs)))
@@ -143,15 +149,16 @@ def curve_of(logs: Sequence[Sequence[dict[str, str]]]) -> Curve | None:
     return None
 
 
-def curve_plot(results: Results, runs: Path) -> bytes | None:
+def curve_plot(results: Results, runs: Path, log: str = LOG) -> bytes | None:
     """A PNG with a panel for each data set and masking and a line for each of the grid's `curves`; None if there is
     none.
 
     Args:
         results: the results.
         runs: the folder of the run folders.
+        log: the file in each that is drawn.
     """
-    curves = {setting: _curves(results, runs, setting) for setting in results.settings}
+    curves = {setting: _curves(results, runs, setting, log) for setting in results.settings}
     curves = {setting: lines for setting, lines in curves.items() if lines}
     if not curves:
         return None
@@ -171,11 +178,12 @@ def curve_plot(results: Results, runs: Path) -> bytes | None:
     return png((max(4.5, 0.4 + 2.6 * columns_of(panels)), 0.9 + 2.3 * rows_of(panels)), draw)
 
 
-def _curves(results: Results, runs: Path, setting: Setting) -> dict[str, Curve]:
+def _curves(results: Results, runs: Path, setting: Setting, log: str) -> dict[str, Curve]:
     lines = {}
     for method in results.grid.curves:
         seeds = results.of_seeds(*setting, method)
-        curve = curve_of([RunFolder(runs / Cell(*setting, method, seed).slug).log() for seed in seeds])
+        logs = [RunFolder(runs / Cell(*setting, method, seed).slug).log(log) for seed in seeds]
+        curve = curve_of(logs, _TEST_COLUMNS if log == TEST_LOG else _COLUMNS)
         if curve:
             lines[method] = curve
     return lines
@@ -203,5 +211,8 @@ def _draw_curves(axes: Axes, setting: Setting, lines: dict[str, Curve], methods:
         high = [value + one for value, one in zip(mean, spread, strict=True)]
         axes.fill_between(curve.epochs, low, high, color=COLOURS[number], alpha=0.15, linewidth=0)
     axes.set_title("\n".join(setting))
-    axes.set(xlabel="epoch", ylabel=" / ".join(dict.fromkeys(_COLUMNS[curve.column] for curve in lines.values())))
+    axes.set(
+        xlabel="epoch",
+        ylabel=" / ".join(dict.fromkeys({**_COLUMNS, **_TEST_COLUMNS}[curve.column] for curve in lines.values())),
+    )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -8,6 +8,7 @@ top = 6                       # the first seed runs every row; the others only t
                               # runs every row
 curves = ["bce"]              # rows, at most 8, whose held-out mAP by epoch is drawn; see validate_every
 keep_runs = false             # true keeps the weights of every run
+log_test = false              # true draws test mAP by epoch too, to be looked at; nothing is chosen by it
 log_truth = false             # true counts in each log what the method sets aside against the complete labels
 
 baseline = "bce"              # a row: the differences of the others to it are tested over seeds
@@ -118,6 +119,7 @@ class Grid:
     curves: tuple[str, ...]
     keep_runs: bool
     log_truth: bool
+    log_test: bool
     data: dict[str, LabelFiles | DigitScenes]
     maskings: dict[str, Masking]
     starts: dict[str, Row]
@@ -174,6 +176,7 @@ def read_grid(path: Path | str, *, tiny: bool = False, fill: bool = True) -> Gri
         file.curves,
         file.keep_runs,
         file.log_truth,
+        file.log_test,
         file.data,
         file.masking,
         starts,

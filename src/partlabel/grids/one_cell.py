@@ -1,7 +1,6 @@
 """One cell of a grid, from its plan to its record."""
 
 import shutil
-import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from partlabel.files import write_json
 from partlabel.formats import read_written
 from partlabel.grids.cell import Cell, Record, read_record
 from partlabel.grids.claims import Checked, Claim
+from partlabel.grids.cost import measured
 from partlabel.grids.data import Loaded, lacking, make_masked, masked_path
 from partlabel.grids.grid import Grid, slug
 from partlabel.grids.out_folder import shed_weights
@@ -33,6 +33,16 @@ class Verbs(NamedTuple):
     evaluate: Callable[..., Evaluation]
 
 
+def record_path(out: Path, cell: Cell) -> Path:
+    """The file of a cell's record; who runs it owns the folder."""
+    return out / "cells" / cell.slug / "cell.json"
+
+
+def run_path(out: Path, cell: Cell) -> Path:
+    """The run folder of a cell."""
+    return out / "runs" / cell.slug
+
+
 class CellRunner:
     """Runs cells of a grid, and keeps their records.
 
@@ -47,14 +57,6 @@ class CellRunner:
     def __init__(self, grid: Grid, data: Mapping[str, Loaded], out: Path, verbs: Verbs, call: str) -> None:
         self.grid, self.data, self.out, self.verbs, self.call = grid, data, out, verbs, call
         self._checked: set[Path] = set()
-
-    def record_path(self, cell: Cell) -> Path:
-        """The file of its record; who runs it owns the folder."""
-        return self.out / "cells" / cell.slug / "cell.json"
-
-    def run_path(self, cell: Cell) -> Path:
-        """Its run folder."""
-        return self.out / "runs" / cell.slug
 
     def masked(self, cell: Cell, reporter: Reporter) -> Path:
         """The file of its labels, made where it is missing, and checked once.
@@ -85,20 +87,20 @@ class CellRunner:
             ClaimLost: another process has taken it meanwhile.
         """
         reporter = Checked(reporter, claim)
-        forget_other_hosts(self.run_path(cell))  # whoever has the cell has its run
-        path = self.record_path(cell)
+        forget_other_hosts(run_path(self.out, cell))  # whoever has the cell has its run
+        path = record_path(self.out, cell)
         resumes = self._resumes(cell, plan, read_record(path), reporter)
         if not resumes:
-            shutil.rmtree(self.run_path(cell), ignore_errors=True)
+            shutil.rmtree(run_path(self.out, cell), ignore_errors=True)
         write_json(path, {"status": "started", "key": plan.key})
-        started = time.monotonic()
-        record = {**self._result(cell, plan, resumes, reporter), "key": plan.key}
+        with measured() as cost:
+            record = {**self._result(cell, plan, resumes, reporter), "key": plan.key}
         if record["status"] == "done":
-            record["seconds"] = round(time.monotonic() - started, 1)
+            record["cost"] = {**cost, "resumed": resumes}
         claim.confirm()
         write_json(path, record)
         if record["status"] == "done" and not self.grid.keep_runs:
-            shed_weights(self.run_path(cell), others_begin_here=bool(begun_by(self.grid, cell)))
+            shed_weights(run_path(self.out, cell), others_begin_here=bool(begun_by(self.grid, cell)))
         return record
 
     def _result(self, cell: Cell, plan: Plan, resumes: bool, reporter: Reporter) -> Record:
@@ -129,23 +131,25 @@ class CellRunner:
         if earlier.get("key") != plan.key:
             reporter.say(f"{cell}: the grid or the labels have changed since it was run; running it anew")
             return False
-        run = RunFolder(self.run_path(cell))
+        run = RunFolder(run_path(self.out, cell))
         if not all((run.path / name).is_file() for name in ("config.json", "run.json")):
             return False
         return run.model.is_dir() if run.info["status"] == "done" else earlier.get("status") == "started"
 
     def _train_and_judge(self, cell: Cell, plan: Plan, resumes: bool, reporter: Reporter) -> Record:
-        data, masking, path = self.data[cell.data], self.grid.maskings[cell.masking], self.run_path(cell)
+        data, masking, path = self.data[cell.data], self.grid.maskings[cell.masking], run_path(self.out, cell)
+        log_test = data.test if self.grid.log_test else None
         if resumes:
-            run = self.verbs.resume(path, report=False, reporter=reporter)
+            run = self.verbs.resume(path, log_test=log_test, report=False, reporter=reporter)
         else:
             run = self.verbs.train(
                 self.masked(cell, reporter),
                 images=data.images,
                 out=path,
                 find_lr=plan.rates,
-                init=None if plan.start is None else self.run_path(plan.start),
+                init=None if plan.start is None else run_path(self.out, plan.start),
                 truth=data.train if self.grid.log_truth else None,
+                log_test=log_test,
                 report=False,
                 reporter=reporter,
                 **{"devices": 1, **plan.settings},  # several processes would each run the grid

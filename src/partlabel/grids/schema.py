@@ -93,6 +93,7 @@ class GridFile(_Strict):
     keep_runs: bool = False
     baseline: str | None = None
     log_truth: bool = False
+    log_test: bool = False
     data: dict[str, Data] = Field(min_length=1)
     masking: dict[str, Masking] = Field(min_length=1)
     settings: dict[str, Any] = {}

@@ -17,6 +17,7 @@ from partlabel.grids.captions import (
     joined,
     rank_caption,
     set_aside_caption,
+    test_curve_caption,
 )
 from partlabel.grids.cell import Cell, Record
 from partlabel.grids.data import Loaded
@@ -107,6 +108,8 @@ def to_markdown(
     parts += _rank_section(results, links)
     if "" in links:
         parts += ["## Held-out mAP by epoch", curve_caption(), f"![Held-out mAP by epoch]({links[''].name})"]
+    if "test" in links:
+        parts += ["## Test mAP by epoch", test_curve_caption(), f"![Test mAP by epoch]({links['test'].name})"]
     if "set aside" in links:
         picture = f"![Truly missed among the cells set aside]({links['set aside'].name})"
         parts += ["## What methods set aside", set_aside_caption(), picture]

@@ -39,6 +39,9 @@ from partlabel.runs.settings import TrainSettings
 from partlabel.version import __version__
 
 _PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy", "pillow", "safetensors")
+LOG = "log.csv"
+TEST_LOG = "test_log.csv"
+"""MAP of test images by epoch, where somebody asked for it; nothing that chooses reads it."""
 _BEGINNING = ".beginning"
 """A file that stands in a run folder while it is being made."""
 
@@ -266,21 +269,24 @@ class RunFolder:
         path = self.path / "evaluation.json"
         return _read_json(path) if path.is_file() else None
 
-    def append_log(self, row: Mapping[str, Any]) -> None:
-        """Add an epoch to log.csv, or replace it if it is there (training went on from before it)."""
-        rows = [old for old in self.log() if old["phase"] != row["phase"] or int(old["epoch"]) < row["epoch"]]
+    def append_log(self, row: Mapping[str, Any], name: str = LOG) -> None:
+        """Add an epoch to a log, or replace it if it is there (training went on from before it)."""
+        rows = [old for old in self.log(name) if old["phase"] != row["phase"] or int(old["epoch"]) < row["epoch"]]
         rows.append({name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in row.items()})
         names = list(dict.fromkeys(name for one in rows for name in one))
         lines = [",".join(names), *(",".join(one.get(name, "") for name in names) for one in rows)]
-        write_text(self.path / "log.csv", "\n".join(lines) + "\n")
+        write_text(self.path / name, "\n".join(lines) + "\n")
 
-    def log(self) -> list[dict[str, str]]:
-        """Rows of log.csv.
+    def log(self, name: str = LOG) -> list[dict[str, str]]:
+        """Rows of a log.
+
+        Args:
+            name: of the file.
 
         Raises:
             RunError: the file is damaged.
         """
-        path = self.path / "log.csv"
+        path = self.path / name
         if not path.is_file():
             return []
         try:

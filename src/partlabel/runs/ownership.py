@@ -92,6 +92,11 @@ def owned(folder: Path, gone: Gone = _believed) -> Iterator[Ownership]:
                 mine.path.unlink(missing_ok=True)
 
 
+def is_owned(folder: Path, gone: Gone = _believed) -> bool:
+    """Whether a process has a folder."""
+    return folder.is_dir() and any(_held(path, gone) for path in _files(folder))
+
+
 def forget_other_hosts(folder: Path) -> None:
     """Take a folder from owners on other hosts, on the word of the caller that they run no more."""
     with storage_errors(folder):

@@ -12,6 +12,7 @@ from partlabel.evaluation.scored_cells import ScoredCells
 from partlabel.labels import Cells, LabelTable, State
 from partlabel.models.tagger import Tagger
 from partlabel.training.data import Source
+from partlabel.training.epoch_log import EpochLog
 from partlabel.training.scoring import score_blocks
 
 
@@ -37,6 +38,7 @@ class Phase:
         training: source of the method's views.
         scoring: source of the plain view.
         truth: complete labels of the images of the table, for the log alone.
+        test: judges epochs by test labels, for a log of its own.
         apart: the images that the held-out cells are of, where whole images are held out; None: those of the table.
     """
 
@@ -47,6 +49,7 @@ class Phase:
     training: Source
     scoring: Source
     truth: LabelTable | None = None
+    test: EpochLog | None = None
     apart: Apart | None = None
 
     @property

@@ -14,7 +14,7 @@ from partlabel.models.encoders.lora import merge_lora
 from partlabel.models.tagger import Tagger
 from partlabel.progress import Reporter
 from partlabel.recovery.calibrate import calibrate
-from partlabel.runs.folder import RunFolder
+from partlabel.runs.folder import LOG, TEST_LOG, RunFolder
 from partlabel.runs.learned_graph import learned_graph_path, write_learned_graph
 from partlabel.runs.processes import process_rank
 from partlabel.training.build import compute_device
@@ -134,7 +134,7 @@ def _adopt(run: RunFolder, winner: RunFolder) -> None:
         if winner.checkpoints.is_dir():  # else an earlier attempt to adopt it came so far
             shutil.rmtree(run.checkpoints, ignore_errors=True)
             winner.checkpoints.rename(run.checkpoints)
-        for name in ("log.csv", "held_out.parquet", learned_graph_path(run.path).name):
+        for name in (LOG, TEST_LOG, "held_out.parquet", learned_graph_path(run.path).name):
             if (winner.path / name).is_file():
                 shutil.copyfile(winner.path / name, run.path / name)
     run.update(**{name: winner.info[name] for name in ("held_out", "threads") if name in winner.info})

@@ -21,6 +21,7 @@ from partlabel.runs.holdout import Split, hold_out, with_contrast
 from partlabel.runs.settings import TrainSettings
 from partlabel.training.build import build, map_plan, sources
 from partlabel.training.data import Source, prepare_maps
+from partlabel.training.epoch_log import EpochLog
 from partlabel.training.init_weights import take_weights
 from partlabel.training.phase import Apart, Phase
 
@@ -37,6 +38,7 @@ class Prepared:
         assets: see `methods.base.Context`.
         init: a run whose weights to start from.
         truth: complete labels of the images and classes of `labels`, for the log alone.
+        test: labels of test images with the classes of `labels`, for a log of its own.
     """
 
     labels: LabelTable
@@ -46,8 +48,10 @@ class Prepared:
     assets: Mapping[str, Tensor]
     init: Path | None = None
     truth: LabelTable | None = None
+    test: LabelTable | None = None
     _built: Method[Any] | None = field(default=None, init=False)
     _sources: tuple[Source, Source] | None = field(default=None, init=False)
+    _test_log: EpochLog | None = field(default=None, init=False)
 
     @classmethod
     def of(
@@ -111,10 +115,12 @@ class Prepared:
         if self._sources is None:
             names = self.labels.images
             self._sources = sources(settings, method.tagger.backbone, method.views, names, self.root, reporter)
+        if self.test is not None and self._test_log is None:
+            self._test_log = EpochLog(self.test, self.root, settings, method.tagger.backbone, reporter)
         cells = self.ranked
         nothing = Cells(cells.image_index[:0], cells.class_index[:0], cells.states[:0], cells.sources[:0])
         held_out, ranked = (self.split.held_out, self.ranked) if selection else (nothing, nothing)
-        phase = Phase(name, table, held_out, ranked, *self._sources, self.truth)
+        phase = Phase(name, table, held_out, ranked, *self._sources, self.truth, self._test_log)
         return method, self._without_images(phase) if selection else phase
 
     def _without_images(self, phase: Phase) -> Phase:

@@ -86,6 +86,8 @@ class Watch:
                 row[self.phase.measure], row["held_out_classes"] = value, classes
                 text += self._told(value, classes)
             self.adapter.judged(value)
+        if due and self.phase.test is not None and trainer.is_global_zero:
+            self.phase.test.add(self.run, self.phase.name, epoch, self.adapter.tagger)
         if trainer.is_global_zero:
             self.run.append_log(row)
             self.reporter.say(text)
