@@ -1,6 +1,8 @@
 """`bench`: a grid of trainings, and the table that compares them."""
 
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,9 +70,11 @@ def bench(
     if submit is None and options:
         raise UsageError("options are of the jobs of a cluster; say which with submit")
     with opened(grid, out, reporter, small=small, how=_how(jobs, submit, options or {})) as board:
-        if submit is not None:
-            engine = Slurm(board.out, run_cell, options or {}) if submit == "slurm" else Ray(run_cell, options or {})
-            return hand_out(board, engine, jobs, reporter)
+        if submit == "slurm":
+            return hand_out(board, Slurm(board.out, run_cell, options or {}), jobs, reporter)
+        if submit == "ray":
+            with redirect_stdout(sys.stderr):  # where Ray tells of dead tasks; standard output is for the table
+                return hand_out(board, Ray(run_cell, options or {}), jobs, reporter)
         return Worker(board, _VERBS, reporter).run() if jobs in {None, 1} else run_workers(board, jobs or 1, reporter)
 
 

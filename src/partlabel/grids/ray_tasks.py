@@ -35,7 +35,7 @@ class Ray:
                 address=options.get("address"),
                 ignore_reinit_error=True,
                 logging_level=logging.ERROR,
-                log_to_driver=False,  # to standard output, which is for the table
+                log_to_driver=False,
             )
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise RunError(f"no Ray cluster at {options.get('address', 'this machine')}: {error}") from error
