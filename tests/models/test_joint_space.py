@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from partlabel.errors import RunError, UsageError
 from partlabel.models.bundle import BundleInfo, load_bundle, save_bundle
-from partlabel.models.encoders.base import JointSpace
-from partlabel.models.encoders.build import create_backbone
+from partlabel.models.encoders.base import BackboneSpec, JointSpace
+from partlabel.models.encoders.build import create_backbone, rebuild_backbone
 from partlabel.models.encoders.joint_space import attention_pooling, joint_tokens, split_tokens
 from partlabel.models.encoders.timm_maps import TimmBackbone
 from partlabel.models.encoders.twin import TwinBackbone
@@ -105,6 +105,23 @@ def test_one_layer_for_queries_keys_and_values_and_a_class_token(how: JointSpace
     expected, images = _naive(pooling, maps, how)
     torch.testing.assert_close(found.maps, expected)
     torch.testing.assert_close(found.image, images)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "size", "joint", "side"),
+    [("resnet101_clip", 448, 512, 14), ("resnet101_clip", 224, 512, 7), ("resnet50x4_clip", 288, 640, 9)],
+)
+def test_shapes_of_published_towers(name: str, size: int, joint: int, side: int) -> None:
+    """Without weights and memory: the width of the joint space, and places of 32 pixels each."""
+    described = {"size": size, "mean": (0, 0, 0), "std": (1, 1, 1), "joint_space": "projected", "joint_features": joint}
+    with torch.device("meta"):
+        backbone = rebuild_backbone(BackboneSpec(architecture=name, **described)).eval()
+        features = backbone(torch.empty(2, 3, size, size))
+    assert features.maps.shape == (2, joint, side, side)
+    assert features.image is not None
+    assert features.image.shape == (2, joint)
+    assert timm.get_pretrained_cfg(name).num_classes == joint
 
 
 def test_places_that_are_no_square_are_not_guessed() -> None:

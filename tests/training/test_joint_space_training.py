@@ -9,14 +9,24 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 from typer.testing import CliRunner
 
 import partlabel
 from partlabel.cli.app import app
 from partlabel.errors import UsageError
 from partlabel.formats import write_table
+from partlabel.images.dataset import ImageDataset
 from partlabel.labels import LabelTable
+from partlabel.methods.base import Context
 from partlabel.models.bundle import load_bundle
+from partlabel.models.encoders.base import view_settings
+from partlabel.models.encoders.build import create_backbone
+from partlabel.models.encoders.lora import LowRankChange
+from partlabel.models.tagger import Tagger
+from partlabel.runs.settings import TrainSettings
+from partlabel.training.build import build
+from partlabel.training.map_cache import Recipe
 
 pytestmark = pytest.mark.slow
 
@@ -44,6 +54,7 @@ Images = tuple[Path, LabelTable]
     [
         {"freeze": True},
         {"freeze": True, "joint_space": "attended", "size": 64},
+        {"freeze": True, "maps_by": "onnxruntime"},
         {"freeze": True, "train_last": 1},
         {**LORA, "ema": 0.5, "preprocessing": "imagenet"},
         {"joint_space": "attended", "size": 64, "method": "co_teaching"},
@@ -74,6 +85,63 @@ def test_from_training_to_tags(
     (image,) = json.loads((tmp_path / "explained" / "explained.json").read_text())["images"]
     assert found
     assert set(image["labels"][0]["maps"]) == {"class", "gradient"}
+
+
+def _built(clip_tower: str, **settings: Any) -> Tagger:
+    known = {name: value for name, value in TINY.items() if name not in {"report", *HEAD, "expansion", "label_vectors"}}
+    made = TrainSettings(**{**known, "backbone": clip_tower, "method": "bce", **settings})
+    context = Context(LabelTable.from_dense(["0.png", "1.png"], ["a"], np.array([[1], [-1]], np.int8)))
+    return build(made, context).tagger
+
+
+def _changed(tagger: Tagger) -> dict[str, LowRankChange]:
+    found = {name: module for name, module in tagger.named_modules() if isinstance(module, LowRankChange)}
+    return {name.split(".parametrizations")[0].removeprefix("backbone.network."): found[name] for name in found}
+
+
+def test_settings_of_low_rank_changes_reach_the_backbone(clip_tower: str) -> None:
+    tagger = _built(clip_tower, **LORA, lora_alpha=6).train()
+    changed = _changed(tagger)
+    assert {name.split(".")[1] for name in changed} == {"1", "2", "3"}
+    assert not any("shortcut" in name for name in changed)
+    assert {(one.scale, one.dropout, one.down.shape[0]) for one in changed.values()} == {(3, 0.01, 2)}
+    assert all(norm.training for norm in tagger.backbone.modules() if isinstance(norm, nn.BatchNorm2d))
+
+
+def test_low_rank_changes_are_by_default_what_they_were(clip_tower: str) -> None:
+    """Of all weights, without dropout, at running statistics; in the joint space of what leads to it as well."""
+    tagger = _built(clip_tower, lora_rank=2).train()
+    changed = _changed(tagger)
+    assert {"stem.conv2.conv", "stages.1.0.shortcut.conv.conv", "head.v", "head.proj"} <= changed.keys()
+    assert {(one.scale, one.dropout) for one in changed.values()} == {(16, 0)}
+    assert not any(norm.training for norm in tagger.backbone.modules() if isinstance(norm, nn.BatchNorm2d))
+    assert _built(clip_tower, joint_space="attended").backbone.spec.joint_space == "attended"
+    assert TrainSettings().joint_space == "off"
+    assert TrainSettings().preprocessing == "backbone"
+
+
+def test_cached_maps_of_each_kind_lie_apart(clip_tower: str, color_images: Images) -> None:
+    root, table = color_images
+    kinds = [("projected", "backbone"), ("attended", "backbone"), ("off", "backbone"), ("projected", "imagenet")]
+    backbones = []
+    for how, preprocessing in kinds:
+        torch.manual_seed(0)
+        backbones.append(
+            create_backbone(
+                clip_tower,
+                pretrained=False,
+                freeze=True,
+                joint_space=how,  # type: ignore[arg-type]
+                preprocessing=preprocessing,  # type: ignore[arg-type]
+            )
+        )
+    folders = {
+        Recipe(one, ImageDataset(root, table.images, ("plain",), view_settings(one.spec), 0), 0, torch.device("cpu"))
+        .folder(Path("cache"))
+        .path
+        for one in backbones
+    }
+    assert len(folders) == 4
 
 
 def test_a_shipped_tagger_uses_the_image_vector(clip_tower: str, color_images: Images, tmp_path: Path) -> None:
