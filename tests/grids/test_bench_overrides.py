@@ -32,7 +32,7 @@ def data() -> Loaded:
     return Loaded(Path(), table, table, 2, 0)
 
 
-def test_later_overrides_win_where_they_hold(write_grid: Callable[..., Path], data: Loaded) -> None:
+def test_overrides_change_the_cells_where_they_hold(write_grid: Callable[..., Path], data: Loaded) -> None:
     other = ("[settings]", '[masking.full]\nname = "known_ratio"\nratio = 1.0\n\n[settings]')
     path = write_grid(FIXED_RATE, other)
     before = read_grid(path)
@@ -48,9 +48,18 @@ def test_later_overrides_win_where_they_hold(write_grid: Callable[..., Path], da
     assert plan(grid, "full", "bce").settings["epochs"] == 9
     assert plan(grid, "full", "bce").settings["lr"] == 0.02
     assert plan(grid, "half", "bce").key != plan(before, "half", "bce").key
+    assert plan(grid, "full", "bce").key != plan(before, "full", "bce").key
     untouched = plan(grid, "half", "saliency, no CR")
     assert untouched == plan(before, "half", "saliency, no CR")
     assert untouched.settings["epochs"] == 1
+
+
+def test_the_later_of_two_overrides_of_a_cell_wins(write_grid: Callable[..., Path]) -> None:
+    path = write_grid(FIXED_RATE)
+    path.write_text(path.read_text() + OVERRIDE)
+    row = read_grid(path).row_of("squares", "half", "bce")
+    assert (row.settings["epochs"], row.settings["lr"]) == (9, 0.5)
+    assert (row.written["epochs"], row.written["lr"]) == (9, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,6 @@ class Grid:
     def row_of(self, data: str, masking: str, method: str) -> Row:
         """A row as it is trained on some labels."""
         row, (settings, written) = self.row(method), changes(self.overrides, data, masking, method)
-        written.pop("lr", None)  # `written` of a row leaves it out
         return replace(row, settings={**row.settings, **settings}, written={**row.written, **written})
 
     def row(self, label: str) -> Row:
