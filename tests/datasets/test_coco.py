@@ -80,7 +80,11 @@ def test_what_is_missing_or_broken_is_named(folder: Path, read: Read) -> None:
         (whole.replace('"image_id": 40', '"image_id": 41'), "image or class 41"),
         (whole.replace('"category_id": 18', '"category_id": 19'), "image or class 19"),
         (whole.replace('"id": 40,', '"id": 10,'), "lists an image id twice"),
-        (whole.replace('"file_name": "COCO_train2014_000000000040.jpg", ', ""), "has no 'file_name'"),
+        (whole.replace('"file_name": "COCO_train2014_000000000040.jpg", ', ""), "entry 4 of images has no 'file_name'"),
+        (whole.replace('"COCO_train2014_000000000040.jpg"', "null"), "entry 4 of images has no 'file_name'"),
+        (whole.replace('"name": "car"', '"nome": "car"'), "entry 2 of categories has no 'name'"),
+        (whole.replace('"category_id": 18', '"category_id": [18]'), "entry 1 of annotations has no 'category_id'"),
+        (whole.replace('"annotations": [', '"annotations": ["x", '), "entry 1 of annotations is no object"),
     ):
         write(path, broken)
         with pytest.raises(LabelError, match=rf"instances_train2014\.json.*{said}"):

@@ -79,6 +79,7 @@ def test_what_is_missing_or_broken_is_named(devkit: Path, read: Read) -> None:
     whole = annotation.read_text()
     for broken, said in (
         (whole[:-20], "is no VOC annotation"),
+        ("<html><body>404</body></html>", "it has no <annotation>"),
         (whole.replace("car", "zebra"), "'zebra', which is no class"),
         ('<!DOCTYPE a [<!ENTITY b "c">]>' + whole.replace("car", "&b;"), "is no VOC annotation"),
     ):

@@ -67,6 +67,7 @@ def test_the_later_of_two_overrides_of_a_cell_wins(write_grid: Callable[..., Pat
     [
         ('"half"', '"halve"', "override 1: there is no masking 'halve'; there are half"),
         ("epochs = 7", "holdout = 0.2", "holdout holds for a whole row"),
+        ("epochs = 7", 'holdout_by = "images"', "holdout_by holds for a whole row"),
         ("epochs = 7", 'start = "bce"', "start holds for a whole row"),
         ("lr = 0.5", "lr = [0.5]", "candidates are searched for a whole row"),
         ("epochs = 7", "batch_size = -7", "override: squares / half / bce: setting batch_size"),

@@ -117,11 +117,30 @@ def test_what_the_file_has_wrong_is_said_all_the_same(path: Path) -> None:
         read_grid(path, tiny=True)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_trial_and_results_never_share_a_folder(path: Path, tmp_path: Path, first: bool) -> None:
+    path.write_text(
+        'seeds = [0]\n[data.s]\nbuiltin = "digit_scenes"\ntrain = 8\ntest = 4\nsize = 32\n[masking.half]\n'
+        'name = "known_ratio"\n'
+        'ratio = 0.5\n[settings]\nbackbone = "test_resnet"\n[method.bce]\n'
+    )
+    out = tmp_path / "out"
+    result = out / "cells" / "s--half--bce--seed0" / "cell.json"
+    result.parent.mkdir(parents=True)
+    result.write_text("{}")
+    if first:
+        (out / "small-trial").touch()
+    with pytest.raises(UsageError, match=r"out holds results .*name another folder with --out"):
+        bench(path, out=out, small=not first)
+    assert (result.read_text(), (out / "grid.toml").exists()) == ("{}", False)
+
+
 @pytest.mark.slow
 def test_it_runs_where_there_are_no_data(path: Path, tmp_path: Path) -> None:
     path.write_text(GRID.replace("[method.interactive]", "[method.bce]").replace("graph =", "# ").replace("k = 5", ""))
     outcome = bench(path, out=tmp_path / "out", small=True)
     assert (outcome.done, outcome.failed) == (3, {})
+    assert (tmp_path / "out" / "small-trial").is_file()
     text = outcome.table.read_text()
     assert text.startswith(f"# {TITLE}A table\n")
     assert "| co-learning (CSL) | MS-COCO | 10 % known | mAP voc12 |" in text

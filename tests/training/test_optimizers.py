@@ -151,6 +151,7 @@ def test_plateau_by_explicit_loop(patience: int) -> None:
         ({"schedule": "plateau", "holdout": 0}, "follows the held-out cells; set holdout above 0"),
         ({"schedule": "plateau", "refit": True}, "which refit trains on"),
         ({"schedule": "step"}, r"needs step_epochs, such as \[2\]"),
+        ({"schedule": "step", "step_epochs": 2}, r"setting step_epochs: a list such as \[2, 4\] is needed, got 2"),
         ({"step_epochs": [2]}, r"here are schedule 'onecycle' and step_epochs \[2\]"),
         ({"schedule_epochs": 3}, "ends after 3 epochs"),
         ({"schedule": "constant", "schedule_epochs": 8}, "not laid out over epochs"),

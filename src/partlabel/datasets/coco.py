@@ -69,6 +69,8 @@ class Coco2014(Dataset):
         path = self.sources(root, options)[0]
         content = read_coco(path, "categories")
         by_id = image_names(content, options["split"], path)
+        check_entries(content, "categories", {"id": int, "name": str}, path)
+        check_entries(content, "annotations", {"image_id": int, "category_id": int}, path)
         columns = {entry["id"]: column for column, entry in enumerate(content["categories"])}
         marked: dict[int, set[int]] = {}
         for mark in content["annotations"]:
@@ -110,7 +112,23 @@ def read_coco(path: Path, *needs: str) -> dict[str, Any]:
     for key in ("images", "annotations", *needs):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise LabelError(f"{path} has no list of {key}; it is no COCO annotation file: unpack the official one")
+        check_entries(content, key, {}, path)
     return content
+
+
+def check_entries(content: Mapping[str, Any], key: str, kinds: Mapping[str, type], path: Path) -> None:
+    """Refuse a list of an annotation file whose entries are not objects with values of these types.
+
+    Raises:
+        LabelError: they are not; names the first entry.
+    """
+    for number, entry in enumerate(content[key], start=1):
+        wrong = "is no object" if not isinstance(entry, dict) else ""
+        for name in kinds:
+            if not wrong and type(entry.get(name)) is not kinds[name]:
+                wrong = f"has no {name!r} that can be used"
+        if wrong:
+            raise LabelError(f"{path}: entry {number} of {key} {wrong}; it may be altered: unpack it again")
 
 
 def image_names(content: Mapping[str, Any], split: str, path: Path) -> dict[int, str]:
@@ -119,10 +137,8 @@ def image_names(content: Mapping[str, Any], split: str, path: Path) -> dict[int,
     Raises:
         LabelError: an id or name is missing or stands twice.
     """
-    try:
-        names = {entry["id"]: f"{split}2014/{entry['file_name']}" for entry in content["images"]}
-    except (KeyError, TypeError) as error:
-        raise LabelError(f"{path}: an image has no {error}; it may be altered: unpack it again") from error
+    check_entries(content, "images", {"id": int, "file_name": str}, path)
+    names = {entry["id"]: f"{split}2014/{entry['file_name']}" for entry in content["images"]}
     if len(names) < len(content["images"]):
         raise LabelError(f"{path} lists an image id twice; it may be altered: unpack it again")
     check_unique(list(names.values()), path)

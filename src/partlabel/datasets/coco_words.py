@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from partlabel.datasets.base import Dataset, Option, Options, Published, check_unique, read_lines
-from partlabel.datasets.coco import SPLITS, image_names, in_order, read_coco
+from partlabel.datasets.coco import SPLITS, check_entries, image_names, in_order, read_coco
 from partlabel.errors import LabelError, UsageError
 from partlabel.labels import LabelTable, State
 from partlabel.progress import Tick
@@ -77,6 +77,7 @@ class Coco2014Words(Dataset):
             classes = _most_frequent(content if vocabulary == path else read_coco(vocabulary), options["words"])
         tick(2, 3)
         names = image_names(content, options["split"], path)
+        check_entries(content, "annotations", {"image_id": int}, path)
         columns = {word: column for column, word in enumerate(classes)}
         found: dict[int, set[int]] = {}
         for entry in content["annotations"]:

@@ -132,11 +132,14 @@ def _listed(path: Path) -> list[str]:
 def _objects(path: Path) -> dict[str, bool]:
     """The classes that an annotation has boxes of, and whether one of these is not difficult."""
     try:
-        boxes = parse(path).findall("object")
+        root = parse(path).getroot()
     except (ParseError, DefusedXmlException, UnicodeError, LookupError) as error:
         raise LabelError(f"{path} is no VOC annotation ({error}); unpack the official file again") from error
     except OSError as error:
         raise LabelError(f"{path} cannot be read ({error.strerror}); unpack the official file again") from error
+    if root is None or root.tag != "annotation":  # a page of a server, say, would make every class absent
+        raise LabelError(f"{path} is no VOC annotation (it has no <annotation>); unpack the official file again")
+    boxes = root.findall("object")
     objects: Iterable[tuple[str, str]] = (
         ((box.findtext("name") or "").strip().lower(), (box.findtext("difficult") or "0").strip()) for box in boxes
     )

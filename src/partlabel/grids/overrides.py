@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from partlabel.errors import UsageError
 from partlabel.grids.schema import OverrideEntry
 
-FIXED = ("method", "start", "seed", "init", "holdout", "refit")
+FIXED = ("method", "start", "seed", "init", "holdout", "holdout_by", "refit")
 """What is a matter of the whole row."""
 
 

@@ -64,6 +64,7 @@ def opened(
         Interrupted: Ctrl-C.
     """
     grid, out = read_grid(path, tiny=small), Path(out)
+    _check_kind(out, small=small)
     write_text(out / "grid.toml", grid.path.read_text(encoding="utf-8"))
     if only is not None:
         grid = replace(grid, data={only: grid.data[only]})
@@ -74,6 +75,16 @@ def opened(
             yield Board(grid, data, out, call or os.environ.get(CALL) or uuid4().hex, small=small)
     except (Interrupted, KeyboardInterrupt) as error:
         raise Interrupted(f"stopped; {again}") from error
+
+
+def _check_kind(out: Path, *, small: bool) -> None:
+    """Refuse results of the whole grid in the folder of a small one and the other way round: they would be run anew."""
+    mark = out / "small-trial"
+    if (out / "cells").is_dir() and mark.is_file() != small:
+        held = "results of a small trial" if mark.is_file() else "results that are no small trial"
+        raise UsageError(f"{out} holds {held}, which would be written over; name another folder with --out")
+    if small:
+        write_text(mark, "The results in this folder are of `bench --small`; their numbers mean nothing.\n")
 
 
 class Worker:

@@ -211,7 +211,8 @@ def make_settings(values: Mapping[str, Any], method_fields: Collection[str]) -> 
             near = get_close_matches(name, known, 1)
             meant = f"did you mean {near[0]}? " if near else ""
             raise UsageError(f"no setting {name!r}; {meant}Settings are {', '.join(known)}") from error
-        raise UsageError(f"setting {name}: {first['msg'].lower()}, got {first['input']!r}") from error
+        wrong = "a list such as [2, 4] is needed" if first["type"] == "tuple_type" else first["msg"].lower()
+        raise UsageError(f"setting {name}: {wrong}, got {first['input']!r}") from error
     check_schedule(settings)
     return settings
 
