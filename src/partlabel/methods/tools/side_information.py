@@ -59,9 +59,14 @@ def _rows(path: Path) -> Iterator[tuple[str, str]]:
         return
     with path.open(encoding=examine(path).codec, newline="") as stream:
         reader = csv.DictReader(stream)
-        _check_columns(path, reader.fieldnames or ())
-        for row in reader:
-            yield row["image"] or "", row["category"] or ""
+        try:
+            _check_columns(path, reader.fieldnames or ())
+            for row in reader:
+                yield row["image"] or "", row["category"] or ""
+        except csv.Error as error:
+            raise LabelError(
+                f"{path}: after line {reader.line_num}: {error}; a quotation mark may not be closed"
+            ) from error
 
 
 def _check_columns(path: Path, columns: Iterable[str]) -> None:
