@@ -35,9 +35,9 @@ class CNNRNNConfig(PooledConfig):
     """Settings of `cnn_rnn`."""
 
     label_features: int = Field(default=64, gt=0)
-    """Length of a label vector. Paper: 64."""
+    """Length of a label vector. The paper, as it is cited (not checked against it): 64."""
     hidden: int = Field(default=512, gt=0)
-    """Width of the LSTM. Paper: 512."""
+    """Width of the LSTM. The paper, as it is cited (not checked against it): 512."""
     steps: int = Field(default=10, ge=1)
     """Most labels that an image is tagged with. Ours."""
 

@@ -31,11 +31,11 @@ class Fast0TagConfig(PooledConfig):
     """Settings of `fast0tag`."""
 
     label_vectors: str = "auto"
-    """Source of label vectors: "auto", "learned", a text encoder, or a .txt or .vec file of word vectors. Paper:
-    GloVe.
+    """Source of label vectors: "auto", "learned", a text encoder, or a .txt or .vec file of word vectors. The
+    paper is said to use GloVe (not checked against it).
     """
     label_features: int = Field(default=300, gt=0)
-    """Length of learned label vectors. Paper: 300, GloVe's."""
+    """Length of learned label vectors: that of GloVe, which the paper is said to use (not checked against it)."""
     hidden: int = Field(default=1024, gt=0)
     """Width of the two hidden layers. Ours."""
 
