@@ -40,7 +40,7 @@ class TwinHead(Head):
         self.first = build_head(spec, features, classes)
         self.second = build_head(spec, features, classes)
         self.pool = self.first.pool
-        self.scales = self.first.scales
+        self.scales = dict(self.first.scales)
         self.has_class_maps = self.first.has_class_maps
         self.needs_image_vector = self.first.needs_image_vector
 
