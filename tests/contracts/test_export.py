@@ -25,6 +25,10 @@ CASES: dict[str, HeadSpec] = {
     "twin": HeadSpec(kind="twin", settings={"head": {"kind": "pooled"}}),
     "twin backbones": HeadSpec(kind="twin", settings={"head": {"kind": "saliency"}}),
     "colearning": HeadSpec(kind="colearning", settings={**SMALL, "reduction": 8, "heads": 2}),
+    "low_rank": HeadSpec(kind="low_rank", settings={"rank": 2}),
+    "latent_noise": HeadSpec(kind="latent_noise"),
+    "cnn_rnn": HeadSpec(kind="cnn_rnn", settings={**SMALL, "steps": 2}),
+    "fast0tag": HeadSpec(kind="fast0tag", settings=SMALL),
     "local-global": HeadSpec(),
     "last stage trained": HeadSpec(),
 }

@@ -47,8 +47,9 @@ def test_files_that_say_nothing_clear_are_refused(text: str, message: str, tmp_p
         read_categories(tmp_path / "gone.csv", IMAGES)
 
 
-def test_a_quotation_mark_that_is_not_closed_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("length", [3, 140_000])
+def test_a_quotation_mark_that_is_not_closed_is_named(length: int, tmp_path: Path) -> None:
     path = tmp_path / "side.csv"
-    path.write_text('image,category\na.jpg,"' + "x" * 140_000)
-    with pytest.raises(LabelError, match=r"side\.csv: after line 1: .* a quotation mark may not be closed"):
+    path.write_text('image,category\na.jpg,"' + "x" * length)
+    with pytest.raises(LabelError, match=r"side\.csv: after line [12]: .* a quotation mark may not be closed"):
         read_categories(path, ["a.jpg"])

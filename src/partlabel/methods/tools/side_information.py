@@ -58,7 +58,7 @@ def _rows(path: Path) -> Iterator[tuple[str, str]]:
         yield from zip(*([_text(value) for value in table[name].to_pylist()] for name in _COLUMNS), strict=True)
         return
     with path.open(encoding=examine(path).codec, newline="") as stream:
-        reader = csv.DictReader(stream)
+        reader = csv.DictReader(stream, strict=True)
         try:
             _check_columns(path, reader.fieldnames or ())
             for row in reader:

@@ -72,7 +72,7 @@ class CNNRNNHead(Head):
         self, image: Float[Tensor, "batch width"], order: Int64[Tensor, "batch steps"]
     ) -> Float[Tensor, "batch steps_and_end choices"]:
         """Scores at each step where the labels so far are those of `order`, and after all of them."""
-        last, state, scores = self.begin.expand(len(image), -1), None, []
+        last, state, scores = self.begin.expand(image.shape[0], -1), None, []
         for step in range(order.shape[1] + 1):
             found, state = self.next_label(image, last, state)
             scores.append(found)
@@ -84,10 +84,10 @@ class CNNRNNHead(Head):
         """Logit of the highest probability that a class has at any step, where the likeliest new label is taken at each
         until the end is likelier (ours; the paper's beam search gives no score to the classes that it leaves out).
         """
-        last, state = self.begin.expand(len(image), -1), None
+        last, state = self.begin.expand(image.shape[0], -1), None
         highest: Tensor | None = None
-        taken = torch.zeros(len(image), len(self.labels), dtype=torch.bool, device=image.device)
-        ended = torch.zeros(len(image), 1, dtype=torch.bool, device=image.device)
+        taken = torch.zeros(image.shape[0], len(self.labels), dtype=torch.bool, device=image.device)
+        ended = torch.zeros(image.shape[0], 1, dtype=torch.bool, device=image.device)
         for _ in range(min(self.steps, len(self.labels))):
             scores, state = self.next_label(image, last, state)
             scores = torch.cat([scores[:, :-1].masked_fill(taken, -torch.inf), scores[:, -1:]], 1)
