@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 import partlabel
 from partlabel.errors import Interrupted
 from partlabel.labels import LabelTable, Source
+from partlabel.progress import Silent
 from partlabel.runs.folder import RunFolder
 from partlabel.runs.holdout import hold_out, images_without_label, with_contrast
 from partlabel.training.init_weights import seen_before
@@ -26,6 +27,16 @@ TINY: dict[str, Any] = {
     "validate_every": 2,
 }
 Colors = tuple[Path, LabelTable]
+
+
+class Heard(Silent):
+    """Keeps the lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
 
 
 def _positives(images: int = 60, classes: int = 5, share: float = 0.3) -> LabelTable:
@@ -53,11 +64,14 @@ def _same(one: RunFolder, other: RunFolder) -> None:
 def test_images_are_left_out_with_their_cells_by_explicit_loop() -> None:
     table = _positives()
     states = table.dense()
+    labelled = {row for row in range(60) if any(states[row])}
+    assert len(labelled) == 48
     for seed in range(10):
         split = hold_out(table, 0.2, seed)
         assert split.rows is not None
         left, kept = set(range(60)) - set(split.rows.tolist()), split.rows.tolist()
-        assert len(left) == 12
+        assert len(left) == 10  # 0.2 of 48 is 9.6
+        assert left <= labelled
         assert split.training.images == tuple(table.images[row] for row in kept)
         np.testing.assert_array_equal(split.training.dense(), states[kept])
         expected = [(row, column) for row in sorted(left) for column in range(5) if states[row, column]]
@@ -77,9 +91,31 @@ def test_every_class_and_sign_keeps_a_cell() -> None:
     table = LabelTable.from_dense([f"{row}" for row in range(30)], "abc", states)
     for seed in range(20):
         split = hold_out(table, 0.9, seed, "images")
-        assert split.training.images[:2] == ("0", "1")
-        assert len(split.training) == 3
+        assert (
+            len(split.training) == 30
+        )  # the two with labels have the last of a class and sign, and no others are drawn
         assert not split.held_out.states.size
+    states[2] = states[0]
+    table = LabelTable.from_dense(table.images, "abc", states)
+    left = {tuple(set(table.images) - set(hold_out(table, 0.9, seed, "images").training.images)) for seed in range(20)}
+    assert left == {("0",), ("2",)}  # at most 2 of 3 (0.9 of 3 is 2.7), and the other one of the pair must stay
+
+
+def test_images_with_recovered_labels_alone_all_train() -> None:
+    """They have nothing to be judged by."""
+    rows, columns = np.repeat(np.arange(20), 2), np.tile([0, 1], 20)
+    sources = np.where(rows < 10, Source.RECOVERED, Source.IMPORT)
+    names = [f"{row}" for row in range(20)]
+    table = LabelTable.from_cells(names, "ab", rows, columns, np.ones(40), sources)
+    for seed in range(10):
+        split = hold_out(table, 0.3, seed)
+        assert split.rows is not None
+        assert set(range(10)) <= set(split.rows.tolist())
+        assert len(split.training) == 17  # 0.3 of the 10 others
+        assert len(hold_out(table, 0.99, seed).training) == 11, "one with labels of its own stays"
+    nothing = hold_out(table.select_images(range(10)), 0.3, 0)
+    assert len(nothing.training) == 10
+    assert not nothing.held_out.states.size
 
 
 def test_what_is_held_out_follows_the_signs_unless_it_is_said() -> None:
@@ -110,7 +146,7 @@ def test_present_cells_are_ranked_among_unknown_ones_of_the_same_images() -> Non
     apart = np.setdiff1d(np.arange(60), split.rows)
     ranked = with_contrast(split.held_out, table, 0, apart)
     assert set(ranked.image_index.tolist()) == set(apart.tolist())
-    assert ranked.states.size == 12 * 5
+    assert ranked.states.size == 10 * 5  # all cells of 0.2 of the 48 images with a label
     assert (ranked.states == 1).sum() == split.held_out.states.size
 
 
@@ -143,11 +179,16 @@ def test_training_is_that_of_a_table_without_the_images(method: str, color_image
     table = _present(complete)
     settings = {**TINY, **METHODS[method], "method": method}
     truth = {"truth": complete} if method == "coselection" else {}
-    run = partlabel.train(table, images=root, out=tmp_path / "run", holdout=0.25, **truth, **settings)
+    heard = Heard()
+    run = partlabel.train(table, images=root, out=tmp_path / "run", holdout=0.25, reporter=heard, **truth, **settings)
     split = hold_out(table, 0.25, 0)
-    assert run.info["held_out_images"] == 8
+    assert (table.dense() > 0).any(1).sum() == 22
+    assert run.info["held_out_images"] == 6  # 0.25 of 22 is 5.5, to the even number
+    present = split.held_out.states.size
+    told = f"6 of 32 images are held out whole, chosen among those with a known label, with {present} known present"
+    assert sum(line.startswith(told) for line in heard.lines) == 1
     assert "held_out_present_misread" not in run.info
-    assert len(split.training) == 24
+    assert len(split.training) == 26
     alone = partlabel.train(split.training, images=root, out=tmp_path / "alone", holdout=0, **truth, **settings)
     _same(run, alone)
     judged = {"seconds", "held_out_mAP_among_unknown", "held_out_classes"}
@@ -190,7 +231,7 @@ def test_it_resumes_searches_refits_and_is_reported(color_images: Colors, tmp_pa
     run = partlabel.train(table, images=root, out=tmp_path / "searched", find_lr=(1e-3, 1e-2), **searched)
     assert set(run.info["found_lr"]) == {"0.001", "0.01"}
     page = " ".join((run.path / "report.html").read_text().split())
-    assert "it saw nothing of their images, 8 that were held out whole" in page
+    assert "it saw nothing of their images, 6 that were held out whole" in page
     assert "were seen with other labels" not in page
     plain = {**TINY, "method": "assume_negative", "holdout": 0, "lr": run.settings.lr}
     _same(run, partlabel.train(table, images=root, out=tmp_path / "plain", **plain))

@@ -293,8 +293,8 @@ def _told_of_held_out(prepared: "Prepared", settings: TrainSettings, reporter: R
     if split.rows is not None:
         images = len(labels) - split.rows.size
         reporter.say(
-            f"{images} of {len(labels)} images are held out whole, with {present} known present cells; all labels of "
-            "the others are trained on"
+            f"{images} of {len(labels)} images are held out whole, chosen among those with a known label, with "
+            f"{present} known present cells; all labels of the others are trained on"
         )
         return {"held_out_images": images}
     if not present or not entry(settings.method, settings.method_settings).takes_absence_from_unknown:

@@ -35,7 +35,8 @@ def train(
     ] = None,
     find_lr: Annotated[bool, typer.Option(help="Search the learning rate on held-out known cells first.")] = False,
     holdout: Annotated[
-        float | None, typer.Option(help="Share of the known cells, or of the images, kept from training. Default: 0.1.")
+        float | None,
+        typer.Option(help="Share of the known cells, or of the labelled images, kept from training. Default: 0.1."),
     ] = None,
     refit: Annotated[bool, typer.Option(help="Then train once more on all known cells.")] = False,
     amp: Annotated[Literal["none", "bf16", "fp16"] | None, typer.Option(help="Mixed precision.")] = None,

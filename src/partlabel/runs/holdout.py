@@ -30,22 +30,22 @@ class Split(NamedTuple):
 
 
 def hold_out(table: LabelTable, fraction: float, seed: int, by: By = "auto") -> Split:
-    """Hold out a share of the known cells, or of the images.
+    """Hold out a share of the known cells, or of the labelled images.
 
     By cells: for each class and sign apart, chosen by a keyed hash of the names. Of n cells of one class and sign,
     fraction·n are held out, rounded up or down at random in proportion, and never the only one. Every image still
     trains.
 
-    By images: of N images fraction·N, rounded, at least one, are left out of the training altogether, chosen by a keyed
-    hash of their names, but for those with the last known cell of a class and sign that would be left. Their known
-    cells are held out.
+    By images: of N images with a known cell fraction·N, rounded, at least one, are left out of the training altogether,
+    chosen by a keyed hash of their names, but for those with the last known cell of a class and sign that would be
+    left. Their known cells are held out. Images without a known cell all train: held out, they would tell nothing.
 
     "auto" is by cells where a known absent cell can be held out, else by images: to a training held-out cells are
     unknown, and where no absent cell is known, unknown ones are all that tells what is absent. A held-out present cell
     among them would be taught as absent.
 
-    Recovered cells are never held out: a model chose them for its own high scores, so that by them it would look better
-    than it is.
+    Recovered cells are never held out, and an image that has no others counts as one without a known cell: a model
+    chose them for its own high scores, so that by them it would look better than it is.
     """
     cells = _known_cells(table)
     if fraction == 0 or not cells.states.size:
@@ -69,12 +69,13 @@ def hold_out(table: LabelTable, fraction: float, seed: int, by: By = "auto") -> 
 
 def _hold_out_images(table: LabelTable, cells: Cells, fraction: float, seed: int) -> Split:
     words = CellHash.of(table.images, table.classes, seed=seed, purpose="held-out images").image_words
-    quota = min(max(round(fraction * len(table)), 1), len(table) - 1)
+    labelled = np.unique(cells.image_index[cells.sources != Source.RECOVERED])
+    quota = min(max(round(fraction * labelled.size), 1), labelled.size - 1)
     groups = _groups(cells)
     left = np.bincount(groups, minlength=2 * len(table.classes))
     bounds = np.searchsorted(cells.image_index, np.arange(len(table) + 1))
     held_out = np.zeros(len(table), bool)
-    for row in np.argsort(words, kind="stable"):
+    for row in labelled[np.argsort(words[labelled], kind="stable")]:
         if quota == 0:
             break
         mine = groups[bounds[row] : bounds[row + 1]]

@@ -134,8 +134,8 @@ class TrainSettings(BaseModel):
     amp: Literal["none", "bf16", "fp16"] = "none"
 
     holdout: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the known cells, or of the images, that training never sees: for model choice, thresholds,
-    calibration.
+    """Share of the known cells, or of the images with a known label, that training never sees: for model choice,
+    thresholds, calibration.
     """
     holdout_by: Literal["auto", "cells", "images"] = "auto"
     """What is held out: known "cells", so that every image still trains, or whole "images" with their known cells.
