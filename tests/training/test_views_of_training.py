@@ -10,7 +10,7 @@ from partlabel.images.dataset import ImageDataset
 from partlabel.labels import LabelTable
 from partlabel.methods.base import Context
 from partlabel.models.encoders.build import create_backbone
-from partlabel.runs.settings import make_settings
+from partlabel.runs.settings import TrainSettings, make_settings
 from partlabel.training.build import build, shown_views
 from partlabel.training.map_cache import Recipe
 
@@ -38,7 +38,7 @@ def test_cached_maps_tell_crops_apart() -> None:
     backbone = create_backbone("test_resnet", pretrained=False, size=28, freeze=True)
 
     def described(view: str, **values: Any) -> dict[str, Any]:
-        shown = shown_views(make_settings({**TINY, **values}, ()), backbone)
+        shown = shown_views(TrainSettings(**TINY, **values), backbone)
         images = ImageDataset(".", ["a"], (view,), shown, 0)
         return dict(Recipe(backbone, images, 0, torch.device("cpu")).description)
 

@@ -23,7 +23,6 @@ _REPLACED: dict[str, Any] = {
     "accumulate": 1,
     "amp": "none",
     "accelerator": "cpu",
-    "maps_by": "torch",
     "validate_every": 1,
 }
 """What every training has."""
@@ -38,6 +37,7 @@ _IF_SAID: dict[str, Any] = {
     "image_vector": "places",
     "label_vectors": "learned",
     "draws": 1,
+    "maps_by": "torch",
 }
 """What a training has whose settings say something of it."""
 _LARGEST: dict[str, int] = {

@@ -213,32 +213,86 @@ def make_settings(values: Mapping[str, Any], method_fields: Collection[str]) -> 
             raise UsageError(f"no setting {name!r}; {meant}Settings are {', '.join(known)}") from error
         wrong = "a list such as [2, 4] is needed" if first["type"] == "tuple_type" else first["msg"].lower()
         raise UsageError(f"setting {name}: {wrong}, got {first['input']!r}") from error
-    check_schedule(settings)
+    check_effects(settings)
     return settings
 
 
-def check_schedule(settings: TrainSettings) -> None:
-    """Whether the settings of the schedule go together.
+_NEEDS: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "draws": ("freeze", (True,)),
+    "maps_by": ("freeze", (True,)),
+    "branch_scale": ("local_global", (True,)),
+    "lora_alpha": ("lora_rank", ()),
+    "lora_targets": ("lora_rank", ()),
+    "lora_dropout": ("lora_rank", ()),
+    "lora_norm": ("lora_rank", ()),
+    "momentum": ("optimizer", ("sgd", "rmsprop", "rmsprop_tf")),
+    "rmsprop_decay": ("optimizer", ("rmsprop", "rmsprop_tf")),
+    "epsilon": ("optimizer", ("adamw", "adam", "rmsprop", "rmsprop_tf")),
+    "decay_on": ("weight_decay", ()),
+    "schedule_epochs": ("schedule", ("onecycle", "cosine")),
+    "warmup": ("schedule", ("onecycle",)),
+    "cycle_momentum": ("schedule", ("onecycle",)),
+    "step_epochs": ("schedule", ("step",)),
+    "schedule_factor": ("schedule", ("step", "plateau")),
+    "schedule_patience": ("schedule", ("plateau",)),
+    "ema_warmup": ("ema", ()),
+    "holdout_by": ("holdout", ()),
+    "crop_scale": ("random_crop", ("area",)),
+    "crop_from": ("random_crop", ("scales", "fixed")),
+    "crop_sides": ("random_crop", ("scales",)),
+}
+"""Settings that have an effect beside some values of another one alone; none named: beside any number above 0."""
+
+
+def is_default(settings: TrainSettings, name: str) -> bool:
+    """Whether a setting says nothing: files of settings may spell defaults out."""
+    return bool(getattr(settings, name) == TrainSettings.model_fields[name].default)
+
+
+def check_effects(settings: TrainSettings) -> None:
+    """Whether every setting has an effect beside the others.
 
     Raises:
-        UsageError: they do not; says which, and what to do.
+        UsageError: one has none; says which, and what to do.
     """
-    schedule, laid_out = settings.schedule, settings.schedule_epochs
-    if laid_out is not None and schedule not in {"onecycle", "cosine"}:
+    for name, (other, values) in _NEEDS.items():
+        value = getattr(settings, other)
+        if (value not in values if values else not value) and not is_default(settings, name):
+            wanted = f"to {' or '.join(map(repr, values))}" if values else "above 0"
+            raise UsageError(f"{name} has no effect with {other} {value!r}; set {other} {wanted}, or leave {name} out")
+    _check_schedule(settings)
+    if settings.cycle_momentum and not is_default(settings, "momentum"):
         raise UsageError(
-            f"schedule {schedule!r} is not laid out over epochs; leave schedule_epochs out, or take onecycle or cosine"
+            "cycle_momentum moves the momentum from 0.95 to 0.85 and back, whatever momentum says; leave one of them "
+            "out"
         )
+    if settings.maps_by == "onnxruntime" and settings.train_last:
+        raise UsageError(
+            "maps_by 'onnxruntime' has no effect with train_last: torch computes a network that is cut before its last "
+            "stages; leave one of them out"
+        )
+    lora_keeps = settings.lora_rank and settings.lora_norm == "running"
+    if settings.frozen_norm is True and (lora_keeps or (settings.freeze and not settings.train_last)):
+        other = "lora_rank" if lora_keeps else "freeze"
+        raise UsageError(
+            f"frozen_norm has no effect with {other}, which keeps the running statistics of the backbone; leave it "
+            "out, or set it to 'all' for those of the head"
+        )
+
+
+def _check_schedule(settings: TrainSettings) -> None:
+    schedule, laid_out = settings.schedule, settings.schedule_epochs
     if laid_out is not None and laid_out < settings.epochs:
         raise UsageError(
             f"the schedule ends after {laid_out} epochs (schedule_epochs), before the {settings.epochs} of the "
             "training; raise it or lower epochs"
         )
-    if settings.cycle_momentum and schedule != "onecycle":
-        raise UsageError(f"cycle_momentum belongs to schedule 'onecycle', not {schedule!r}; leave one of them out")
-    if bool(settings.step_epochs) != (schedule == "step"):
+    if schedule == "step" and not settings.step_epochs:
+        raise UsageError("schedule 'step' needs step_epochs, such as [2]")
+    if settings.step_epochs and max(settings.step_epochs) >= settings.epochs:
         raise UsageError(
-            "schedule 'step' needs step_epochs, such as [2], and no other schedule takes them; "
-            f"here are schedule {schedule!r} and step_epochs {list(settings.step_epochs)}"
+            f"step_epochs {max(settings.step_epochs)} has no effect in a training of {settings.epochs} epochs; leave it"
+            " out, or raise epochs"
         )
     if schedule == "plateau" and not settings.holdout:
         raise UsageError("schedule 'plateau' follows the held-out cells; set holdout above 0")

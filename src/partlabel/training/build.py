@@ -19,7 +19,7 @@ from partlabel.models.encoders.lora import add_lora
 from partlabel.models.encoders.timm_maps import TimmBackbone
 from partlabel.models.encoders.twin import TwinBackbone
 from partlabel.progress import Reporter
-from partlabel.runs.settings import TrainSettings
+from partlabel.runs.settings import TrainSettings, is_default
 from partlabel.training.data import MapPlan, Source, image_source, map_source
 
 
@@ -95,11 +95,8 @@ def _backbone(settings: TrainSettings) -> TimmBackbone:
 
 
 def _check_lora(settings: TrainSettings) -> None:
-    """Low-rank changes are all that is trained of a backbone, and their settings say nothing without them."""
+    """Low-rank changes are all that is trained of a backbone."""
     if not settings.lora_rank:
-        for name in ("lora_targets", "lora_dropout", "lora_norm"):
-            if getattr(settings, name) != TrainSettings.model_fields[name].default:
-                raise UsageError(f"{name} is about low-rank changes to the backbone; set lora_rank, or leave it out")
         return
     if settings.frozen_norm and settings.lora_norm == "batch":
         raise UsageError(
@@ -113,6 +110,23 @@ def _check_lora(settings: TrainSettings) -> None:
     for name, given in others.items():
         if given:
             raise UsageError(f"lora_rank and {name} both say what of the backbone is trained; leave one of them out")
+
+
+def check_crops(settings: TrainSettings, views: tuple[str, ...]) -> None:
+    """Refuse crops of views that are never drawn: of a frozen backbone the first weak view is the plain one, which is
+    not cropped, as crop_scale 1 says.
+
+    Raises:
+        UsageError: no view is cropped; says what to do.
+    """
+    if not settings.freeze or settings.draws > 1 or "strong" in views:
+        return
+    for name in ("random_crop", "crop_scale"):
+        if not is_default(settings, name) and (name, getattr(settings, name)) != ("crop_scale", 1):
+            raise UsageError(
+                f"{name} has no effect, because the maps of a frozen backbone are those of the plain view alone; set "
+                f"draws above 1, or leave {name} out"
+            )
 
 
 def shown_views(settings: TrainSettings, backbone: Backbone) -> ViewSettings:

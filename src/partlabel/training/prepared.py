@@ -19,7 +19,7 @@ from partlabel.progress import SILENT, Reporter
 from partlabel.runs.folder import RunFolder
 from partlabel.runs.holdout import Split, hold_out, with_contrast
 from partlabel.runs.settings import TrainSettings
-from partlabel.training.build import build, map_plan, sources
+from partlabel.training.build import build, check_crops, map_plan, sources
 from partlabel.training.data import Source, prepare_maps
 from partlabel.training.epoch_log import EpochLog
 from partlabel.training.init_weights import take_weights
@@ -73,6 +73,7 @@ class Prepared:
             takes no such images.
         """
         self._built = self._start(settings, self.split.training, reporter)
+        check_crops(settings, self._built.views)
         tagger = self._built.tagger
         side = tagger.backbone.spec.size
         blank = torch.zeros(1, 3, side, side)
