@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from partlabel.errors import LabelError, UsageError
-from partlabel.methods.tools.side_information import one_hot, read_categories
+from partlabel.methods.tools.side_information import one_hot, read_categories, told_of_missing
 
 IMAGES = ("a.png", "b.png", "c.png", "d.png")
 
@@ -36,7 +36,11 @@ def test_one_hot_vectors_have_zeros_elsewhere() -> None:
     [
         ("image,species\na.png,wren\n", "lacks the column 'category'"),
         ("image,category\na.png,wren\na.png,auk\n", "gives a.png two categories, 'wren' and 'auk'"),
-        ("image,category\nz.png,wren\n", "none of the images; names must agree, 'a.png'"),
+        (
+            "image,category\ny.png,\nz.png,wren\n",
+            "none of the 4 images: its names are such as 'z.png', those of the labels such as 'a.png'; write",
+        ),
+        ("image,category\na.png,\n", "none of the 4 images: it has no category at all, those of the labels"),
     ],
 )
 def test_files_that_say_nothing_clear_are_refused(text: str, message: str, tmp_path: Path) -> None:
@@ -45,6 +49,15 @@ def test_files_that_say_nothing_clear_are_refused(text: str, message: str, tmp_p
         read_categories(tmp_path / "side.csv", IMAGES)
     with pytest.raises(UsageError, match=r"'.*gone.csv' is no file"):
         read_categories(tmp_path / "gone.csv", IMAGES)
+
+
+def test_a_file_that_knows_few_of_the_images_is_told_of() -> None:
+    path = Path("species.csv")
+    assert told_of_missing(path, torch.tensor([0.0, -1, 0, -1]), IMAGES) is None
+    assert told_of_missing(path, torch.tensor([-1.0, 0, -1, -1]), IMAGES) == (
+        "species.csv has no category for 3 of the 4 images, such as a.png and c.png; images similar to these are found "
+        "without it"
+    )
 
 
 @pytest.mark.parametrize("length", [3, 140_000])

@@ -10,10 +10,13 @@ from safetensors.torch import load_file
 import partlabel
 from partlabel.errors import Interrupted
 from partlabel.labels import LabelTable, Source
+from partlabel.methods.interactive import Interactive, InteractiveConfig
 from partlabel.progress import Silent
 from partlabel.runs.folder import RunFolder
 from partlabel.runs.holdout import hold_out, images_without_label, with_contrast
+from partlabel.runs.settings import TrainSettings
 from partlabel.training.init_weights import seen_before
+from partlabel.training.prepared import Prepared, gathered_assets
 
 TINY: dict[str, Any] = {
     "backbone": "test_resnet",
@@ -255,6 +258,38 @@ def test_thresholds_and_suggestions_rest_on_whole_images_too(color_images: Color
     assert cells.states.size == split.held_out.states.size
     partlabel.recover(run, table, images=root, out=tmp_path / "found.csv", min_precision=0.5)
     assert (tmp_path / "found.csv").is_file()
+
+
+def test_side_information_is_that_of_the_images_that_train(color_images: Colors, tmp_path: Path) -> None:
+    """And that most images have none is said once."""
+    root, table = color_images
+    side = tmp_path / "side.csv"
+    side.write_text("image,category\n" + "".join(f"{table.images[row]},{row:02d}\n" for row in range(0, 32, 3)))
+    config = InteractiveConfig(side=str(side))
+    settings = TrainSettings(
+        backbone="test_resnet",
+        pretrained=False,
+        size=32,
+        holdout_by="images",
+        method="interactive",
+        method_settings=config.model_dump(),
+    )
+    heard = Heard()
+    assets, _ = gathered_assets(settings, table, heard)
+    wanted = [row // 3 if row % 3 == 0 else -1 for row in range(32)]
+    assert assets["side"].tolist() == wanted
+    assert heard.lines == [
+        f"{side} has no category for 21 of the 32 images, such as 01.png and 02.png; images similar to these are found "
+        "without it"
+    ]
+    prepared = Prepared.of(settings, table, root, assets, None)
+    rows = prepared.split.rows
+    assert rows is not None
+    method = prepared.try_out(settings, heard)
+    assert isinstance(method, Interactive)
+    assert method.similar.categories is not None
+    assert method.similar.categories.tolist() == [wanted[row] for row in rows]
+    assert len(heard.lines) == 1
 
 
 def test_a_run_of_an_earlier_release_held_out_cells(tmp_path: Path) -> None:

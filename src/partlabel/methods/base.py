@@ -20,6 +20,7 @@ from partlabel.methods.tools.distributed import per_process_total, process_count
 from partlabel.models.encoders.base import Pool
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
+from partlabel.progress import SILENT, Reporter
 
 Outputs = Mapping[str, Tensor]
 Labels = Int8[Tensor, "batch classes"]
@@ -79,6 +80,10 @@ class Look(Protocol):
         """A batch at a time, over all images or over those with these numbers, which ascend; none else is looked at."""
 
 
+IMAGE_ASSETS = frozenset({"side"})
+"""Names of the assets of a context that have a row for each image."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What is known before the first step.
@@ -88,7 +93,7 @@ class Context:
         assets: tensors that were read or computed once from something outside the table, and are kept with a run so
             that resuming it needs nothing but the run: "label_vectors", float32 `[C, d_t]`, a vector for the text of
             each class; "label_graph", float32 `[C, C]`, a graph that the settings name by its path; "side", float32
-            `[N]`, the number of each image's category, -1 for none.
+            `[N]`, the number of each image's category, -1 for none, for the images of `labels`.
     """
 
     labels: LabelTable
@@ -148,12 +153,13 @@ class Method(nn.Module, Generic[_Config]):
         return None
 
     @classmethod
-    def own_assets(cls, config: _Config, labels: LabelTable) -> dict[str, Tensor]:
+    def own_assets(cls, config: _Config, labels: LabelTable, reporter: Reporter = SILENT) -> dict[str, Tensor]:
         """Assets of the context that the method reads itself, from files that its settings name.
 
         Args:
             config: the settings.
-            labels: the table of the run, with the images and classes that every phase trains on.
+            labels: the table of the run, with all images and classes that its phases train on.
+            reporter: where it goes what a user should know of the files.
 
         Raises:
             PartlabelError: a file is missing, or does not hold what it should.

@@ -74,10 +74,11 @@ from partlabel.methods.base import (
 )
 from partlabel.methods.tools.distributed import gather_batch, per_process_total
 from partlabel.methods.tools.feature_cache import FeatureCache
-from partlabel.methods.tools.side_information import read_categories
+from partlabel.methods.tools.side_information import read_categories, told_of_missing
 from partlabel.methods.tools.similar_images import SimilarImages, Vectors
 from partlabel.models.graphs.smoothing_graph import COUNTED, graph_of_file, smoothing_graph
 from partlabel.models.tagger import Tagger
+from partlabel.progress import SILENT, Reporter
 
 _NORMALIZATION: dict[str, Normalization] = {
     "sum": "sum",
@@ -212,10 +213,17 @@ class Interactive(Method[InteractiveConfig]):
         self.similar = SimilarImages(pursue, (config.lambda_y, config.lambda_f), side, config.side_magnitude)
 
     @classmethod
-    def own_assets(cls, config: InteractiveConfig, labels: LabelTable) -> dict[str, Tensor]:
+    def own_assets(
+        cls, config: InteractiveConfig, labels: LabelTable, reporter: Reporter = SILENT
+    ) -> dict[str, Tensor]:
         """The label graph and the side information, where they are read from files."""
         assets = {} if config.graph in COUNTED else {"label_graph": graph_of_file(config.graph, labels.classes)}
-        return assets if config.side is None else {**assets, "side": read_categories(Path(config.side), labels.images)}
+        if config.side is not None:
+            path = Path(config.side)
+            assets["side"] = read_categories(path, labels.images)
+            if told := told_of_missing(path, assets["side"], labels.images):
+                reporter.say(told)
+        return assets
 
     @classmethod
     def label_vectors(cls, config: InteractiveConfig) -> str | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from partlabel.errors import PartlabelError, UsageError
 from partlabel.labels import Cells, LabelTable
-from partlabel.methods.base import Context, Method
+from partlabel.methods.base import IMAGE_ASSETS, Context, Method
 from partlabel.methods.build import method_class, method_config
 from partlabel.models.label_text import label_vectors
 from partlabel.progress import SILENT, Reporter
@@ -138,7 +138,11 @@ class Prepared:
         )
 
     def _start(self, settings: TrainSettings, table: LabelTable, reporter: Reporter) -> Method[Any]:
-        method = build(settings, Context(table, self.assets))
+        assets, rows = self.assets, self.split.rows
+        if rows is not None and table is not self.labels:
+            some = torch.from_numpy(rows)
+            assets = {name: value[some] if name in IMAGE_ASSETS else value for name, value in assets.items()}
+        method = build(settings, Context(table, assets))
         if self.init is not None:
             take_weights(method, self.init, reporter)
         return method
@@ -159,7 +163,7 @@ def gathered_assets(
         PartlabelError: a file or text encoder that the settings name cannot be used.
     """
     kind, config = method_class(settings.method), method_config(settings.method, settings.method_settings)
-    assets = kind.own_assets(config, labels)
+    assets = kind.own_assets(config, labels, reporter)
     source = kind.label_vectors(config)
     if source is None:
         return assets, {}

@@ -26,22 +26,41 @@ def read_categories(path: Path, images: Sequence[str]) -> Float[Tensor, "images"
 
     Raises:
         UsageError: there is no such file.
-        LabelError: it cannot be read, lacks a column, gives an image two categories, or knows none of the images.
+        LabelError: it cannot be read, lacks a column, gives an image two categories, or has none for any of the images.
     """
     if not path.is_file():
         raise UsageError(f"side information {str(path)!r} is no file; it has the columns image and category")
     place = {name: row for row, name in enumerate(images)}
     found: dict[int, str] = {}
+    elsewhere: str | None = None
     for image, category in _rows(path):
+        if not category:
+            continue
         row = place.get(image)
-        if row is None or not category:
+        if row is None:
+            elsewhere = elsewhere or image
             continue
         if found.setdefault(row, category) != category:
             raise LabelError(f"{path} gives {image} two categories, {found[row]!r} and {category!r}; leave one of them")
     if not found:
-        raise LabelError(f"{path} has a category for none of the images; names must agree, {images[0]!r} is one")
+        theirs = "it has no category at all" if elsewhere is None else f"its names are such as {elsewhere!r}"
+        raise LabelError(
+            f"{path} has a category for none of the {len(images)} images: {theirs}, those of the labels such as "
+            f"{images[0]!r}; write the names as in the labels"
+        )
     numbers = {category: number for number, category in enumerate(sorted(set(found.values())))}
     return torch.tensor([numbers[found[row]] if row in found else -1 for row in range(len(images))]).float()
+
+
+def told_of_missing(path: Path, categories: Float[Tensor, "images"], images: Sequence[str]) -> str | None:
+    """What a user should know where most of the images have no category; None elsewhere."""
+    missing = torch.nonzero(categories < 0).flatten().tolist()
+    if 2 * len(missing) <= len(images):
+        return None
+    return (
+        f"{path} has no category for {len(missing)} of the {len(images)} images, such as "
+        f"{' and '.join(images[row] for row in missing[:2])}; images similar to these are found without it"
+    )
 
 
 def one_hot(categories: Int64[Tensor, "images"], count: int, magnitude: float) -> Float[Tensor, "images categories"]:

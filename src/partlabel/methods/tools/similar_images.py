@@ -41,7 +41,7 @@ class SimilarImages(nn.Module):
         super().__init__()
         self.pursue, self.lambdas, self.magnitude = pursue, lambdas, magnitude
         self.register_buffer("categories", None if categories is None else categories.long(), persistent=False)
-        self.count = 0 if categories is None else int(categories.max()) + 1
+        self.count = 0 if categories is None else int(categories.max().clamp(min=0)) + 1
 
     @torch.no_grad()
     def by_both(self, queries: Vectors, atoms: Vectors) -> Pursuit:
