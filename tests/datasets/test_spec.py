@@ -31,8 +31,13 @@ def test_what_is_no_data_set_is_a_file(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("coco2041:.", "there is no data set 'coco2041'; did you mean 'coco2014'"),
-        ("coco2014:.,spilt=val", "no option 'spilt'; did you mean 'split'"),
+        ("coco2041:.", r"there is no data set 'coco2041' \(voc2007, .*\); did you mean 'coco2014'\?$"),
+        (
+            "coco2014:.,spilt=val",
+            r"coco2014 has no option 'spilt'; it has split.* \(`partlabel datasets coco2014` explains them\); "
+            r"did you mean 'split'\?$",
+        ),
+        ("coco2014:.,split=vall", r"split 'vall' is not one of train, val; did you mean 'val'\?$"),
         ("coco2014:.,split=test", "split 'test' is not one of train, val"),
         ("coco2014:.,split=val,split=train", "split is given as 'val' and as 'train'"),
     ],

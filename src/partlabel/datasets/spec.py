@@ -81,7 +81,7 @@ def parse(text: str | os.PathLike[str], more: Mapping[str, str] | None = None, b
     name, rest = match.groups()
     if name not in DATASETS:
         known = ", ".join(DATASETS)
-        raise UsageError(f"{text} is no file, and there is no data set {name!r}{_near(name, DATASETS)} ({known})")
+        raise UsageError(f"{text} is no file, and there is no data set {name!r} ({known}){_near(name, DATASETS)}")
     dataset = DATASETS[name]
     given, *assignments = _OPTION.split(rest)
     options = {option.name: option.default for option in dataset.options}
@@ -107,8 +107,8 @@ def _check(dataset: Dataset, key: str, value: str) -> None:
     known = {option.name: option for option in dataset.options}
     if key not in known:
         raise UsageError(
-            f"{dataset.name} has no option {key!r}{_near(key, known)}; it has {', '.join(known)} "
-            f"(`partlabel datasets {dataset.name}` explains them)"
+            f"{dataset.name} has no option {key!r}; it has {', '.join(known)} "
+            f"(`partlabel datasets {dataset.name}` explains them){_near(key, known)}"
         )
     meanings = known[key].meanings
     if meanings and value not in meanings:
