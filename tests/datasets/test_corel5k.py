@@ -38,10 +38,13 @@ def test_the_test_split_where_images_lie_elsewhere(folder: Path, read: Read) -> 
 
 
 def test_what_is_missing_or_broken_is_named(folder: Path, read: Read) -> None:
-    for line in ("4 -99", "0", "sky"):
+    for line in ("4 -99", "0", "sky", "inf", "nan", "1.5 -99"):
         write(folder / "test_1_document_words", f"{line}\n")
         with pytest.raises(LabelError, match=rf"test_1_document_words, line 1: '{line}'"):
             read(f"corel5k:{folder},split=test")
+    write(folder / "image_nums", "1000\n12\n../7\n")
+    with pytest.raises(LabelError, match=r"image_nums: '\.\./7' is no number of an image"):
+        read(f"corel5k:{folder}")
     write(folder / "image_nums", "1000\n12\n")
     with pytest.raises(LabelError, match=r"document_words has 3 lines and .*image_nums 2"):
         read(f"corel5k:{folder}")

@@ -84,11 +84,61 @@ def test_what_is_missing_or_broken_is_named(folder: Path, read: Read) -> None:
         with pytest.raises(LabelError, match=rf"image_attribute_labels\.txt, line 2: '{line}'"):
             read(f"cub200_2011:{folder}")
     write(folder / "CUB_200_2011" / "train_test_split.txt", "1 1\n2 0\n")
-    with pytest.raises(LabelError, match=r"train_test_split\.txt lacks image 3"):
+    with pytest.raises(LabelError, match=r"train_test_split\.txt lacks image 3, which .*images\.txt lists"):
         read(f"cub200_2011:{folder}")
     write(folder / "CUB_200_2011" / "classes.txt", "1 001.Albatross\n")
-    with pytest.raises(LabelError, match=r"do not belong together: '2' is missing"):
+    with pytest.raises(LabelError, match=r"image_class_labels\.txt names species 2, which .*classes\.txt lacks"):
         Cub200().side_information(folder / "CUB_200_2011")
     (folder / "attributes.txt").unlink()
     with pytest.raises(LabelError, match=r"attributes/attributes\.txt does not exist"):
         read(f"cub200_2011:{folder}")
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"), [("", "3 images, first 1"), ("\n", "3 images, first 1"), ("1 2 1 4 0.1\n", "2 images, first 2")]
+)
+def test_images_without_an_answer_are_refused(folder: Path, read: Read, kept: str, said: str) -> None:
+    """What a file that is cut short between two lines, or empty, would leave unknown without a word."""
+    write(folder / "CUB_200_2011" / "attributes" / "image_attribute_labels.txt", kept)
+    with pytest.raises(LabelError, match=rf"image_attribute_labels\.txt has no answer for {said}; it may be cut short"):
+        read(f"cub200_2011:{folder}")
+
+
+def test_line_ends_and_byte_order_marks_of_answers(folder: Path, read: Read) -> None:
+    before = read(f"cub200_2011:{folder},split=all").dense().tolist()
+    answers = folder / "CUB_200_2011" / "attributes" / "image_attribute_labels.txt"
+    text = answers.read_text()
+    write(answers, "\ufeff" + text.replace("\n", "\r\n"))
+    assert read(f"cub200_2011:{folder},split=all").dense().tolist() == before
+    write(answers, text.replace("\n", "\r"))  # one line to whoever splits at line feeds
+    with pytest.raises(LabelError, match=r"image_attribute_labels\.txt"):
+        read(f"cub200_2011:{folder},split=all")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        ("images.txt", "2 002.Auk/B_1.jpg\n", "", r"images\.txt lacks image 2, which .*train_test_split\.txt lists"),
+        ("images.txt", "002.Auk/B_1.jpg", IMAGES["1"], rf"images\.txt lists '{IMAGES['1']}' twice"),
+        ("train_test_split.txt", "2 0", "2 5", r"train_test_split\.txt: '5' is neither 0 nor 1"),
+        ("image_class_labels.txt", "2 2\n", "", r"image_class_labels\.txt lacks image 2, which .*images\.txt lists"),
+        (
+            "image_class_labels.txt",
+            "2 2",
+            "2 7",
+            r"image_class_labels\.txt names species 7, which .*classes\.txt lacks",
+        ),
+        ("../attributes.txt", "has_size::small", "has_tail::long", r"attributes\.txt lists 'has_tail::long' twice"),
+        ("attributes/image_attribute_labels.txt", "2 1 1 2", "1 1 0 4", r"labels\.txt: 1 cell\(s\) are listed with"),
+        ("attributes/image_attribute_labels.txt", "2 1 1 2", "2 1 1 7", r"labels\.txt, line 4: '2 1 1 7 5\.5'"),
+    ],
+)
+def test_lists_that_contradict_each_other_are_named(
+    folder: Path, read: Read, file: str, old: str, new: str, said: str
+) -> None:
+    write(folder / "all.txt", "001.Albatross\n002.Auk\n")
+    path = folder / "CUB_200_2011" / file
+    assert path.read_text().count(old) == 1
+    write(path, path.read_text().replace(old, new))
+    with pytest.raises(LabelError, match=said):
+        read(f"cub200_2011:{folder},split=all,species={folder}/all.txt")

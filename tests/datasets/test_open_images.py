@@ -95,12 +95,18 @@ def test_what_is_missing_or_broken_is_named(folder: Path, read: Read) -> None:
         ("ImageID,LabelName\na,b\n", "is no CSV with ImageID, LabelName, Confidence"),
         (labels(HUMAN) + "x,y\n", "is no CSV with"),
         (labels((("a0", "/m/01", "yes"),)), "is no CSV with"),
+        (labels((("a0", "/m/01", "1"), ("", "/m/01", "1"))), "label 2 names no image"),
+        (labels((("a0", "/m/77", "1"),)), "has no label of a trainable class, such as '/m/09'"),
         ("", "is no CSV with"),
         ("ImageID,Source,LabelName,Confidence\n", "lists no label"),
     ):
         write(path, content)
         with pytest.raises(LabelError, match=rf"annotations-human\.csv.*{said}"):
             read(f"open_images_v3:{folder}")
+    write(path, labels(HUMAN))
+    write(folder / "2017_11" / "train" / "images.csv", "ImageID,Subset\n")
+    with pytest.raises(LabelError, match=r"images\.csv lists no image"):
+        read(f"open_images_v3:{folder},unannotated=keep")
     path.unlink()
     with pytest.raises(LabelError, match=r"annotations-human\.csv does not exist"):
         read(f"open_images_v3:{folder}")

@@ -52,6 +52,12 @@ def test_a_missing_folder_says_what_it_should_hold(tmp_path: Path) -> None:
         parse(f"coco2014:{tmp_path / 'nowhere'}")
 
 
+@pytest.mark.parametrize("text", ["corel5k", "corel5k:"])
+def test_a_name_without_folder_says_how_it_is_given(text: str) -> None:
+    with pytest.raises(UsageError, match=r"is no file; .*: corel5k:DIR$"):
+        parse(text)
+
+
 @pytest.mark.parametrize("name", DATASETS)
 def test_every_data_set_explains_itself(name: str) -> None:
     dataset = DATASETS[name]

@@ -53,14 +53,23 @@ def test_the_test_split_500_classes_and_names(folder: Path, read: Read) -> None:
     assert table.states_at([0], [table.class_positions["thing 499"]]).item() == 1
     with pytest.raises(LabelError, match="names 500 classes, not 200"):
         read(f"vg200:{folder},names={folder}/names.txt")
+    write(folder / "names.txt", "thing\n" * 200)
+    with pytest.raises(LabelError, match=r"names\.txt lists 'thing' twice; write each name on a line of its own"):
+        read(f"vg200:{folder},names={folder}/names.txt")
 
 
 def test_what_is_missing_or_broken_is_named(folder: Path, read: Read) -> None:
     index = folder / "vg_category_200_labels_index.json"
-    for name, numbers in (("2.jpg", [200]), ("2.jpg", "3"), ("10.jpg", [-1])):
+    for name, numbers in (("2.jpg", [200]), ("2.jpg", "3"), ("10.jpg", [-1]), ("7.jpg", [True]), ("7.jpg", [3.0])):
         write(index, json.dumps({**INDEX, name: numbers}))
         with pytest.raises(LabelError, match=rf"no list of numbers below 200 for '{name}'"):
             read(f"vg200:{folder}")
+    write(index, json.dumps(INDEX)[:-4])
+    with pytest.raises(LabelError, match=r"index\.json is no complete JSON \(.*char"):
+        read(f"vg200:{folder}")
+    index.write_bytes(json.dumps(INDEX).encode("utf-16"))
+    with pytest.raises(LabelError, match=r"index\.json is no text; it may be damaged: [^;]*$"):
+        read(f"vg200:{folder}")
     index.unlink()
     with pytest.raises(LabelError, match=r"vg_category_200_labels_index\.json does not exist"):
         read(f"vg200:{folder}")

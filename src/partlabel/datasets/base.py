@@ -13,6 +13,11 @@ from partlabel.labels import LabelTable
 from partlabel.progress import Tick
 from partlabel.wording import amount
 
+OWN = "write each name on a line of its own, once"
+"""What to do about a list that the user made."""
+
+_OFFICIAL = "unpack the official file again"
+
 Options = Mapping[str, str]
 """The value of every option of a data set, defaults included."""
 
@@ -131,23 +136,26 @@ def read_text(path: Path) -> str:
         LabelError: it is missing or no UTF-8 text.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise LabelError(f"{path} is no text; it may be damaged: unpack the official file again") from error
+        raise LabelError(f"{path} is no text; it may be damaged: {_OFFICIAL}") from error
     except OSError as error:
-        raise LabelError(f"{path} cannot be read ({error.strerror}); unpack the official file again") from error
+        raise LabelError(f"{path} cannot be read ({error.strerror}); {_OFFICIAL}") from error
+    if "\0" in text:  # what a disk or a copy that broke off leaves where text should be
+        raise LabelError(f"{path} is no text, it holds zero bytes; it may be damaged: {_OFFICIAL}")
+    return text
 
 
-def read_lines(path: Path) -> list[str]:
+def read_lines(path: Path, advice: str = _OFFICIAL) -> list[str]:
     """The lines of a list, without outer white space; blank lines do not count.
 
     Raises:
-        LabelError: it is missing, no text, or empty.
+        LabelError: it is missing, no text, or empty; ends with `advice`.
     """
     lines = [line.strip() for line in read_text(path).splitlines()]
     lines = [line for line in lines if line]
     if not lines:
-        raise LabelError(f"{path} is empty; unpack the official file again")
+        raise LabelError(f"{path} is empty; {advice}")
     return lines
 
 
@@ -157,19 +165,20 @@ def read_json(path: Path, hook: Callable[[dict[str, Any]], Any] | None = None) -
     Raises:
         LabelError: it is missing, cut short or no JSON.
     """
+    text = read_text(path)
     try:
-        return json.loads(read_text(path), object_hook=hook)
+        return json.loads(text, object_hook=hook)
     except (ValueError, RecursionError) as error:
         raise LabelError(f"{path} is no complete JSON ({error}); it may be cut short: unpack it again") from error
 
 
-def check_unique(names: Sequence[str], path: Path) -> None:
-    """Refuse a list that names an image twice.
+def check_unique(names: Sequence[str], path: Path, advice: str = _OFFICIAL) -> None:
+    """Refuse a list that names an image or a class twice.
 
     Raises:
-        LabelError: it does.
+        LabelError: it does; ends with `advice`.
     """
     if len(set(names)) < len(names):
         seen: set[str] = set()
         twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise LabelError(f"{path} lists {twice!r} twice; unpack the official file again")
+        raise LabelError(f"{path} lists {twice!r} twice; {advice}")

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from partlabel.datasets.base import Dataset, Option, Options, Published, check_unique, read_lines
+from partlabel.datasets.base import OWN, Dataset, Option, Options, Published, check_unique, read_lines
 from partlabel.datasets.coco import SPLITS, check_entries, image_names, in_order, read_coco
 from partlabel.errors import LabelError, UsageError
 from partlabel.labels import LabelTable, State
@@ -71,10 +71,11 @@ class Coco2014Words(Dataset):
         content = read_coco(path)
         tick(1, 3)
         if options["vocabulary"]:
-            classes = read_lines(vocabulary)
-            check_unique(classes, vocabulary)
+            classes = read_lines(vocabulary, OWN)
+            check_unique(classes, vocabulary, OWN)
         else:
-            classes = _most_frequent(content if vocabulary == path else read_coco(vocabulary), options["words"])
+            counted = content if vocabulary == path else read_coco(vocabulary)
+            classes = _most_frequent(counted, options["words"], vocabulary)
         tick(2, 3)
         names = image_names(content, options["split"], path)
         check_entries(content, "annotations", {"image_id": int}, path)
@@ -103,17 +104,17 @@ def _words(entry: dict[str, Any], path: Path) -> list[str]:
     return _WORD.findall(entry["caption"].lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
 
 
-def _most_frequent(content: dict[str, Any], words: str) -> list[str]:
+def _most_frequent(content: dict[str, Any], words: str, path: Path) -> list[str]:
     if not words.isdecimal() or not int(words):
         raise UsageError(f"coco2014_words: words {words!r} is not a whole number above 0")
-    counts = Counter(word for entry in content["annotations"] for word in _words(entry, Path("captions")))
+    counts = Counter(word for entry in content["annotations"] for word in _words(entry, path))
     return sorted(counts, key=lambda word: (-counts[word], word))[: int(words)]
 
 
 def _chosen(path: Path, names: dict[int, str]) -> list[int]:
     """Ids of the listed images, in the order of the list."""
     is_coco = path.suffix == ".json"
-    listed = [str(entry.get("id")) for entry in read_coco(path)["images"]] if is_coco else read_lines(path)
+    listed = [str(entry.get("id")) for entry in read_coco(path)["images"]] if is_coco else read_lines(path, OWN)
     by_name = {name.rpartition("/")[2].removesuffix(".jpg"): image for image, name in names.items()}
     ids = []
     for one in listed:

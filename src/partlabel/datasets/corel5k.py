@@ -13,6 +13,7 @@ from partlabel.datasets.base import Dataset, Option, Options, Published, check_u
 from partlabel.errors import LabelError, UsageError
 from partlabel.labels import LabelTable, State
 from partlabel.progress import Tick
+from partlabel.wording import amount
 
 _PADDING = -99
 
@@ -21,6 +22,7 @@ class Corel5k(Dataset):
     """The word lists."""
 
     name = "corel5k"
+    version = 2
     title = "Corel5k, keywords"
     states = "present: a keyword of the image; everything else is unknown, or absent with unlisted=absent"
     files = (
@@ -57,23 +59,25 @@ class Corel5k(Dataset):
         check_unique(classes, vocabulary)
         if len(numbers) != len(lines):
             raise LabelError(
-                f"{words_path} has {len(lines):,} lines and {numbers_path} {len(numbers):,}; one is cut short: unpack "
-                "them again"
+                f"{words_path} has {amount(len(lines), 'line')} and {numbers_path} {len(numbers):,}; one is cut short: "
+                "unpack them again"
             )
+        if wrong := next((number for number in numbers if not number.isdecimal()), None):
+            raise LabelError(f"{numbers_path}: {wrong!r} is no number of an image; unpack the official file again")
         rows: list[int] = []
         columns: list[int] = []
         for row, line in enumerate(lines):
             try:
-                found = {int(float(number)) for number in line.split()} - {_PADDING}
+                found = {float(number) for number in line.split()} - {_PADDING}
             except ValueError:
-                found = {0}
-            if not all(1 <= number <= len(classes) for number in found):
+                found = {0.0}
+            if not all(1 <= number <= len(classes) and number.is_integer() for number in found):
                 raise LabelError(
                     f"{words_path}, line {row + 1}: {line!r} holds something else than numbers of the {len(classes)} "
                     "words; unpack the file again"
                 )
             rows += [row] * len(found)
-            columns += [number - 1 for number in found]
+            columns += [int(number) - 1 for number in found]
         names = [options["pattern"].replace("{}", number) for number in numbers]
         check_unique(names, numbers_path)
         tick(1, 1)

@@ -11,16 +11,18 @@ IMCL splits by species as zero-shot learning does (its reference 48); that list 
 `split=all,species=FILE` takes the species that a file names.
 """
 
-from collections.abc import Sequence
+from codecs import BOM_UTF8
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from partlabel.datasets.base import Dataset, Option, Options, Published, check_unique, read_lines
+from partlabel.datasets.base import OWN, Dataset, Option, Options, Published, check_unique, read_lines
 from partlabel.errors import LabelError
 from partlabel.labels import LabelTable, State
 from partlabel.progress import Tick
+from partlabel.wording import amount
 
 _LEAST_CERTAINTY = {"stated": 0, "visible": 2, "probably": 3, "definitely": 4}
 _TICK_LINES = 1 << 16
@@ -60,7 +62,12 @@ class Cub200(Dataset):
         Option("species", "", help="a file of the species to take, one name a line as in classes.txt"),
     )
     classes = 312
-    published = (Published(11_788, {"split": "all"}, "the description of the data"),)
+    version = 2
+    published = (
+        Published(11_788, {"split": "all"}, "the description of the data"),
+        Published(5_994, {"split": "train"}, "the official split"),
+        Published(5_794, {"split": "test"}, "the official split"),
+    )
 
     def root(self, folder: Path) -> Path:
         """The folder CUB_200_2011, also where the folder above it is given."""
@@ -75,36 +82,31 @@ class Cub200(Dataset):
         """The images of the split, then every answer."""
         images_path, split_path, classes_path, species_path, answers, attributes, *given = self.sources(root, options)
         images, training = _pairs(images_path), _pairs(split_path)
-        kept = [
-            key
-            for key in images
-            if options["split"] == "all" or (training.get(key) == "1") == (options["split"] == "train")
-        ]
-        if lacking := images.keys() - training.keys():
-            raise LabelError(f"{split_path} lacks image {min(lacking)}; unpack the official file again")
+        check_unique(list(images.values()), images_path)
+        _check_same(images_path, images, split_path, training)
+        if strange := next((value for value in training.values() if value not in {"0", "1"}), None):
+            raise LabelError(f"{split_path}: {strange!r} is neither 0 nor 1; unpack the official file again")
+        wanted = {"train": {"1"}, "test": {"0"}, "all": {"0", "1"}}[options["split"]]
+        kept = [key for key in images if training[key] in wanted]
         if given:
-            names, of_image = _pairs(classes_path), _pairs(species_path)
-            wanted = set(read_lines(given[0]))
-            if unknown := wanted - set(names.values()):
+            species = _species(images_path, images, classes_path, species_path)
+            taken = set(read_lines(given[0], OWN))
+            if unknown := taken - set(_pairs(classes_path).values()):
                 raise LabelError(f"{given[0]} names {min(unknown)!r}, which is no species of {classes_path}")
-            kept = [key for key in kept if names.get(of_image.get(key, "")) in wanted]
-        attribute_names = _pairs(attributes)
-        rows = {key.encode(): row for row, key in enumerate(kept)}
-        columns = {key.encode(): column for column, key in enumerate(attribute_names)}
-        known = frozenset(key.encode() for key in images)
-        cells = _answers(answers, rows, columns, known, _LEAST_CERTAINTY[options["certainty"]], tick)
-        return LabelTable.from_cells([f"images/{images[key]}" for key in kept], list(attribute_names.values()), *cells)
+            kept = [key for key in kept if species[key] in taken]
+        names = _pairs(attributes)
+        check_unique(list(names.values()), attributes)
+        cells = _answers(answers, list(images), kept, list(names), _LEAST_CERTAINTY[options["certainty"]], tick)
+        try:
+            return LabelTable.from_cells([f"images/{images[key]}" for key in kept], list(names.values()), *cells)
+        except LabelError as error:
+            raise LabelError(f"{answers}: {error}; unpack the official file again") from error
 
     def side_information(self, root: Path) -> dict[str, str]:
         """The species of every image."""
-        images, names = _pairs(root / "images.txt"), _pairs(root / "classes.txt")
-        of_image = _pairs(root / "image_class_labels.txt")
-        try:
-            return {f"images/{name}": names[of_image[key]] for key, name in images.items()}
-        except KeyError as error:
-            raise LabelError(
-                f"{root / 'image_class_labels.txt'} and classes.txt do not belong together: {error} is missing"
-            ) from error
+        images = _pairs(root / "images.txt")
+        species = _species(root / "images.txt", images, root / "classes.txt", root / "image_class_labels.txt")
+        return {f"images/{name}": species[key] for key, name in images.items()}
 
 
 def _attributes(root: Path) -> Path:
@@ -122,15 +124,46 @@ def _pairs(path: Path) -> dict[str, str]:
     return {line[0]: line[1] for line in lines}
 
 
+def _check_same(path: Path, images: Mapping[str, str], other_path: Path, other: Mapping[str, str]) -> None:
+    """Refuse two lists that are not of the same images.
+
+    Raises:
+        LabelError: they are not; names an image that only one has.
+    """
+    for lacking, lacks, lists in (
+        (images.keys() - other.keys(), other_path, path),
+        (other.keys() - images.keys(), path, other_path),
+    ):
+        if lacking:
+            raise LabelError(f"{lacks} lacks image {min(lacking)}, which {lists} lists; unpack both files again")
+
+
+def _species(images_path: Path, images: Mapping[str, str], classes_path: Path, path: Path) -> dict[str, str]:
+    """The name of each image's species, by the image's number."""
+    names, of_image = _pairs(classes_path), _pairs(path)
+    _check_same(images_path, images, path, of_image)
+    if strange := set(of_image.values()) - names.keys():
+        raise LabelError(f"{path} names species {min(strange)}, which {classes_path} lacks; unpack both again")
+    return {image: names[number] for image, number in of_image.items()}
+
+
 def _answers(
-    path: Path,
-    rows: dict[bytes, int],
-    columns: dict[bytes, int],
-    known: frozenset[bytes],
-    least: int,
-    tick: Tick,
+    path: Path, images: Sequence[str], kept: Sequence[str], attributes: Sequence[str], least: int, tick: Tick
 ) -> tuple[list[int], list[int], NDArray[np.int8]]:
-    """Cells of the answers. Some official lines have stray numbers behind the certainty: they do not count."""
+    """Cells of the answers. Some official lines have stray numbers behind the certainty: they do not count.
+
+    Args:
+        path: the file of the answers.
+        images: the numbers of all images, each of which has answers.
+        kept: the numbers of those that are rows of the table.
+        attributes: the numbers of the attributes.
+        least: the certainty from which an answer counts.
+        tick: told how much of the file is read.
+    """
+    rows = {key.encode(): row for row, key in enumerate(kept)}
+    columns = {key.encode(): column for column, key in enumerate(attributes)}
+    known = frozenset(key.encode() for key in images)
+    unanswered = set(known)
     image_index: list[int] = []
     class_index: list[int] = []
     states: list[int] = []
@@ -138,14 +171,16 @@ def _answers(
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             done += len(line)
-            words = line.split()
+            words = (line.removeprefix(BOM_UTF8) if number == 1 else line).split()
             if not words:
                 continue
             if not _is_answer(words) or words[0] not in known or words[1] not in columns:
                 raise LabelError(
                     f"{path}, line {number}: {line.decode(errors='replace').strip()!r} is not image, attribute, 0 or "
-                    "1, certainty; unpack the official file again"
+                    "1, certainty, with an image of images.txt and an attribute of attributes.txt; one of the three "
+                    "is altered: unpack the official files again"
                 )
+            unanswered.discard(words[0])
             row = rows.get(words[0])
             if row is not None and int(words[3]) >= least:
                 image_index.append(row)
@@ -153,8 +188,13 @@ def _answers(
                 states.append(State.PRESENT if words[2] == b"1" else State.ABSENT)
             if not number % _TICK_LINES:
                 tick(done, size)
+    if unanswered:
+        raise LabelError(
+            f"{path} has no answer for {amount(len(unanswered), 'image')}, first {min(unanswered).decode()}; it "
+            "may be cut short: unpack the official file again"
+        )
     return image_index, class_index, np.asarray(states, np.int8)
 
 
 def _is_answer(words: list[bytes]) -> bool:
-    return len(words) >= 4 and words[2] in {b"0", b"1"} and words[3].isdigit()
+    return len(words) >= 4 and words[2] in {b"0", b"1"} and words[3] in {b"0", b"1", b"2", b"3", b"4"}

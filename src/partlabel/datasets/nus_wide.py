@@ -18,6 +18,7 @@ from partlabel.datasets.base import Dataset, Option, Options, Published, check_u
 from partlabel.errors import LabelError, UsageError
 from partlabel.labels import LabelTable, State
 from partlabel.progress import Tick
+from partlabel.wording import amount
 
 _SPLITS = {"train": "the official training images", "test": "the official test images"}
 
@@ -87,17 +88,17 @@ class NusWide(Dataset):
         names = _images(listing)
         classes = read_lines(concepts)
         check_unique(classes, concepts)
-        listed, chosen = names, np.ones(len(names), bool)
+        listed, chosen, list_of_labels = names, np.ones(len(names), bool), listing
         if options["order"] == "all":
             *others, test, everything = others
             wanted = set(names) if split == "Test" else set(names) - set(_images(test))
-            listed = _images(everything)
+            listed, list_of_labels = _images(everything), everything
             if lacking := wanted - set(listed):
                 raise LabelError(f"{everything} lacks {min(lacking)!r}, which {listing} lists; unpack both again")
             chosen = np.asarray([name in wanted for name in listed])
         rows: list[NDArray[np.int64]] = []
         for column, path in enumerate(others):
-            rows.append(np.flatnonzero(_zeros_and_ones(path, len(listed))[chosen]))
+            rows.append(np.flatnonzero(_zeros_and_ones(path, len(listed), list_of_labels)[chosen]))
             tick(column + 1, len(others))
         kept = [name for name, take in zip(listed, chosen, strict=True) if take]
         columns = np.repeat(np.arange(len(classes)), [len(found) for found in rows])
@@ -145,6 +146,7 @@ class NusWideList(Dataset):
         """One line after the other."""
         listing, concepts = self.sources(root, options)
         classes = read_lines(concepts)
+        check_unique(classes, concepts)
         lines = read_lines(listing)
         names: list[str] = []
         rows: list[int] = []
@@ -152,9 +154,10 @@ class NusWideList(Dataset):
         for row, line in enumerate(lines):
             name, comma, numbers = line.partition(",")
             found = numbers.split()
-            if not comma or not all(one.isdecimal() and int(one) < len(classes) for one in found):
+            if not (name and comma) or not all(one.isdecimal() and int(one) < len(classes) for one in found):
                 raise LabelError(
-                    f"{listing}, line {row + 1}: {line!r} is not NAME,NUMBER NUMBER with numbers below {len(classes)}"
+                    f"{listing}, line {row + 1}: {line!r} is not NAME,NUMBER NUMBER with numbers below "
+                    f"{len(classes)}, as many as {concepts} has; give the list as it was published"
                 )
             names.append(f"images/{name}")
             rows += [row] * len(found)
@@ -176,14 +179,14 @@ def _images(path: Path) -> list[str]:
     return names
 
 
-def _zeros_and_ones(path: Path, count: int) -> NDArray[np.bool_]:
-    """The judgements of one concept, bool `[count]`."""
+def _zeros_and_ones(path: Path, count: int, listing: Path) -> NDArray[np.bool_]:
+    """The judgements of one concept, bool `[count]`, for the images of a list."""
     raw = np.frombuffer(path.read_bytes(), np.uint8)
     values = raw[~np.isin(raw, np.frombuffer(b" \t\r\n", np.uint8))]
     if values.size != count or not np.isin(values, (ord("0"), ord("1"))).all():
         raise LabelError(
-            f"{path} does not hold a 0 or 1 for each of the {count:,} images (but {values.size:,} characters); unpack "
-            "the official file again"
+            f"{path} does not hold a 0 or 1 for each of the {amount(count, 'image')} in {listing} (but "
+            f"{amount(values.size, 'character')}); unpack both again"
         )
     ones: NDArray[np.bool_] = values == ord("1")
     return ones

@@ -51,6 +51,7 @@ _NAMES = Option(
 class _OpenImages(Dataset):
     """What the versions share."""
 
+    version = 2
     trainable: ClassVar[str]
     descriptions: ClassVar[str]
 

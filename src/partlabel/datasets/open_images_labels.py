@@ -60,13 +60,28 @@ def read_labels(path: Path, classes: Sequence[str], least: float | None, tick: T
     else:
         strange = ~((confidence >= 0) & (confidence <= 1))
         kept, states = (column >= 0) & (confidence >= least), np.full(rows.size, State.PRESENT, np.int8)
+    names = joined.chunk(0).dictionary.to_pylist()
+    _check_names(path, classes, column, rows, names)
     if strange.any():
         what = "0 or 1" if least is None else "between 0 and 1"
         raise LabelError(
             f"{path}: label {int(np.flatnonzero(strange)[0]) + 1} has confidence {confidence[strange][0]:g}, which is "
             f"not {what}; is this another file?"
         )
-    return Cells(joined.chunk(0).dictionary.to_pylist(), rows[kept], column[kept], states[kept])
+    return Cells(names, rows[kept], column[kept], states[kept])
+
+
+def _check_names(
+    path: Path, classes: Sequence[str], column: NDArray[np.int64], rows: NDArray[np.int64], names: Sequence[str]
+) -> None:
+    if not (column >= 0).any():
+        raise LabelError(
+            f"{path} has no label of a trainable class, such as {classes[0]!r}; it and the list of classes do not "
+            "belong together, or one is altered: unpack both files again"
+        )
+    if "" in names:
+        row = int(np.flatnonzero(rows == names.index(""))[0])
+        raise LabelError(f"{path}: label {row + 1} names no image; unpack the official file again")
 
 
 def _batches(path: Path, columns: tuple[str, ...], tick: Tick) -> Iterator[pa.RecordBatch]:
@@ -119,11 +134,13 @@ def image_ids(path: Path) -> list[str]:
     """The images that a CSV lists.
 
     Raises:
-        LabelError: it has no ImageID.
+        LabelError: it has no ImageID, or lists none.
     """
-    return [
-        name for batch in _batches(path, ("ImageID",), lambda done, total: None) for name in batch.column(0).to_pylist()
-    ]
+    batches = _batches(path, ("ImageID",), lambda done, total: None)
+    names = [name for batch in batches for name in batch.column(0).to_pylist()]
+    if not names or "" in names:
+        raise LabelError(f"{path} lists {'an image without a name' if names else 'no image'}; unpack the file again")
+    return names
 
 
 def described(path: Path, classes: Sequence[str]) -> list[str]:

@@ -48,6 +48,8 @@ class Spec:
         paths = list(self.dataset.sources(self.root, self.options))
         for path in paths:
             if not path.is_file():
+                if option := next((name for name, value in self.options.items() if value == str(path)), None):
+                    raise LabelError(f"{self.dataset.name}: {path} does not exist; it is named by {option}=")
                 raise LabelError(
                     f"{self.dataset.name}: {path} does not exist; in {self.root} are expected {_expected(self.dataset)}"
                 )
@@ -75,8 +77,12 @@ def parse(text: str | os.PathLike[str], more: Mapping[str, str] | None = None, b
         UsageError: there is no such data set, or no such option or value of it, or two values for one option.
         LabelError: the folder is missing.
     """
+    if os.path.lexists(text):
+        return None
+    if (alone := os.fspath(text).removesuffix(":")) in DATASETS:
+        raise UsageError(f"{text} is no file; to read this data set give its folder as well: {alone}:DIR")
     match = _SPEC.fullmatch(os.fspath(text))
-    if match is None or os.path.lexists(text):
+    if match is None:
         return None
     name, rest = match.groups()
     if name not in DATASETS:

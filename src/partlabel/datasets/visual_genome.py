@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from partlabel.datasets.base import Dataset, Option, Options, check_unique, read_json, read_lines
+from partlabel.datasets.base import OWN, Dataset, Option, Options, check_unique, read_json, read_lines
 from partlabel.errors import LabelError
 from partlabel.labels import LabelTable, State
 from partlabel.progress import Tick
@@ -57,14 +57,18 @@ class _VisualGenome(Dataset):
         images = read_lines(listing)
         check_unique(images, listing)
         categories = read_json(index)
-        classes = read_lines(names[0]) if names else [str(number) for number in range(self.count)]
+        classes = read_lines(names[0], OWN) if names else [str(number) for number in range(self.count)]
         if len(classes) != self.count:
             raise LabelError(f"{names[0]} names {len(classes)} classes, not {self.count}; give one name a line")
+        if names:
+            check_unique(classes, names[0], OWN)
         rows: list[int] = []
         columns: list[int] = []
         for row, image in enumerate(images):
             numbers = categories.get(image) if isinstance(categories, dict) else None
-            if not isinstance(numbers, list) or not all(number in range(self.count) for number in numbers):
+            if not isinstance(numbers, list) or not all(
+                type(number) is int and 0 <= number < self.count for number in numbers
+            ):
                 raise LabelError(
                     f"{index} has no list of numbers below {self.count} for {image!r}, which {listing} lists; the "
                     "files do not belong together, or one is altered"
