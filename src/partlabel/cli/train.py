@@ -64,11 +64,13 @@ def train(
     o.check_there([table, truth], images)
     from partlabel.api import train as api
     from partlabel.opening import published_root
+    from partlabel.runs.processes import process_rank
 
     if resume is not None:
         _refuse_beside_resume(context)
         api.resume(resume, images=images, reporter=o.reporter(quiet))
-        typer.echo(resume)
+        if not process_rank():
+            typer.echo(resume)
         return
     folder = images or published_root(table) or published_root(truth)
     if table is None or folder is None or out is None:
@@ -109,7 +111,8 @@ def train(
         read=read,
         **merged,
     )
-    typer.echo(out)
+    if not process_rank():
+        typer.echo(out)
 
 
 def _refuse_beside_resume(context: typer.Context) -> None:

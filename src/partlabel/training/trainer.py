@@ -78,10 +78,11 @@ def quiet_lightning() -> Iterator[None]:
     """Without Lightning's advice that does not apply: the order of batches, workers and resuming are partlabel's
     own.
     """
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
+    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
-        logger.setLevel(logging.ERROR)
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
         for message in (
             r".*does not have many workers.*",
             r".*resuming from a checkpoint that ended before the epoch ended.*",
@@ -96,4 +97,5 @@ def quiet_lightning() -> Iterator[None]:
         try:
             yield
         finally:
-            logger.setLevel(level)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
