@@ -61,11 +61,11 @@ def test_settings_without_results_have_no_panel(bare_grid: Build, record: Make) 
 def test_figures_with_nothing_to_show_are_deleted(bare_grid: Build, record: Make, tmp_path: Path) -> None:
     records = {Cell("squares", "half", "a", 0): record(0.5)}
     drawn = write_figures(
-        tmp_path, Results(bare_grid(["a"], top="seeds = [0]\nmeasures = ['mAP', 'CF1 mean']"), records)
+        tmp_path, Results(bare_grid(["a"], top="seeds = [0]\nmeasures = ['mAP', 'CF1 mean']"), records), {}
     )
     assert drawn == [("plot-mAP.png", "mAP"), ("plot-CF1-mean.png", "CF1 mean")]
     assert {path.name for path in tmp_path.glob("*.png")} == {"plot-mAP.png", "plot-CF1-mean.png"}
-    write_figures(tmp_path, Results(bare_grid(["a"], top="seeds = [0]\nmeasures = ['mAP']"), records))
+    write_figures(tmp_path, Results(bare_grid(["a"], top="seeds = [0]\nmeasures = ['mAP']"), records), {})
     assert {path.name for path in tmp_path.glob("*.png")} == {"plot-mAP.png"}
-    assert write_figures(tmp_path, Results(bare_grid(["a"]), {})) == []
+    assert write_figures(tmp_path, Results(bare_grid(["a"]), {}), {}) == []
     assert not list(tmp_path.glob("*.png"))

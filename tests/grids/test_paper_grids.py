@@ -121,3 +121,4 @@ def test_every_row_runs_in_small(file: Path, tmp_path: Path) -> None:
     assert text.startswith("# SMALL TRIAL, its numbers mean nothing: ")
     if grid.published is not None:
         assert "## Beside the paper" in text
+    assert (tmp_path / "out" / "recognised.png").is_file() == (grid.recognised is not None)

@@ -14,6 +14,7 @@ from partlabel.drawing.thumbnails import data_uri
 # Colours that colour-blind people can tell apart (Okabe and Ito, 2008), with a grey for their yellow, which is faint on
 # white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#888888")
+MARKERS = "os^vDPX*"
 _STYLE = {
     "svg.hashsalt": "partlabel",
     "font.family": "DejaVu Sans",
@@ -60,9 +61,10 @@ def rows_of(panels: int) -> int:
     return math.ceil(panels / columns_of(panels))
 
 
-def axes_of(figure: Figure, panels: int, *, share_y: bool) -> list[Axes]:
-    """That many panels, row by row."""
-    grid = figure.subplots(rows_of(panels), columns_of(panels), sharey=share_y, squeeze=False)
+def axes_of(figure: Figure, panels: int, *, share_y: bool, columns: int | None = None) -> list[Axes]:
+    """That many panels, row by row; as many side by side as suit if `columns` is left out."""
+    columns = columns or columns_of(panels)
+    grid = figure.subplots(math.ceil(panels / columns), columns, sharey=share_y, squeeze=False)
     axes: list[Axes] = list(grid.flat)
     for spare in axes[panels:]:
         spare.remove()

@@ -98,11 +98,14 @@ class Board:
     def settle(self, reporter: Reporter) -> Outcome:
         """Write tables and figures of what there is, and say how it went."""
         with self.tables(reporter):
-            figures = write_figures(self.out, Results(self.grid, self.records))
+            figures = write_figures(self.out, Results(self.grid, self.records), self._image_folders())
             write_tables(self.out, self.grid, self.data, self.records, figures)
             write_text(self.out / "costs.md", cost_table(self.grid, self.records))
         failed, misfits = self._errors("failed"), self._errors("misfit")
         return Outcome(self.out / "table.md", len(self.records) - len(failed) - len(misfits), failed, misfits)
+
+    def _image_folders(self) -> dict[str, Path]:
+        return {label: data.images for label, data in self.data.items()}
 
     def _errors(self, status: str) -> dict[str, str]:
         return {str(cell): record["error"] for cell, record in self.records.items() if record["status"] == status}

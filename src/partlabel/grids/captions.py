@@ -105,6 +105,39 @@ def rank_caption(results: Results) -> str:
     return _listed(lines)
 
 
+def share_caption(results: Results) -> str:
+    """How to read a measure by the share of known labels."""
+    baseline = results.grid.baseline
+    lines = [
+        "A line for each method over the maskings that state a share of labels, or of present labels, to keep known "
+        "(per_class: of each class and sign).",
+        *_basis(results),
+    ]
+    if baseline is not None:
+        lines.append(f"The gain over {baseline} is paired by seed: both learned from the same known cells.")
+    return _listed(lines)
+
+
+def sweep_caption(results: Results) -> str:
+    """How to read a measure by a setting."""
+    return _listed(["A line for each masking over rows that differ in one number alone.", *_basis(results)])
+
+
+def _basis(results: Results) -> list[str]:
+    """Seeds and classes behind values that are drawn."""
+    grid = results.grid
+    scored = {data: results.scored_classes(data) for data in grid.data}
+    classes = ", ".join(f"{count} classes of {data}" for data, count in scored.items() if count is not None)
+    several = (
+        f"Means over those of the seeds {joined(grid.seeds, ', ')} that have a result; bars are one sample standard "
+        "deviation to each side where there are several."
+    )
+    return [
+        several if len(grid.seeds) > 1 else f"Of one seed ({grid.seeds[0]}).",
+        f"Class means over {classes}. What each measure is stands at the head of this file.",
+    ]
+
+
 def choice_caption() -> str:
     """What stands in the table of choices."""
     return (
@@ -135,6 +168,18 @@ def set_aside_caption() -> str:
         "Unknown cells that a method does not learn as absent, counted in each epoch of training against the complete "
         "labels, which the training never sees: how many of them are present, and how many of all unknown cells that "
         "are present they are. Means over networks and seeds."
+    )
+
+
+def recognised_caption(grid: Grid) -> str:
+    """How to read which labels are recognised."""
+    asked = grid.recognised
+    if asked is None:
+        return ""
+    return (
+        f"The first {asked.images} test images with a present label, and their present labels, marked for each method "
+        f"that has them among the {asked.top} highest of all predictions of the image (of equal ones the earlier class "
+        f"comes first); what fewest methods recognise stands on top. Seed {grid.seeds[0]}. A few images are no measure."
     )
 
 

@@ -1,4 +1,4 @@
-"""The figures beside the table of a grid: a plot for each measure, and curves over training.
+"""The figures beside the table of a grid: plots for each measure, and curves over training.
 
 The plot of a measure has a panel for each data set and masking and a row for each method, the best mean rank on top.
 Curves show the mAP of held-out known cells by epoch, from the logs that the runs leave; that of test cells only where
@@ -7,7 +7,7 @@ the grid asks for it (`log_test`), in a figure of its own.
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,17 +15,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from partlabel.drawing.figure import COLOURS, axes_of, columns_of, png, rows_of
+from partlabel.drawing.figure import COLOURS, MARKERS, axes_of, columns_of, png, rows_of
 from partlabel.files import write_bytes
 from partlabel.grids.cell import Cell
 from partlabel.grids.measures import MEASURES
+from partlabel.grids.recognised_plot import recognised_plot
 from partlabel.grids.set_aside_plot import set_aside_plot
+from partlabel.grids.share_plot import share_plot
 from partlabel.grids.summary import Results, Setting, standings
+from partlabel.grids.sweep_plot import sweep_plot
 from partlabel.runs.folder import LOG, TEST_LOG, RunFolder
 
 _TEST_COLUMNS = {"test_mAP": "test mAP, %"}
 _COLUMNS = {"held_out_mAP": "held-out mAP, %", "held_out_mAP_among_unknown": "held-out mAP among unknown cells, %"}
-_MARKERS = "os^vDPX*"
 
 
 class Shown(NamedTuple):
@@ -33,33 +35,37 @@ class Shown(NamedTuple):
 
     Args:
         name: of the file.
-        shows: a measure, "" for the curves over training, "test" for those of test mAP, or "set aside" for what methods
-            set aside.
+        shows: a measure, "share" or "sweep" and a measure, "" for the curves over training, "test" for those of test
+            mAP, "set aside" for what methods set aside, or "recognised" for labels of single images.
     """
 
     name: str
     shows: str
 
 
-def write_figures(out: Path, results: Results) -> list[Shown]:
+def write_figures(out: Path, results: Results, images: Mapping[str, Path]) -> list[Shown]:
     """Draw each measure of the grid, and its curves; a figure of an earlier call with nothing to show now is deleted.
 
     Args:
         out: the folder of the table, with the run folders in `runs`.
         results: what to draw.
+        images: the image folder of each data set.
 
     Returns:
         What was drawn.
     """
     drawn = []
     for measure in MEASURES:
-        content = measure_plot(results, measure) if measure in results.grid.measures else None
-        drawn += _put(out, Shown(f"plot-{measure.replace(' ', '-')}.png", measure), content)
+        for kind, plot in _OF_MEASURE.items():
+            content = plot(results, measure) if measure in results.grid.measures else None
+            shown = Shown(f"{kind}-{measure.replace(' ', '-')}.png", f"{kind} {measure}".removeprefix("plot "))
+            drawn += _put(out, shown, content)
     drawn += _put(out, Shown("curves.png", ""), curve_plot(results, out / "runs"))
     tested = curve_plot(results, out / "runs", TEST_LOG) if results.grid.log_test else None
     drawn += _put(out, Shown("curves-test.png", "test"), tested)
     counted = set_aside_plot(results, out / "runs") if results.grid.log_truth else None
-    return drawn + _put(out, Shown("set-aside.png", "set aside"), counted)
+    drawn += _put(out, Shown("set-aside.png", "set aside"), counted)
+    return drawn + _put(out, Shown("recognised.png", "recognised"), recognised_plot(results, images))
 
 
 def _put(out: Path, figure: Shown, content: bytes | None) -> list[Shown]:
@@ -74,18 +80,19 @@ def measure_plot(results: Results, measure: str) -> bytes | None:
     """A PNG of means with their deviation over seeds; None if there is no result.
 
     A filled dot is a mean over several seeds, its bar one sample standard deviation to each side; an open dot is one
-    seed. Settings without any result have no panel.
+    seed; a dashed line is the mean of the baseline. Settings without any result have no panel.
     """
     standing = standings(results, measure)
     methods = [method for method, stands in standing.items() if stands.ranks]
     settings = [setting for setting in results.settings if any(setting in standing[method].ranks for method in methods)]
     if not settings:
         return None
+    dashed = "" if results.grid.baseline is None else f"\ndashed: mean of {results.grid.baseline}"
 
     def draw(figure: Figure) -> None:
         for axes, setting in zip(axes_of(figure, len(settings), share_y=True), settings, strict=True):
             _draw_measure(axes, results, measure, setting, methods)
-        figure.supxlabel(f"{measure}, % (filled: mean ± sd over seeds; open: one seed)", fontsize=8)
+        figure.supxlabel(f"{measure}, % (filled: mean ± sd over seeds; open: one seed){dashed}", fontsize=8)
 
     height = 0.8 + 0.19 * len(methods)
     label_width = 0.065 * max(map(len, methods))
@@ -93,6 +100,9 @@ def measure_plot(results: Results, measure: str) -> bytes | None:
 
 
 def _draw_measure(axes: Axes, results: Results, measure: str, setting: Setting, methods: list[str]) -> None:
+    baseline = results.grid.baseline
+    if baseline is not None and (level := results.entry(*setting, baseline, measure).mean) is not None:
+        axes.axvline(100 * level, color="#888888", linestyle="--", linewidth=0.8)
     for place, method in enumerate(methods):
         entry = results.entry(*setting, method, measure)
         if entry.mean is None:
@@ -112,6 +122,10 @@ def _draw_measure(axes: Axes, results: Results, measure: str, setting: Setting, 
     axes.set_yticks(range(len(methods)), labels=methods)
     axes.set_ylim(len(methods) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
+
+
+_OF_MEASURE = {"plot": measure_plot, "share": share_plot, "sweep": sweep_plot}
+"""By the first word of the file's name, what is drawn of each measure."""
 
 
 class Curve(NamedTuple):
@@ -202,7 +216,7 @@ def _draw_curves(axes: Axes, setting: Setting, lines: dict[str, Curve], methods:
             curve.epochs,
             mean,
             color=COLOURS[number],
-            marker=_MARKERS[number] if len(mean) < 40 else None,
+            marker=MARKERS[number] if len(mean) < 40 else None,
             markersize=4,
             linewidth=1.2,
             label=method,

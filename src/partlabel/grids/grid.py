@@ -10,6 +10,8 @@ curves = ["bce"]              # rows, at most 8, whose held-out mAP by epoch is 
 keep_runs = false             # true keeps the weights of every run
 log_test = false              # true draws test mAP by epoch too, to be looked at; nothing is chosen by it
 log_truth = false             # true counts in each log what the method sets aside against the complete labels
+recognised = { images = 6, top = 50 }   # draws which rows have each present label of the first 6 test images with one
+                              # among the image's 50 highest predictions
 
 baseline = "bce"              # a row: the differences of the others to it are tested over seeds
 
@@ -70,7 +72,7 @@ from pydantic import BaseModel, ValidationError
 from partlabel.errors import UsageError
 from partlabel.grids.overrides import Override, changes, make_overrides
 from partlabel.grids.published import Published, read_published
-from partlabel.grids.schema import DigitScenes, GridFile, LabelFiles, Masking
+from partlabel.grids.schema import DigitScenes, GridFile, LabelFiles, Masking, Recognised
 from partlabel.grids.small import small
 from partlabel.methods.auto import AUTO
 from partlabel.methods.base import MethodConfig
@@ -127,6 +129,7 @@ class Grid:
     baseline: str | None = None
     overrides: tuple[Override, ...] = ()
     published: Published | None = None
+    recognised: Recognised | None = None
 
     def row_of(self, data: str, masking: str, method: str) -> Row:
         """A row as it is trained on some labels."""
@@ -181,6 +184,7 @@ def read_grid(path: Path | str, *, tiny: bool = False, fill: bool = True) -> Gri
         starts,
         rows,
         file.baseline,
+        recognised=file.recognised,
     )
     return _with_overrides(_with_published(grid, file), file, written)
 

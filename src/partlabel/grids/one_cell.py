@@ -18,6 +18,7 @@ from partlabel.grids.data import Loaded, lacking, make_masked, masked_path
 from partlabel.grids.grid import Grid, slug
 from partlabel.grids.out_folder import shed_weights
 from partlabel.grids.plan import Plan, begun_by
+from partlabel.grids.recognised import present_ranks
 from partlabel.labels import LabelTable
 from partlabel.progress import Reporter
 from partlabel.runs.folder import RunFolder
@@ -155,6 +156,7 @@ class CellRunner:
                 **{"devices": 1, **plan.settings},  # several processes would each run the grid
             )
         evaluation = self.verbs.evaluate(run, data.test, images=data.images, report=False, reporter=reporter)
+        asked = self.grid.recognised
         info, signs = run.info, run.info.get("held_out", {})
         return {
             "data": cell.data,
@@ -170,5 +172,6 @@ class CellRunner:
             "thresholds": "held_out" if signs.get("present") and signs.get("absent") else "probability 0.5",
             "labels": {"train": data.train.hash, "masked": info["inputs"]["labels_hash"], "test": data.test.hash},
             "test": evaluation.to_json(),
+            "present_ranks": asked and present_ranks(run, data, asked.images, reporter),
             "versions": info["versions"],
         }

@@ -63,6 +63,13 @@ class OverrideEntry(_Strict):
         return [value] if isinstance(value, str) else value
 
 
+class Recognised(_Strict):
+    """Which labels of a few test images each row recognises: those among the image's `top` highest predictions."""
+
+    images: int = Field(ge=1)
+    top: int = Field(ge=1)
+
+
 class PublishedTable(_Strict):
     """A table of a paper that ours stand beside; see `partlabel.grids.published`."""
 
@@ -94,6 +101,7 @@ class GridFile(_Strict):
     baseline: str | None = None
     log_truth: bool = False
     log_test: bool = False
+    recognised: Recognised | None = None
     data: dict[str, Data] = Field(min_length=1)
     masking: dict[str, Masking] = Field(min_length=1)
     settings: dict[str, Any] = {}

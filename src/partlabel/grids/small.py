@@ -56,6 +56,8 @@ _LARGEST: dict[str, int] = {
     "every": 1,
 }
 """Settings that cost time, and how large they may be."""
+_TOP = 3
+"""Of the ten classes of the scenes, how many predictions count as the highest, so that some labels are missed."""
 _NEEDED: dict[str, dict[str, Any]] = {"risk": {"class_prior": 0.2}}
 """What settings need beside them on so few labels."""
 _LEFT_OUT = {"crop_from", "crop_sides", "checkpoint_every"}
@@ -85,6 +87,8 @@ def small(written: Mapping[str, Any]) -> dict[str, Any]:
         for one in written.get("override", ())
         if _holds(one, "data", data) and _holds(one, "masking", masking)
     ]
+    if "recognised" in written:
+        content["recognised"] = {**written["recognised"], "top": min(written["recognised"]["top"], _TOP)}
     if "published" in written:
         named = written["published"].get("data", {})
         content["published"] = {**written["published"], "data": {data: named[data]} if data in named else {}}

@@ -92,6 +92,11 @@ class Results:
                 untuned |= measured.thresholded and record["thresholds"] != "held_out"
         return Entry(tuple(values), tuple(seeds), untuned)
 
+    def scored_classes(self, data: str) -> int | None:
+        """How many classes the class means of a data set's test are over; None without a result."""
+        found = (record["test"]["classes"]["scored"] for cell, record in self.done.items() if cell.data == data)
+        return next(found, None)
+
     def misfit(self, data: str, masking: str, method: str) -> str | None:
         """Why a method has no result on these labels, in a few words; None if it can learn from them."""
         for seed in self.grid.seeds:

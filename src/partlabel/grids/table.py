@@ -16,7 +16,10 @@ from partlabel.grids.captions import (
     data_caption,
     joined,
     rank_caption,
+    recognised_caption,
     set_aside_caption,
+    share_caption,
+    sweep_caption,
     test_curve_caption,
 )
 from partlabel.grids.cell import Cell, Record
@@ -106,6 +109,8 @@ def to_markdown(
     parts += beside_section(results)
     parts += differences_section(results)
     parts += _rank_section(results, links)
+    parts += _line_section(links, "share", "By share of known labels", share_caption(results))
+    parts += _line_section(links, "sweep", "By setting", sweep_caption(results))
     if "" in links:
         parts += ["## Held-out mAP by epoch", curve_caption(), f"![Held-out mAP by epoch]({links[''].name})"]
     if "test" in links:
@@ -113,6 +118,9 @@ def to_markdown(
     if "set aside" in links:
         picture = f"![Truly missed among the cells set aside]({links['set aside'].name})"
         parts += ["## What methods set aside", set_aside_caption(), picture]
+    if "recognised" in links:
+        picture = f"![Which methods recognise each label]({links['recognised'].name})"
+        parts += ["## Recognised labels", recognised_caption(grid), picture]
     failed = [f"- {cell}: {record['error']}" for cell, record in records.items() if record["status"] == "failed"]
     if failed:
         parts += ["## Failed", "\n".join(failed)]
@@ -131,6 +139,13 @@ def _rank_section(results: Results, links: Mapping[str, Shown]) -> list[str]:
             if measure in links:
                 parts.append(f"![{measure} of each method]({links[measure].name})")
     return ["## Ranks", rank_caption(results), *parts] if parts else []
+
+
+def _line_section(links: Mapping[str, Shown], kind: str, title: str, words: str) -> list[str]:
+    """The pictures of each measure along numbers; nothing where none was drawn."""
+    measures = {shows.removeprefix(f"{kind} "): shown.name for shows, shown in links.items() if shows.startswith(kind)}
+    pictures = [f"![{measure}: {title.lower()}]({name})" for measure, name in measures.items()]
+    return [f"## {title}", words, *pictures] if pictures else []
 
 
 def _rank_table(results: Results, standing: Mapping[str, Standing]) -> str:
