@@ -5,6 +5,7 @@ with arguments that are checked; what it describes is built on torch's meta devi
 shapes of the weights that are there, and tried; only then is memory taken, no more than these weights need.
 """
 
+import hashlib
 import json
 import math
 import stat
@@ -35,6 +36,8 @@ _UNSAVED_BYTES = 256 << 20
 """What a network may hold beside its weights: tables of positions, which are made when it is built."""
 _KINDS = {"F16": True, "BF16": True, "F32": True, "F64": True, "I64": False}
 """Types of weights that are written, and whether they are floating."""
+_FITTING: set[bytes] = set()
+"""Digests of what `_check_fit` has found to fit in this process; trying takes longer than loading a small network."""
 
 
 class BundleInfo(BaseModel):
@@ -174,6 +177,10 @@ def _shapes(path: Path) -> dict[str, tuple[tuple[int, ...], bool]]:
 
 def _check_fit(info: BundleInfo, given: dict[str, tuple[tuple[int, ...], bool]], folder: Path) -> None:
     """Build the described tagger without memory, compare it with the weights, and try it on an image without pixels."""
+    parts = (info.backbone.model_dump_json(), info.head.model_dump_json(), info.classes, sorted(given.items()))
+    digest = hashlib.sha256(repr(parts).encode()).digest()
+    if digest in _FITTING:
+        return
     model, size = info.backbone.architecture, info.backbone.size
     try:
         with torch.device("meta"), torch.no_grad():
@@ -196,6 +203,7 @@ def _check_fit(info: BundleInfo, given: dict[str, tuple[tuple[int, ...], bool]],
         )
     if tuple(logits.shape) != (1, len(info.classes)):
         raise RunError(f"the model in {folder} gives {logits.shape[-1]} scores for {len(info.classes)} classes")
+    _FITTING.add(digest)
 
 
 def _against(described: tuple[tuple[int, ...], bool] | None, given: tuple[tuple[int, ...], bool] | None) -> str:

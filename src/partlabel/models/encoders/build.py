@@ -19,6 +19,8 @@ from partlabel.models.encoders.timm_maps import TimmBackbone, as_maps
 from partlabel.models.encoders.twin import TwinBackbone
 
 _IMAGENET = {"mean": IMAGENET_DEFAULT_MEAN, "std": IMAGENET_DEFAULT_STD, "interpolation": "bilinear"}
+_FITTED: dict[str, dict[str, Any]] = {}
+"""What `_fitted` has found in this process, by what was asked."""
 
 
 def create_backbone(
@@ -115,11 +117,19 @@ def rebuild_backbone(spec: BackboneSpec, *, freeze: bool = False, train_last: in
 
 
 def _fitted(architecture: str, arguments: dict[str, Any], size: int | None) -> dict[str, Any]:
-    """The arguments with which an architecture takes images of a size, tried without memory.
+    """The arguments with which an architecture takes images of a size.
 
     Raises:
         UsageError: there are none, or what it gives are no maps.
     """
+    asked = repr((architecture, sorted(arguments.items()), size))
+    if asked not in _FITTED:
+        _FITTED[asked] = _tried(architecture, arguments, size)
+    return dict(_FITTED[asked])
+
+
+def _tried(architecture: str, arguments: dict[str, Any], size: int | None) -> dict[str, Any]:
+    """The same, tried without memory."""
     network = skeleton(architecture, arguments)
     own = int(vars(network)["pretrained_cfg"]["input_size"][-1])
     if size and _needs_its_size(network):
