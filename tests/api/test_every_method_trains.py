@@ -42,7 +42,7 @@ def test_trains_is_judged_and_tags(
     assert run.info["status"] == "done"
     assert (run.path / "report.html").exists()
     assert partlabel.resume(run.path).info["status"] == "done"
-    assert 0 < partlabel.evaluate(run.path, truth, images=images).mean_average_precision["raw"] <= 1
+    assert 0 < partlabel.evaluate(run.path, truth, images=images, report=False).mean_average_precision["raw"] <= 1
     tags = partlabel.predict(run.path, [images / "00.png"])
     assert tags["class"].to_pylist() == list(truth.classes)
     assert np.isfinite(tags["logit"].to_numpy()).all()
@@ -71,7 +71,7 @@ def test_trains_on_vectors_of_class_names(
     numbers = np.array([[1, 0, 0.5], [0, 1, 0.5], [0.5, 0.5, -1]], "<f4")
     digest = hashlib.sha256(b"(3, 3)" + numbers.tobytes()).hexdigest()
     assert run.info["label_vectors_used"] == {"source": str(words), "sha256": digest}
-    assert 0 < partlabel.evaluate(run.path, truth, images=images).mean_average_precision["raw"] <= 1
+    assert 0 < partlabel.evaluate(run.path, truth, images=images, report=False).mean_average_precision["raw"] <= 1
 
 
 def test_a_method_that_reads_unknown_as_absent_says_so(

@@ -1,7 +1,6 @@
 """What `evaluate` and `recover` read, write and leave behind."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -307,46 +306,60 @@ def test_a_logit_that_is_not_a_number_is_refused_by_image(
 
 KILLED = """
 import os, signal, sys
-from partlabel import files
-at, calls = int(sys.argv[1]), 0
-def deadly(function):
-    def wrapped(*given, **options):
-        global calls
-        calls += 1
-        if calls == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*given, **options)
-    return wrapped
-os.replace, os.fsync = deadly(os.replace), deadly(os.fsync)
 import numpy as np
 from partlabel.labels import LabelTable
 from partlabel.recovery import Calibration, ClassThreshold, PrecisionThresholds, suggest
 from partlabel.recovery.suggest import refuse_checked
-table = LabelTable.from_dense(["a.jpg", "b.jpg"], ["sky"], [[0], [0]])
-thresholds = PrecisionThresholds(0.5, 1, 1, (ClassThreshold("sky", "own", 9, 9, 0.5, 9, 9, 1.0, 0.9),))
-logits = np.array([[float(sys.argv[2])], [1.0]])
-found = suggest(table, [([0, 1], logits)], Calibration(("sky",), np.zeros(1), np.ones(1)), thresholds)
-refuse_checked(sys.argv[3])
-found.write(sys.argv[3])
+
+def deadly(function, at):
+    def wrapped(*given, **options):
+        calls.append(function)
+        if len(calls) == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*given, **options)
+    return wrapped
+
+def write(at, logit, out):
+    os.replace, os.fsync = deadly(os.replace, at), deadly(os.fsync, at)
+    table = LabelTable.from_dense(["a.jpg", "b.jpg"], ["sky"], [[0], [0]])
+    thresholds = PrecisionThresholds(0.5, 1, 1, (ClassThreshold("sky", "own", 9, 9, 0.5, 9, 9, 1.0, 0.9),))
+    calibration = Calibration(("sky",), np.zeros(1), np.ones(1))
+    found = suggest(table, [([0, 1], np.array([[logit], [1.0]]))], calibration, thresholds)
+    refuse_checked(out)
+    found.write(out)
+
+calls = []
+for line in sys.stdin:
+    at, logit, out = line.rstrip("\\n").split(" ", 2)
+    child = os.fork()  # importing all this for each of them would take most of the time
+    if not child:
+        write(int(at), float(logit), out)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
 def test_a_pair_that_was_killed_between_its_files_is_known_and_written_anew(tmp_path: Path) -> None:
-    def write(at: int, logit: float, out: Path) -> int:
-        done = subprocess.run(
-            [sys.executable, "-c", KILLED, str(at), str(logit), str(out)], check=False, env=os.environ.copy()
-        )
-        return done.returncode
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
 
-    points = 6  # two files, each with two fsyncs and a rename
-    for at in range(1, points + 1):
-        out = tmp_path / f"{at}" / "s.csv"
-        assert write(0, 2, out) == 0
-        assert write(at, 3, out) == -signal.SIGKILL
-        assert write(0, 4, out) == 0
-        summary = json.loads(Path(f"{out}.json").read_text())
-        assert summary["suggested"] == 2
-        assert f"{1 / (1 + np.exp(-4)):.6f}" in out.read_text()
-    assert write(points + 1, 3, out) == 0
-    out.write_text(out.read_text() + "c.jpg,sky,present,recovered,1,1,own\n")
-    assert write(0, 2, out) not in {0, -signal.SIGKILL}
+        def write(at: int, logit: float, out: Path) -> int:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(f"{at} {logit} {out}\n")
+            process.stdin.flush()
+            return int(process.stdout.readline())
+
+        points = 6  # two files, each with two fsyncs and a rename
+        for at in range(1, points + 1):
+            out = tmp_path / f"{at}" / "s.csv"
+            assert write(0, 2, out) == 0
+            assert write(at, 3, out) == -signal.SIGKILL
+            assert write(0, 4, out) == 0
+            summary = json.loads(Path(f"{out}.json").read_text())
+            assert summary["suggested"] == 2
+            assert f"{1 / (1 + np.exp(-4)):.6f}" in out.read_text()
+        assert write(points + 1, 3, out) == 0
+        out.write_text(out.read_text() + "c.jpg,sky,present,recovered,1,1,own\n")
+        assert write(0, 2, out) not in {0, -signal.SIGKILL}

@@ -162,14 +162,20 @@ def test_frozen_find_lr_refit_and_init(
     settings = {**TINY, "epochs": 2, "freeze": True, "refit": True}
     del settings["lr"]
     run = partlabel.train(
-        partial_labels, images=root, out=tmp_path / "run", holdout=0.3, find_lr=[1e-3, 1e-1], **settings
+        partial_labels,
+        images=root,
+        out=tmp_path / "run",
+        holdout=0.3,
+        find_lr=[1e-3, 1e-1],
+        report=False,
+        **settings,
     )
     assert run.settings.lr in {1e-3, 1e-1}
     assert set(run.info["found_lr"]) == {"0.001", "0.1"}
     best = max(run.info["found_lr"], key=lambda rate: run.info["found_lr"][rate])
     assert run.settings.lr == float(best)
     assert [row["phase"] for row in run.log()] == ["selection"] * 2 + ["refit"] * 2
-    one = partlabel.evaluate(run, truth, images=root).mean_average_precision["raw"]
+    one = partlabel.evaluate(run, truth, images=root, report=False).mean_average_precision["raw"]
     more = partlabel.train(
         partial_labels,
         images=root,
@@ -182,7 +188,7 @@ def test_frozen_find_lr_refit_and_init(
     held_out = more.info["held_out"]
     assert more.info["init_knew"] == held_out["present"] + held_out["absent"] > 0  # its refit saw all of them
     assert "was trained on" in (more.path / "report.html").read_text()
-    two = partlabel.evaluate(more, truth, images=root).mean_average_precision["raw"]
+    two = partlabel.evaluate(more, truth, images=root, report=False).mean_average_precision["raw"]
     assert two == pytest.approx(one, abs=1e-3)
     with pytest.raises(UsageError, match="set holdout above 0"):
         partlabel.train(partial_labels, images=root, out=tmp_path / "none", holdout=0, find_lr=True, **settings)
@@ -317,7 +323,7 @@ def test_the_number_of_cells_that_initial_weights_knew_goes_with_the_suggestions
     color_images: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path
 ) -> None:
     root, _ = color_images
-    settings = {**TINY, "epochs": 2, "holdout": 0.3}
+    settings = {**TINY, "epochs": 2, "holdout": 0.3, "report": False}
     first = partlabel.train(partial_labels, images=root, out=tmp_path / "first", **settings)
     second = partlabel.train(partial_labels, images=root, out=tmp_path / "second", init=first.path, seed=1, **settings)
     third = partlabel.train(partial_labels, images=root, out=tmp_path / "third", init=second.path, seed=1, **settings)
@@ -335,7 +341,7 @@ def test_recovered_cells_are_no_truth(
     cells = truth.cells()
     said = [Source.RECOVERED if row % 2 else Source.HUMAN for row in cells.image_index]
     mixed = LabelTable.from_cells(truth.images, truth.classes, cells.image_index, cells.class_index, cells.states, said)
-    found = partlabel.evaluate(run, mixed, images=root).to_json()
+    found = partlabel.evaluate(run, mixed, images=root, report=False).to_json()
     assert found["known"] == {
         "present": (truth.dense()[::2] > 0).sum(),
         "absent": (truth.dense()[::2] < 0).sum(),

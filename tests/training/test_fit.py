@@ -118,14 +118,15 @@ def test_present_cells_alone_are_ranked_among_unknown_ones(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("epochs", [1, 2, 5, 10])
-def test_a_schedule_of_very_few_steps(color_images: tuple[Path, LabelTable], tmp_path: Path, epochs: int) -> None:
-    """One step an epoch: a warm-up of 0.2 of 5 steps, or 0.1 of 10, is exactly one step."""
+@pytest.mark.parametrize(("epochs", "warmup"), [(1, 0.5), (5, 0.2)])
+def test_a_training_of_very_few_steps(
+    color_images: tuple[Path, LabelTable], tmp_path: Path, epochs: int, warmup: float
+) -> None:
+    """One step an epoch."""
     root, table = color_images
-    for warmup in (0.1, 0.2, 0.5):
-        settings = {**TINY, "epochs": epochs, "batch_size": 64, "warmup": warmup}
-        run = partlabel.train(table, images=root, out=tmp_path / f"{warmup}", **settings)
-        assert len(run.log()) == epochs
+    settings = {**TINY, "epochs": epochs, "batch_size": 64, "warmup": warmup}
+    run = partlabel.train(table, images=root, out=tmp_path / "run", **settings)
+    assert len(run.log()) == epochs
 
 
 @pytest.mark.slow

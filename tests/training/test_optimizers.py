@@ -121,6 +121,13 @@ def test_training_stops_inside_a_schedule() -> None:
     assert cosine == pytest.approx([0.05 * (1 + math.cos(math.pi * step / 80)) for step in range(40)])
 
 
+@pytest.mark.parametrize("warmup", [0.1, 0.2, 0.5])
+@pytest.mark.parametrize("epochs", [1, 2, 5, 10])
+def test_a_schedule_of_very_few_steps(epochs: int, warmup: float) -> None:
+    """A warm-up of 0.2 of 5 steps, or 0.1 of 10, is exactly one step."""
+    assert all(0 < rate <= 0.1 for rate in _rates(_settings(epochs=epochs, warmup=warmup), 1, epochs))
+
+
 def test_steps_by_explicit_loop() -> None:
     """3 batches an epoch, two of them a step of the optimizer: epochs end after 1.5, 3, 4.5, 6 steps."""
     settings = _settings(schedule="step", step_epochs=[1, 3], schedule_factor=0.5, accumulate=2)
