@@ -116,9 +116,9 @@ def test_counts_that_differ_are_told_with_both_numbers(devkit: Path) -> None:
     listening = Listening()
     open_table(f"voc2007:{devkit}", listening, {})
     assert len(listening.said) == 1
-    assert "trainval.txt gives 12 images where Table 1 of CSL has 5,011" in listening.said[0]
+    assert "trainval.txt gives 12 images where 5,011 are published (Table 1 of CSL)" in listening.said[0]
     open_table(f"voc2007:{devkit},split=test", listening, {})
-    assert "test.txt gives 4 images where Table 1 of CSL has 4,952" in listening.said[1]
+    assert "test.txt gives 4 images where 4,952 are published (Table 1 of CSL)" in listening.said[1]
 
 
 def test_options_of_files_are_refused_and_classes_chosen(devkit: Path) -> None:
@@ -138,7 +138,7 @@ def test_look_on_the_command_line(devkit: Path, tmp_path: Path) -> None:
     test = ["--against", f"voc2007:{devkit}", "--against-where", "split=test"]
     told = command("look", f"voc2007:{devkit}", *test, "--json", str(found))
     assert told.exit_code == 0
-    assert "gives 12 images where Table 1 of CSL has 5,011" in told.stderr
+    assert "gives 12 images where 5,011 are published (Table 1 of CSL)" in told.stderr
     record = json.loads(found.read_text())
     assert (record["images"], record["against"]["images"]) == (12, 4)
 
@@ -248,6 +248,9 @@ def test_species_are_written_as_side_information(tmp_path: Path) -> None:
         ]
     assert opened(f"cub200_2011:{folder},split=all").images == ("images/001.Auk, great/a.jpg", "images/002.Owl/b.jpg")
     (tmp_path / "coco").mkdir()
+    alone = command("datasets", "--side", str(out)).exception
+    assert isinstance(alone, UsageError)
+    assert "give NAME:DIR as well" in str(alone)
     refused = command("datasets", f"coco2014:{tmp_path / 'coco'}", "--side", str(out)).exception
     assert isinstance(refused, UsageError)
     assert "cub200_2011:DIR does" in str(refused)

@@ -150,5 +150,5 @@ def test_settings_out_of_range_are_refused(settings: dict[str, float]) -> None:
 
 
 def test_no_known_absent_is_refused() -> None:
-    with pytest.raises(LabelError, match="hold no known absent cell"):
+    with pytest.raises(LabelError, match="held-out cells are present"):
         fit_thresholds([1.0, 2.0], [1, 1], [0, 0], ("a",))

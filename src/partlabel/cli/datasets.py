@@ -21,9 +21,11 @@ def datasets(
     from partlabel.errors import UsageError
 
     if side is not None:
+        if name is None:
+            raise UsageError("--side writes what one data set tells of its images: give NAME:DIR as well")
         from partlabel.opening import write_categories
 
-        typer.echo(f"{side}: {write_categories(name or '', side):,} images")
+        typer.echo(f"{side}: {write_categories(name, side):,} images")
         return
     if name is not None:
         name = name.partition(":")[0]

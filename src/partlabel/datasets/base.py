@@ -118,8 +118,8 @@ class Dataset(ABC):
         for stated in () if free else self.published:
             if all(options[name] == value for name, value in stated.options.items()) and stated.images != len(table):
                 found.append(
-                    f"{self.name}: {listed} gives {amount(len(table), 'image')} where {stated.source} has "
-                    f"{stated.images:,}; the file may be cut short or altered"
+                    f"{self.name}: {listed} gives {amount(len(table), 'image')} where {stated.images:,} are published "
+                    f"({stated.source}); the file may be cut short or altered"
                 )
         if self.classes is not None and not free and len(table.classes) != self.classes:
             found.append(

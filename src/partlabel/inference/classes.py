@@ -50,7 +50,7 @@ def _check(run: RunFolder, missing: list[str], labels: LabelTable, classes: tupl
         hint = f" ({', '.join(pairs[:3])} look alike: make the names equal)" if pairs else ""
         advice = "give labels with the classes of the run"
         if extra and not missing:
-            advice = "leave the others out: --classes for a one-hot file, else delete their rows"
+            advice = "leave the others out: --classes for a one-hot file or a data set, else delete their rows"
         raise RunError(f"{run.path} was trained on another class list: {' and '.join(parts)}; {advice}{hint}")
 
 
