@@ -122,13 +122,16 @@ def test_weights_of_an_earlier_run_are_no_start_from_scratch(
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"gamma": 2.0}, "method saliency: gamma: extra inputs are not permitted; its settings are saliency, alpha"),
+        ({"gamma": 2.0}, "method saliency has no setting 'gamma'; Its settings are saliency, alpha"),
         (
             {"method_settings": {"tilt": 1}},
-            "method saliency: tilt: extra inputs are not permitted; its settings are saliency",
+            "method saliency has no setting 'tilt'; Its settings are saliency",
         ),
         ({"epoch": 3}, "no setting 'epoch'; did you mean epochs? Settings are"),
-        ({"alpha": "much"}, "method saliency: alpha: input should be a valid number"),
+        (
+            {"alpha": "much"},
+            "method saliency: alpha: input should be a valid number, unable to parse string as a number, got 'much'",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_the_method_taken(
@@ -157,6 +160,7 @@ def test_look_says_what_training_takes(color_images: Colours, partial_labels: La
     }
     lines = page(found).splitlines()
     start = lines.index("What --method auto takes")
+    assert lines[start - 1] == ""
     assert lines[start + 1].startswith("  frozen or fine-tuned: asl: ")
     assert lines[start + 2].startswith("  from scratch: saliency, pseudo = none, supervised = weak: ")
     positives = LabelTable.from_dense(["a", "b"], ["x", "y"], [[1, 1], [0, 1]])
@@ -168,6 +172,17 @@ def test_look_says_what_training_takes(color_images: Colours, partial_labels: La
 def test_the_list_of_methods_tells_of_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     _, listed, _ = partlabel_says(monkeypatch, capsys, "methods")
     assert "`--method auto` takes one by the labels (saliency, bce, asl, positive_unlabeled)" in listed
+    _, one, _ = partlabel_says(monkeypatch, capsys, "methods", "saliency")
+    for line in (
+        "    pseudo = 'strong' (or 'none', 'weak')",
+        "    tau = 0.6 (at least 0.5, at most 1)",
+        "    saliency = True (or False)",
+        "    frozen_norm = False (or True, 'all')",
+        "    lr = None (above 0)",
+        "    backbone = 'resnet50'",
+    ):
+        assert f"{line}\n" in one
+    assert "    method = " not in one
     code, rules, _ = partlabel_says(monkeypatch, capsys, "methods", "auto")
     assert code == 0
     assert "both signs, from scratch: saliency pseudo=none supervised=weak\n" in rules

@@ -14,7 +14,7 @@ from partlabel.api.train import train
 from partlabel.errors import UsageError
 from partlabel.labels import LabelTable
 from partlabel.methods.base import Clock, Context, Method, Seen
-from partlabel.methods.build import build_method, method_class
+from partlabel.methods.build import build_method, method_class, method_config
 from partlabel.methods.catalogue import CATALOGUE, Needs, entry
 from partlabel.models.encoders.build import create_backbone
 from partlabel.runs.settings import TrainSettings
@@ -356,5 +356,24 @@ def test_unknown_method_and_setting_are_refused() -> None:
     backbone = create_backbone("test_resnet", pretrained=False, size=32)
     with pytest.raises(UsageError, match=r"no method 'sr'; .*methods are assume_negative"):
         build_method("sr", {}, backbone, _context())
-    with pytest.raises(UsageError, match=r"alpha2.*its settings are"):
+    with pytest.raises(UsageError, match=r"no setting 'alpha2'; did you mean alpha\? Its settings are"):
         build_method("saliency", {"alpha2": 1}, backbone, _context())
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "said"),
+    [
+        ("saliency", {"alpha": -1}, "method saliency: alpha: input should be greater than or equal to 0, got -1"),
+        ("saliency", {"pseudo_weight": -1}, "pseudo_weight: input should be greater than or equal to 0, got -1"),
+        ("saliency", {"k": 1.5}, "k: a number of places is whole, and a fraction of them is below 1, unlike 1.5"),
+        ("interactive", {"graph_lr": -1}, "method interactive: graph_lr: input should be greater than 0, got -1"),
+        ("coselection", {"taus_of": "coco 25", "tau_h": 0.5}, "method coselection: taus_of takes both taus from"),
+    ],
+)
+def test_what_a_setting_was_is_told_with_its_name(name: str, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        method_config(name, settings)
+    assert said in str(refused.value)
+    assert "constrained" not in str(refused.value)
+    assert "its settings are" not in str(refused.value)
+    assert str(refused.value).count("1.5") <= 1

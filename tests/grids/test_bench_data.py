@@ -40,7 +40,7 @@ def test_min_present_counts_complete_training_labels(files: LabelFiles, tmp_path
 
 
 def test_one_file_with_a_split_column(tmp_path: Path) -> None:
-    (tmp_path / "all.csv").write_text("image,split,cat\na.png,train,1\nb.png,test,0\n")
+    (tmp_path / "all.csv").write_text("image,split,cat\na.png,train,1\nb.png,test,0\nc.png,test,1\n")
     files = LabelFiles(
         train="all.csv",
         test="all.csv",
@@ -50,7 +50,7 @@ def test_one_file_with_a_split_column(tmp_path: Path) -> None:
         where_test={"split": "test"},
     )
     data = load(files, tmp_path, tmp_path, SILENT)
-    assert (data.train.images, data.test.images, data.train.classes) == (("a.png",), ("b.png",), ("cat",))
+    assert (data.train.images, data.test.images, data.train.classes) == (("a.png",), ("b.png", "c.png"), ("cat",))
 
 
 def test_shared_images_are_refused(files: LabelFiles, tmp_path: Path) -> None:
@@ -65,6 +65,19 @@ def test_differing_classes_are_refused(files: LabelFiles, tmp_path: Path) -> Non
     (tmp_path / "test.csv").write_text(text.replace("green", "grey"))
     with pytest.raises(LabelError, match="the test labels lack class 'green'"):
         load(files, tmp_path, tmp_path, SILENT)
+
+
+@pytest.mark.parametrize("sky", ["1,1", "0,0", "1,"])
+def test_test_labels_that_compare_nothing_are_refused(tmp_path: Path, sky: str) -> None:
+    """Every measure of such a grid would be a dash, after days of training."""
+    (tmp_path / "train.csv").write_text("image,sky,sea\na.png,1,0\nb.png,0,1\n")
+    first, second = sky.split(",")
+    (tmp_path / "test.csv").write_text(f"image,sky,sea\nc.png,{first},1\nd.png,{second},1\n")
+    files = LabelFiles(train="train.csv", test="test.csv", images=".", codes="1=present,0=absent,=unknown")
+    with pytest.raises(LabelError, match=r"no class has .* in the test labels, .* declare it with `unlisted`"):
+        load(files, tmp_path, tmp_path, SILENT)
+    (tmp_path / "test.csv").write_text(f"image,sky,sea\nc.png,{first},1\nd.png,{second},0\n")
+    assert load(files, tmp_path, tmp_path, SILENT).test.shape == (2, 2)
 
 
 def test_scenes_are_composed_once(tmp_path: Path) -> None:

@@ -52,6 +52,29 @@ def test_it_needs_no_variable_and_tells_hours(write_grid: Callable[..., Path], m
 )
 def test_published_counts_of_data_sets(train: str, images: int | None) -> None:
     assert training_images(LabelFiles(train=train, test="t", images="i")) == images
+
+
+@pytest.mark.parametrize(
+    ("train", "where", "images"),
+    [
+        ("coco2014:${COCO}", {"split": "val"}, 40504),
+        ("coco2014:${COCO},unannotated=drop", {"split": "val"}, 40137),
+        ("cub200_2011:${CUB}", {}, 5994),
+        ("cub200_2011:${CUB},species=seen.txt", {}, None),
+        ("coco2014_words:${COCO},list=val2.txt", {"split": "val"}, None),
+    ],
+)
+def test_conditions_choose_the_count_and_own_lists_leave_it_open(
+    train: str, where: dict[str, str], images: int | None
+) -> None:
+    for entry in (
+        LabelFiles(train=train, test="t", where_train=where),
+        LabelFiles(train=train, test="t", where=where),
+    ):
+        assert training_images(entry) == images
+
+
+def test_the_count_of_built_in_data() -> None:
     assert training_images(DigitScenes(builtin="digit_scenes", train=7)) == 7
 
 
@@ -64,6 +87,10 @@ def test_the_command_needs_a_folder_only_to_run(
     assert told.exit_code == 0
     assert "scenes: 5 trainings on 100 images" in told.output
     assert "0.3 hours" in told.output
+    for speed in ("0", "-1", "nan"):
+        refused = CliRunner().invoke(app, ["bench", str(path), "--cost", f"--images-per-second={speed}"])
+        assert isinstance(refused.exception, UsageError)
+        assert "must be above 0" in str(refused.exception)
     refused = CliRunner().invoke(app, ["bench", str(path)])
     assert refused.exit_code != 0
     assert isinstance(refused.exception, UsageError)

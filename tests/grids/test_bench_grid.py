@@ -39,7 +39,7 @@ def test_own_settings_of_a_method_go_before_common_ones(write_grid: Write) -> No
     [
         ("[data.squares]", "[data.squares", "cannot be read: Expected"),
         ("seeds = [0, 1]", "", "grid.toml: seeds is missing"),
-        ("seeds = [0, 1]", "seeds = []", "seeds: Tuple should have at least 1 item"),
+        ("seeds = [0, 1]", "seeds = []", "seeds is empty; list at least one"),
         ("seeds = [0, 1]", "seeds = [1, 1]", "seeds: a value is listed twice, got"),
         ("seeds = [0, 1]", "seeds = [-1]", "seeds.0: Input should be greater than or equal to 0, got -1"),
         ("seeds =", "top = 0\nseeds =", "top: Input should be greater than or equal to 1, got 0"),
@@ -56,7 +56,19 @@ def test_own_settings_of_a_method_go_before_common_ones(write_grid: Write) -> No
             '[data.made]\nbuiltin = "x"\n[data.squares]',
             "data.made.builtin: Input should be 'digit_scenes'",
         ),
+        ("seeds = [0, 1]", "seeds = 0", "seeds must be a list: write it in brackets"),
+        (
+            "seeds = [0, 1]",
+            "seeds = [0, 1]\noverride = { settings = {} }",
+            "override must be a list: write [[override]]",
+        ),
+        ("[method.bce]", '[method."b\\nce"]\nmethod = "bce"', "method: 'b\\nce' has a line end or a control char"),
         ('name = "known_ratio"', "", "masking.half.name is missing"),
+        ('name = "known_ratio"', 'name = "known_ration"', "masking.half: unknown masking 'known_ration'; did you mean"),
+        ("ratio = 0.5", "", "masking.half: masking known_ratio needs a value for ratio"),
+        ("ratio = 0.5", "ratio = 50", "masking.half: ratio is 50; it must be a number from 0 to 1"),
+        ("ratio = 0.5", 'ratio = "half"', "masking.half: ratio is 'half'; it must be a number from 0 to 1"),
+        ("ratio = 0.5", "ratio = 0.5\ncount = 3", "masking.half: masking known_ratio has no setting 'count'"),
         (
             "ratio = 0.5",
             "ratio = 0.5\nseed = 3",
@@ -110,7 +122,7 @@ def test_top_wants_the_same_held_out_cells_for_all_rows(write_grid: Write, commo
 def test_at_most_eight_curves(bare_grid: Callable[..., Grid]) -> None:
     names = [f"row {number}" for number in range(9)]
     assert bare_grid(names, top=f"seeds = [0]\ncurves = {names[:8]}").curves == tuple(names[:8])
-    with pytest.raises(UsageError, match="curves: Tuple should have at most 8 items"):
+    with pytest.raises(UsageError, match="curves lists more than 8"):
         bare_grid(names, top=f"seeds = [0]\ncurves = {names}")
 
 

@@ -146,10 +146,38 @@ def test_names_that_are_in_neither(read: Callable[..., Grid], old: str, new: str
     assert sentence in str(caught.value)
 
 
-@pytest.mark.parametrize("numbers", ["table,row\n", NUMBERS.replace("50.0", "fifty"), HEAD + "7,a\n"])
-def test_a_file_that_is_no_list_of_numbers(read: Callable[..., Grid], numbers: str) -> None:
-    with pytest.raises(UsageError, match=r"paper\.csv"):
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ("table,row\n", "does not have the columns table,row"),
+        (HEAD + "7,a\n", "line 2: 2 fields instead of 9"),
+        (NUMBERS.replace("50.0", "fifty"), "line 2: value 'fifty' is no number from 0 to 100"),
+        (NUMBERS.replace("60.0", "6000"), "line 3: value '6000' is no number from 0 to 100"),
+        (NUMBERS.replace("60.0", "nan"), "line 3: value 'nan' is no number from 0 to 100"),
+        (NUMBERS.replace("44.25,,", "44.25,coco,"), "line 6: convention 'coco' is not one of raw, voc12, unknown"),
+        (NUMBERS.replace(",OF1,", ",of1,"), "line 6: no measure 'of1'; did you mean 'OF1'?"),
+        (NUMBERS + NUMBERS.splitlines()[1], "line 9: the same number stands on a line before"),
+        ("\0".join(HEAD), "does not have the columns"),
+    ],
+)
+def test_a_file_that_is_no_list_of_numbers(read: Callable[..., Grid], numbers: str, said: str) -> None:
+    with pytest.raises(UsageError, match=rf"grid\.toml: published: .*paper\.csv.*{said}"):
         read(numbers=numbers)
+
+
+def test_a_byte_order_mark_and_a_count_are_read(read: Callable[..., Grid]) -> None:
+    found = read(numbers="\ufeff" + NUMBERS + "7,ours,Squares 07,10 % known,known absent cells,1234567,,unknown,\n")
+    assert found.published is not None
+    assert found.published.numbers[-1].value == 1_234_567
+    with pytest.raises(UsageError, match=r"value 'inf' is no number$"):
+        read(numbers=NUMBERS + "7,ours,Squares 07,10 % known,known absent cells,inf,,unknown,\n")
+
+
+def test_a_file_in_another_encoding(read: Callable[..., Grid], tmp_path: Path) -> None:
+    read()
+    (tmp_path / "paper.csv").write_bytes((HEAD + "7,B\xe4r,Squares 07,10 % known,mAP,1,raw,,\n").encode("latin-1"))
+    with pytest.raises(UsageError, match=r"paper\.csv is no CSV in UTF-8"):
+        read_grid(tmp_path / "grid.toml")
 
 
 def test_a_grid_without_a_paper_has_no_such_part(read: Callable[..., Grid]) -> None:

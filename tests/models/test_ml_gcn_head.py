@@ -94,5 +94,6 @@ def test_its_loss_is_partial_bce() -> None:
 def test_wrong_settings_are_refused() -> None:
     backbone = create_backbone("test_resnet", pretrained=False, size=32)
     for settings in ({"pool": "sum"}, {"reweight": 1.0}, {"threshold": -0.1}):
-        with pytest.raises(UsageError, match=rf"ml_gcn: {next(iter(settings))}: .*its settings are"):
+        (name, value) = next(iter(settings.items()))
+        with pytest.raises(UsageError, match=rf"ml_gcn: {name}: input should be .*, got {value!r}$"):
             build_method("ml_gcn", settings, backbone, Context(LabelTable.from_dense(["x"], ["a"], [[1]])))

@@ -128,6 +128,13 @@ def test_gated_graph_against_loops_and_without_steps() -> None:
     assert torch.equal(GatedGraph(4, 0).double()(nodes, graph), nodes)
 
 
+def test_squares_larger_than_the_maps_are_named() -> None:
+    head = build_head(HeadSpec(kind="ssgrl", settings={"map_pool": 3, "label_features": 4, "hidden": 4}), 5, 3)
+    assert head(torch.randn(2, 5, 4, 3)).logits.shape == (2, 3)
+    with pytest.raises(UsageError, match="map_pool 3 does not fit maps of 4 × 2 places"):
+        head(torch.randn(2, 5, 4, 2))
+
+
 def test_every_weight_learns() -> None:
     """No weight is without gradient: several processes would wait for it."""
     for head in (_head(), _head(3)):
@@ -172,5 +179,5 @@ def test_wrong_settings_are_refused() -> None:
     with pytest.raises(UsageError, match="does not take these settings"):
         build_head(HeadSpec(kind="ssgrl", settings={"pool": "max"}), 5, 3)
     backbone = create_backbone("test_resnet", pretrained=False, size=32)
-    with pytest.raises(UsageError, match=r"ssgrl: hidden: .*its settings are"):
+    with pytest.raises(UsageError, match=r"ssgrl: hidden: input should be greater than 0, got 0$"):
         build_method("ssgrl", {"hidden": 0}, backbone, Context(LabelTable.from_dense(["x"], ["a"], [[1]])))

@@ -86,8 +86,10 @@ def bench_cost(grid: Path | str, *, images_per_second: float | None = None) -> s
         images_per_second: how many images pass in a second of training on your machine; then hours are told too.
 
     Raises:
-        UsageError: the grid cannot be used; names the key.
+        UsageError: the grid cannot be used; names the key. Or `images_per_second` is not above 0.
     """
+    if images_per_second is not None and not images_per_second > 0:
+        raise UsageError(f"images_per_second is {images_per_second:g}; it must be above 0")
     return told(read_grid(grid, fill=False), images_per_second)
 
 

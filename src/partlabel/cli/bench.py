@@ -26,7 +26,7 @@ def bench(
     ] = False,
     images_per_second: Annotated[
         float | None,
-        typer.Option(help="Images that your machine trains on in a second; --cost tells hours by it.", min=0),
+        typer.Option(help="Images that your machine trains on in a second; --cost tells hours by it."),
     ] = None,
     jobs: Annotated[
         int | None, typer.Option(help="Processes on this machine; with --submit, most jobs at a time.")

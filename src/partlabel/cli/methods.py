@@ -1,11 +1,16 @@
 """`partlabel methods`."""
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Collection
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+_BOUNDS = (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below"))
+"""Bounds of a number as pydantic keeps them, in words."""
 
 
 def methods(
@@ -56,13 +61,29 @@ def _tell(name: str) -> None:
     typer.echo(f"\nSettings of {name} (--set NAME=VALUE, or a config file):")
     _settings(kind.Config)
     typer.echo("\nSettings of every training:")
-    _settings(TrainSettings)
+    _settings(TrainSettings, {"method", "method_settings"})
 
 
-def _settings(config: "type[BaseModel]") -> None:
+def _settings(config: "type[BaseModel]", left_out: Collection[str] = ()) -> None:
     for name, field in config.model_fields.items():
-        if name == "method_settings":
+        if name in left_out:
             continue
-        typer.echo(f"    {name} = {field.get_default(call_default_factory=True)!r}")
+        default = field.get_default(call_default_factory=True)
+        others = [value for value in _choices(field.annotation) if value != default]
+        bounds = [
+            f"{words} {getattr(one, key)}" for one in field.metadata for key, words in _BOUNDS if hasattr(one, key)
+        ]
+        allowed = f" (or {', '.join(map(repr, others))})" if others else f" ({', '.join(bounds)})" if bounds else ""
+        typer.echo(f"    {name} = {default!r}{allowed}")
         if field.description:
             typer.echo(f"        {' '.join(field.description.split())}")
+
+
+def _choices(annotation: Any) -> list[Any]:
+    """The values of a choice, or of those in a union."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    if annotation is bool:
+        return [True, False]
+    parts = get_args(annotation) if get_origin(annotation) in {Union, UnionType} else ()
+    return [value for part in parts for value in _choices(part)]

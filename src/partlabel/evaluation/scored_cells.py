@@ -163,9 +163,9 @@ def require_precision(cells: ScoredCells) -> None:
     for lacking, other, none in (("absent", "present", present == total), ("present", "absent", present == 0)):
         if none:
             raise LabelError(
-                f"{'the held-out cell is' if total == 1 else f'all {total:,} held-out cells are'} {other}, so precision "
-                f"cannot be measured; mark more cells {lacking}, or hold out more (`train --holdout`); `predict` gives "
-                "scores without a promise"
+                f"{'the held-out cell is' if total == 1 else f'all {total:,} held-out cells are'} {other}, so "
+                f"precision cannot be measured; mark more cells {lacking}, or hold out more (`train --holdout`); "
+                "`predict` gives scores without a promise"
             )
     if not cells.has_class_of_both_states:
         raise LabelError(

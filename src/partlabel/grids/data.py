@@ -64,9 +64,14 @@ def load(entry: LabelFiles | DigitScenes, base: Path, out: Path, reporter: Repor
     if not kept.size:
         raise LabelError(f"no class has {entry.min_present} known present training cells; lower min_present")
     names = [train.classes[column] for column in kept]
-    return Loaded(
-        images, train.select_classes(names), test.select_classes(names), len(train.classes), entry.min_present
-    )
+    train, test, every = train.select_classes(names), test.select_classes(names), len(train.classes)
+    counts = test.counts_by_class()
+    if not ((counts.present > 0) & (counts.absent > 0)).any():
+        raise LabelError(
+            "no class has a known present and a known absent cell in the test labels, so methods cannot be compared on "
+            "them; if what they do not list is absent, declare it with `unlisted`"
+        )
+    return Loaded(images, train, test, every, entry.min_present)
 
 
 def masked_path(complete: LabelTable, masking: Masking, seed: int, stem: Path) -> Path:

@@ -41,7 +41,9 @@ def training_images(entry: LabelFiles | DigitScenes) -> int | None:
         return None
     dataset = DATASETS[match[1]]
     options = {option.name: option.default for option in dataset.options}
-    options |= dict(pair.split("=", 1) for pair in match[2].split(",") if pair)
+    options |= dict(pair.split("=", 1) for pair in match[2].split(",") if pair) | entry.where | entry.where_train
+    if any(options[option.name] != option.default for option in dataset.options if not option.meanings):
+        return None  # a file that the user names may list other images
     for stated in dataset.published:
         if all(options[name] == value for name, value in stated.options.items()):
             return stated.images

@@ -74,6 +74,7 @@ from partlabel.grids.overrides import Override, changes, make_overrides
 from partlabel.grids.published import Published, read_published
 from partlabel.grids.schema import DigitScenes, GridFile, LabelFiles, Masking, Recognised
 from partlabel.grids.small import small
+from partlabel.masking import check_settings
 from partlabel.methods.auto import AUTO
 from partlabel.methods.base import MethodConfig
 from partlabel.methods.build import method_class, method_config, setting_names
@@ -165,6 +166,10 @@ def read_grid(path: Path | str, *, tiny: bool = False, fill: bool = True) -> Gri
             raise UsageError(
                 f"{path}: masking.{label}: {min(reserved)} is no setting of a masking; seeds come from `seeds`"
             )
+        try:
+            check_settings(masking.name, masking.settings)
+        except UsageError as error:
+            raise UsageError(f"{path}: masking.{label}: {error}") from error
     starts = {label: _row(label, "start", file, written, path) for label in file.start}
     rows = {label: _row(label, "method", file, written, path) for label in file.method}
     _check_choices(path, file, rows)
@@ -336,6 +341,8 @@ def _check_slugs(where: str, labels: Iterable[str]) -> None:
     taken: dict[str, str] = {}
     for label in labels:
         name = slug(label)
+        if not label.isprintable():
+            raise UsageError(f"{where}: {label!r} has a line end or a control character; rename it")
         if not name or name in taken:
             problem = f"and {taken[name]!r} would share a folder" if name else "has no letter or digit"
             raise UsageError(f"{where}: {label!r} {problem}; rename it")
@@ -355,4 +362,11 @@ def _sentence(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         place = f" in {'.'.join(key[:-1])}" if key[:-1] else ""
         return f"no key {key[-1]!r}{place}; keys are {', '.join(model.model_fields)}"
+    if first["type"] == "too_short":
+        return f"{'.'.join(key)} is empty; list at least one"
+    if first["type"] == "too_long":
+        return f"{'.'.join(key)} lists more than {first['ctx']['max_length']}"
+    if first["type"] == "tuple_type":
+        brackets = "write [[override]]" if key == ["override"] else "write it in brackets"
+        return f"{'.'.join(key)} must be a list: {brackets}"
     return f"{'.'.join(key)}: {first['msg'].removeprefix('Value error, ')}, got {first['input']!r}"

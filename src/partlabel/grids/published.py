@@ -14,15 +14,19 @@ note         misprints, what the averages are over, and the like
 """
 
 import csv
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from partlabel.errors import UsageError
+from partlabel.grids.measures import MEASURES
+from partlabel.wording import amount
 
 COLUMNS = ("table", "row", "data", "masking", "measure", "value", "convention", "selection", "note")
 AVERAGE = "average"
+CONVENTIONS = ("raw", "voc12", "unknown", "")
 _MAP_OF = {"raw": "mAP", "voc12": "mAP voc12"}
 
 
@@ -126,19 +130,39 @@ def read_published(
 
 def _numbers(path: Path) -> list[Number]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
             if tuple(next(reader, ())) != COLUMNS:
                 raise UsageError(f"published: {path} does not have the columns {','.join(COLUMNS)}")
-            return [_number(line) for line in reader if line]
+            lines = [(reader.line_num, line) for line in reader if line]
     except OSError as error:
         raise UsageError(f"published: {path} cannot be read ({error.strerror})") from error
-    except (ValueError, TypeError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(f"published: {path} has a line that is no number of a table ({error})") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"published: {path} is no CSV in UTF-8 ({error})") from error
+    found: dict[tuple[object, ...], Number] = {}
+    for place, line in lines:
+        try:
+            number = _number(line)
+            if found.setdefault((*number[:5], number.convention), number) is not number:
+                raise ValueError("the same number stands on a line before")
+        except ValueError as error:
+            raise UsageError(f"published: {path}, line {place}: {error}") from error
+    return list(found.values())
 
 
 def _number(line: list[str]) -> Number:
+    if len(line) != len(COLUMNS):
+        raise ValueError(f"{amount(len(line), 'field')} instead of {len(COLUMNS)}")
     table, row, data, masking, measure, value, convention, selection, note = line
-    return Number(table, row, data, masking, measure, float(value), convention, selection, note)
+    meant = {name.casefold(): name for name in MEASURES}.get(measure.casefold(), measure)
+    if meant != measure:
+        raise ValueError(f"no measure {measure!r}; did you mean {meant!r}?")
+    if convention not in CONVENTIONS:
+        raise ValueError(f"convention {convention!r} is not one of {', '.join(CONVENTIONS[:-1])}, or empty")
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not (0 <= number <= 100 if measure in MEASURES else math.isfinite(number)):
+        raise ValueError(f"value {value!r} is no number{' from 0 to 100' if measure in MEASURES else ''}")
+    return Number(table, row, data, masking, measure, number, convention, selection, note)

@@ -120,6 +120,8 @@ def _methods(look: Look) -> Iterator[str]:
         width = max(len(fit.method) for fit in fitting)
         yield from _indented(f"{fit.method:<{width}}  unknown cells are {fit.unknown}" for fit in fitting)
     if look.auto:
+        if fitting:
+            yield ""
         yield "What --method auto takes"
         networks: dict[str, list[str]] = {}
         for network, choice in look.auto.items():
@@ -129,6 +131,8 @@ def _methods(look: Look) -> Iterator[str]:
             sentence if whichever else f"{' or '.join(those)}: {sentence}" for sentence, those in networks.items()
         )
     if len(fitting) < len(look.methods):
+        if fitting or look.auto:
+            yield ""
         yield "Methods that do not fit"
         yield from _indented(fit.misfit for fit in look.methods if fit.misfit is not None)
 

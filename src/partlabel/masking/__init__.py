@@ -4,14 +4,15 @@ A masking only ever makes known cells unknown. The `legacy_*` ones repeat the dr
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from partlabel.errors import UsageError
-from partlabel.labels import LabelTable
+from partlabel.errors import LabelError, UsageError
+from partlabel.labels import LabelTable, State
 from partlabel.masking.drop_positives import drop_positives
 from partlabel.masking.known_ratio import known_ratio
 from partlabel.masking.legacy import legacy_numpy_ratio, legacy_removal, legacy_single_positive, legacy_torch_ratio
@@ -78,6 +79,17 @@ def hide(table: LabelTable, masking: str, *, seed: int | None = None, **settings
         "partlabel": __version__,
     }
     return Hidden(thinned, record)
+
+
+def check_settings(masking: str, settings: Mapping[str, Any]) -> None:
+    """Refuse what `hide` would refuse for any table, by hiding cells of a tiny one.
+
+    Raises:
+        UsageError: unknown masking or setting, a missing setting, or a value out of range.
+    """
+    tiny = LabelTable.from_dense(["a", "b"], ["c", "d"], [[State.PRESENT, State.ABSENT], [State.ABSENT, State.PRESENT]])
+    with suppress(LabelError):  # such a masking may still fit the table that is meant
+        hide(tiny, masking, **settings)
 
 
 def _settings(masking: str) -> dict[str, inspect.Parameter]:

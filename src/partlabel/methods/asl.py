@@ -63,8 +63,11 @@ class FocalConfig(AsymmetricConfig):
     """Settings of `focal`: gamma 2 on both sides and no clip (paper: gamma 2)."""
 
     gamma_positive: float = Field(default=2.0, ge=0)
+    """Focusing of present cells. Paper: 2 for both states."""
     gamma_negative: float = Field(default=2.0, ge=0)
+    """Focusing of absent cells. Paper: 2 for both states."""
     clip: float = Field(default=0.0, ge=0, lt=1)
+    """Probability margin of absent cells, which the focal loss has not."""
     detach_weight: bool = False
     """The focal loss differentiates its weight (paper)."""
 

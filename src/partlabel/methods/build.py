@@ -1,6 +1,7 @@
 """From a method's name and settings to the method, with its head on a backbone."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -45,10 +46,16 @@ def method_config(name: str, settings: Mapping[str, Any]) -> MethodConfig:
         return config(**settings)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "settings"
-        known = ", ".join(config.model_fields)
-        what = first["msg"].removeprefix("Value error, ").lower()
-        raise UsageError(f"method {name}: {where}: {what}; its settings are {known}") from error
+        where = str(first["loc"][0]) if first["loc"] else ""  # what follows is pydantic's name of a type
+        if first["type"] == "extra_forbidden":
+            near = get_close_matches(where, config.model_fields, 1)
+            meant = f"did you mean {near[0]}? " if near else ""
+            known = ", ".join(config.model_fields)
+            raise UsageError(f"method {name} has no setting {where!r}; {meant}Its settings are {known}") from error
+        what = first["msg"].removeprefix("Value error, ")
+        got = "" if first["type"] == "value_error" else f", got {first['input']!r}"
+        place = f"{where}: " if where else ""
+        raise UsageError(f"method {name}: {place}{what[0].lower()}{what[1:]}{got}") from error
 
 
 def build_method(name: str, settings: Mapping[str, Any], backbone: Backbone, context: Context) -> Method[Any]:

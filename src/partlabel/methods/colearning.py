@@ -131,9 +131,9 @@ class CoLearningConfig(MethodConfig):
     label_features: int = Field(default=300, gt=0)
     """Length of learned label vectors. Ours, GloVe's length; public code: 768, BERT's."""
     reduction: int | None = Field(default=None, gt=0)
-    """Channels that a 1 × 1 convolution first brings the maps to. Paper: none; a laptop likes 256."""
+    """Channels that a 1 × 1 convolution first brings the maps to. Paper: none; 256 suits a laptop."""
     hidden: int = Field(default=1024, gt=0)
-    """Width of the attention between places and labels. Public code: 1024; a laptop likes 256."""
+    """Width of the attention between places and labels. Public code: 1024; 256 suits a laptop."""
     temperature: float = Field(default=1.0, gt=0)
     """Temperature τ of that attention (eq. 4): the higher, the more even. Public code: 1; lost in the paper."""
     layers: int = Field(default=1, gt=0)

@@ -52,7 +52,7 @@ class SaliencyConfig(MethodConfig):
 
     saliency: bool = True
     """Add the saliency term to the logit (SR)."""
-    alpha: float = 0.5
+    alpha: float = Field(default=0.5, ge=0)
     """Weight of the saliency term. Paper: 0.5, searched from 0.1 to 0.5."""
     k: float = Field(default=5, gt=0)
     """Places that the saliency averages: a whole number of them, or, below 1, a fraction; all places where a map has
@@ -67,7 +67,7 @@ class SaliencyConfig(MethodConfig):
     """Logit that learns from the pseudo-labels: with the saliency term (paper's best) or without."""
     tau: float = Field(default=0.6, ge=0.5, le=1)
     """Confidence from which a pseudo-label is made. Paper: 0.6, searched from 0.5 to 0.9."""
-    pseudo_weight: float = 1.0
+    pseudo_weight: float = Field(default=1.0, ge=0)
     """Weight of L_u. Paper: 1."""
     normalization: Normalization = "batch"
     """What each part is divided by. Paper's ablation: "batch" (BN-BCE) and "class" (S-BCE); its eq. 9 to 11:

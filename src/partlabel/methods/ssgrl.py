@@ -34,8 +34,8 @@ class SSGRLHeadConfig(MethodConfig):
     label_features: int = Field(default=300, gt=0)
     """Length of learned label vectors. Paper: 300, GloVe's."""
     reduction: int | None = Field(default=None, gt=0)
-    """Channels that the maps are first brought to. Paper: none; public code for partial labels: 1024; a laptop likes
-    256.
+    """Channels that the maps are first brought to. Paper: none; public code for partial labels: 1024; 256 suits a
+    laptop.
     """
     hidden: int = Field(default=512, gt=0)
     """Width of the attention. Public code for partial labels: 512; paper: 1024."""

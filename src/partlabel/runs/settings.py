@@ -84,6 +84,7 @@ class TrainSettings(BaseModel):
 
     epochs: int = Field(default=15, ge=1)
     batch_size: int = Field(default=64, ge=1)
+    """Images of a batch, in each process."""
     lr: float | None = Field(default=None, gt=0)
     """Highest learning rate; None: 1e-3 if frozen or from scratch, else 1e-4."""
     optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "rmsprop_tf"] = "adamw"
@@ -132,6 +133,7 @@ class TrainSettings(BaseModel):
     accumulate: int = Field(default=1, ge=1)
     """Batches whose gradients are added before a step."""
     amp: Literal["none", "bf16", "fp16"] = "none"
+    """Mixed precision."""
 
     holdout: float = Field(default=0.1, ge=0, lt=1)
     """Share of the known cells, or of the images with a known label, that training never sees: for model choice,
@@ -168,13 +170,17 @@ class TrainSettings(BaseModel):
     320 and 256 of PU-MLC's official code.
     """
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
+    """Of first weights, held-out cells, order of images and random views."""
     max_image_mb: float = Field(default=1024, gt=0)
     """Most memory, in MB, that decoding one image may take; larger images are refused."""
     workers: int = Field(default=0, ge=0)
     """Processes that decode images."""
     accelerator: str = "auto"
+    """As in Lightning, such as "cpu" or "gpu"."""
     devices: int | str = "auto"
+    """As in Lightning: how many, or which, such as "0,2"."""
     strategy: str = "auto"
+    """As in Lightning, such as "ddp"."""
     checkpoint_every: int = Field(default=0, ge=0)
     """Steps between checkpoints; 0: one each epoch."""
     loggers: tuple[Literal["tensorboard", "wandb"], ...] = ()

@@ -132,7 +132,16 @@ class SSGRLHead(Head):
 
     def _pooled(self, maps: Float[Tensor, "batch features h w"]) -> Float[Tensor, "batch width rows columns"]:
         """The maps, fewer places and channels of them."""
-        return self.reduction(functional.avg_pool2d(maps, self.map_pool) if self.map_pool > 1 else maps)  # type: ignore[no-any-return]
+        if self.map_pool == 1:
+            return self.reduction(maps)  # type: ignore[no-any-return]
+        try:
+            pooled = functional.avg_pool2d(maps, self.map_pool)
+        except RuntimeError as error:
+            rows, columns = maps.shape[2:]
+            raise UsageError(
+                f"map_pool {self.map_pool} does not fit maps of {rows} × {columns} places; lower it, or raise size"
+            ) from error
+        return self.reduction(pooled)  # type: ignore[no-any-return]
 
     def _attention(self, places: Float[Tensor, "batch places width"]) -> Float[Tensor, "batch places classes"]:
         weight = (self.attention.weight @ self.mixing.weight)[0]
