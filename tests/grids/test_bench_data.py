@@ -96,11 +96,12 @@ def test_scenes_are_composed_once(tmp_path: Path) -> None:
 
 
 def test_published_data_sets_bring_their_images(tmp_path: Path) -> None:
-    for split, names in (("trainval", ("000001", "000002")), ("test", ("000003",))):
+    for split, names in (("trainval", ("000001", "000002")), ("test", ("000003", "000004"))):
         for name in names:
             annotation = tmp_path / "voc" / "VOC2007" / "Annotations" / f"{name}.xml"
             annotation.parent.mkdir(parents=True, exist_ok=True)
-            annotation.write_text("<annotation><object><name>cat</name></object></annotation>")
+            shown = "dog" if name == "000004" else "cat"
+            annotation.write_text(f"<annotation><object><name>{shown}</name></object></annotation>")
         listing = tmp_path / "voc" / "VOC2007" / "ImageSets" / "Main" / f"{split}.txt"
         listing.parent.mkdir(parents=True, exist_ok=True)
         listing.write_text("\n".join(names))
@@ -108,7 +109,7 @@ def test_published_data_sets_bring_their_images(tmp_path: Path) -> None:
     data = load(entry, tmp_path, tmp_path, SILENT)
     assert data.images == tmp_path / "voc" / "VOC2007"
     assert data.train.images == ("JPEGImages/000001.jpg", "JPEGImages/000002.jpg")
-    assert data.test.images == ("JPEGImages/000003.jpg",)
+    assert data.test.images == ("JPEGImages/000003.jpg", "JPEGImages/000004.jpg")
     elsewhere = load(entry.model_copy(update={"images": "other"}), tmp_path, tmp_path, SILENT)
     assert elsewhere.images == tmp_path / "other"
     mixed = entry.model_copy(update={"test": "labels.csv"})

@@ -67,7 +67,7 @@ def _no_network_and_bounded_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    signal.alarm(60)
+    signal.alarm(300)
     yield
     signal.alarm(0)
 
