@@ -122,10 +122,10 @@ def test_weights_of_an_earlier_run_are_no_start_from_scratch(
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"gamma": 2.0}, "method saliency has no setting 'gamma'; Its settings are saliency, alpha"),
+        ({"gamma": 2.0}, "method saliency has no setting 'gamma'; its settings are saliency, alpha"),
         (
             {"method_settings": {"tilt": 1}},
-            "method saliency has no setting 'tilt'; Its settings are saliency",
+            "method saliency has no setting 'tilt'; its settings are saliency",
         ),
         ({"epoch": 3}, "no setting 'epoch'; did you mean epochs? Settings are"),
         (
@@ -222,7 +222,8 @@ def test_a_row_of_a_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     grid.write_text(GRID)
     outcome = partlabel.bench(grid, out=out)
     assert outcome.failed.keys() == {"scenes / positives / auto / seed 0"}
-    assert "method positive_unlabeled: tau: extra inputs" in outcome.failed["scenes / positives / auto / seed 0"]
+    reason = outcome.failed["scenes / positives / auto / seed 0"]
+    assert "method positive_unlabeled has no setting 'tau'; its settings are " in reason
     record = json.loads((out / "cells" / "scenes--half--auto--seed0" / "cell.json").read_text())
     assert (record["settings"]["method"], record["settings"]["method_settings"]["tau"]) == ("saliency", 0.7)
 

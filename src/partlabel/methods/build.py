@@ -49,9 +49,9 @@ def method_config(name: str, settings: Mapping[str, Any]) -> MethodConfig:
         where = str(first["loc"][0]) if first["loc"] else ""  # what follows is pydantic's name of a type
         if first["type"] == "extra_forbidden":
             near = get_close_matches(where, config.model_fields, 1)
-            meant = f"did you mean {near[0]}? " if near else ""
+            meant = f"did you mean {near[0]}? Its" if near else "its"
             known = ", ".join(config.model_fields)
-            raise UsageError(f"method {name} has no setting {where!r}; {meant}Its settings are {known}") from error
+            raise UsageError(f"method {name} has no setting {where!r}; {meant} settings are {known}") from error
         what = first["msg"].removeprefix("Value error, ")
         got = "" if first["type"] == "value_error" else f", got {first['input']!r}"
         place = f"{where}: " if where else ""
