@@ -30,9 +30,11 @@ def methods(
         return
     for method, entry in CATALOGUE.items():
         by_name = ", or taken as absent with unknown=absent, which needs no known absent cell"
+        setting, value = entry.ignores_with or ("", None)
+        ignoring = f", or ignored with {setting}={str(value).lower()}" if setting else ""
         typer.echo(
             f"{method}\n    {entry.title}, {entry.venue}\n    needs {entry.needs}; unknown cells are {entry.unknown}"
-            f"{by_name if entry.may_assume_absent else ''}"
+            f"{by_name if entry.may_assume_absent else ''}{ignoring}"
         )
     taken = ", ".join(dict.fromkeys(rule.method for rule in RULES))
     typer.echo(f"\n`--method auto` takes one by the labels ({taken}); `partlabel methods auto` shows its rules.")

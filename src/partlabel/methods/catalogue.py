@@ -41,6 +41,7 @@ class Entry:
         unknown: the same in a few words, after "unknown cells are".
         may_assume_absent: whether its setting `unknown="absent"` has it take unknown cells as absent; known present
             cells are all it needs then.
+        ignores_with: a setting, and the value with which it ignores unknown cells instead.
     """
 
     location: str
@@ -50,6 +51,7 @@ class Entry:
     reads_unknown: ReadsUnknown
     unknown: str
     may_assume_absent: bool = False
+    ignores_with: tuple[str, Any] | None = None
 
     @property
     def takes_absence_from_unknown(self) -> bool:
@@ -99,6 +101,7 @@ CATALOGUE: dict[str, Entry] = {
         Needs.BOTH_SIGNS,
         "soft",
         "given confident pseudo-labels",
+        ignores_with=("pseudo", "none"),
     ),
     "colearning": Entry(
         "colearning:CoLearning",
@@ -107,6 +110,7 @@ CATALOGUE: dict[str, Entry] = {
         Needs.BOTH_SIGNS,
         "soft",
         "given the network's own probabilities as soft labels",
+        ignores_with=("colearning", False),
     ),
     "positive_unlabeled": Entry(
         "positive_unlabeled:PositiveUnlabeled",
@@ -315,8 +319,10 @@ def entry(name: str, settings: Mapping[str, Any] | None = None) -> Entry:
         near = get_close_matches(name, CATALOGUE)
         similar = f"closest: {', '.join(near)}; " if near else ""
         raise UsageError(f"no method {name!r}; {similar}methods are {', '.join(CATALOGUE)}, or auto")
-    found = CATALOGUE[name]
-    if found.may_assume_absent and (settings or {}).get("unknown") == "absent":
+    found, settings = CATALOGUE[name], settings or {}
+    if found.ignores_with and found.ignores_with in settings.items():
+        return replace(found, reads_unknown="ignored", unknown="ignored")
+    if found.may_assume_absent and settings.get("unknown") == "absent":
         return replace(found, needs=Needs.PRESENT, reads_unknown="absent", unknown="taken as absent")
     return found
 

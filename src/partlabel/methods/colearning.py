@@ -59,6 +59,7 @@ from torch import Tensor
 from partlabel.losses.asymmetric import asymmetric_cells
 from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs
 from partlabel.methods.tools.distributed import per_process_total
+from partlabel.methods.tools.label_vectors import fill_label_vectors, label_vector_settings
 from partlabel.models.heads import HeadSpec
 from partlabel.models.heads.colearning import ImageSource, Projection
 from partlabel.models.tagger import Tagger
@@ -169,8 +170,9 @@ class CoLearning(Method[CoLearningConfig]):
 
     def __init__(self, tagger: Tagger, config: CoLearningConfig, context: Context) -> None:
         super().__init__(tagger, config, context)
-        if config.sgfe and context.label_vectors is not None:
-            tagger.head.get_buffer("label_vectors").copy_(context.label_vectors)
+        self.learns_from_unknown = config.colearning
+        if config.sgfe:
+            fill_label_vectors(tagger, context)
 
     @classmethod
     def label_vectors(cls, config: CoLearningConfig) -> str | None:
@@ -180,14 +182,12 @@ class CoLearning(Method[CoLearningConfig]):
     @classmethod
     def head(cls, config: CoLearningConfig, context: Context) -> HeadSpec:
         """The parts that are switched on."""
-        vectors = context.label_vectors
         return HeadSpec(
             kind="colearning",
             settings={
                 **config.model_dump(include=_OF_THE_HEAD),
                 "coarse": config.colearning,
-                "learned_labels": vectors is None,
-                "label_features": config.label_features if vectors is None else vectors.shape[1],
+                **label_vector_settings(context, config.label_features),
             },
         )
 

@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from partlabel.methods.base import Context, Labels, PooledConfig
 from partlabel.methods.pairwise import LSEP
+from partlabel.methods.tools.label_vectors import fill_label_vectors, label_vector_settings
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 
@@ -47,9 +48,7 @@ class Fast0Tag(LSEP):
 
     def __init__(self, tagger: Tagger, config: Fast0TagConfig, context: Context) -> None:
         super().__init__(tagger, config, context)
-        if context.label_vectors is not None:
-            with torch.no_grad():
-                tagger.head.get_buffer("label_vectors").copy_(context.label_vectors)
+        fill_label_vectors(tagger, context)
 
     @classmethod
     def label_vectors(cls, config: Fast0TagConfig) -> str:  # type: ignore[override]
@@ -59,12 +58,10 @@ class Fast0Tag(LSEP):
     @classmethod
     def head(cls, config: Fast0TagConfig, context: Context) -> HeadSpec:  # type: ignore[override]
         """A direction in the space of the label vectors."""
-        vectors = context.label_vectors
         return HeadSpec(
             kind="fast0tag",
             settings={
-                "label_features": config.label_features if vectors is None else vectors.shape[1],
-                "learned_labels": vectors is None,
+                **label_vector_settings(context, config.label_features),
                 "hidden": config.hidden,
                 "pool": config.pool,
             },

@@ -22,6 +22,7 @@ from torch import Tensor
 from partlabel.losses.normalization import Normalization
 from partlabel.methods.base import Clock, Context, Index, Labels, Outputs
 from partlabel.methods.bce import KnownBCE, KnownBCEConfig
+from partlabel.methods.tools.label_vectors import fill_label_vectors, label_vector_settings
 from partlabel.methods.tools.unknown import UnknownConfig, as_told
 from partlabel.models.encoders.base import Pool
 from partlabel.models.graphs.label_graph import co_occurrence, ml_gcn_adjacency
@@ -63,8 +64,7 @@ class MLGCN(KnownBCE):
         adjacency = ml_gcn_adjacency(shares, config.threshold, config.reweight)
         with torch.no_grad():
             tagger.head.get_buffer("adjacency").copy_(adjacency)
-            if context.label_vectors is not None:
-                tagger.head.get_buffer("label_vectors").copy_(context.label_vectors)
+        fill_label_vectors(tagger, context)
 
     def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
         """As `bce`; cells that the settings call absent count as known."""
@@ -78,12 +78,10 @@ class MLGCN(KnownBCE):
     @classmethod
     def head(cls, config: MLGCNConfig, context: Context) -> HeadSpec:  # type: ignore[override]
         """Graph layers over the label vectors."""
-        vectors = context.label_vectors
         return HeadSpec(
             kind="ml_gcn",
             settings={
-                "label_features": config.label_features if vectors is None else vectors.shape[1],
-                "learned_labels": vectors is None,
+                **label_vector_settings(context, config.label_features),
                 "hidden": config.hidden,
                 "pool": config.pool,
             },

@@ -43,6 +43,7 @@ from partlabel.losses.normalization import Normalization
 from partlabel.losses.pseudo_labels import confident_pseudo_labels
 from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs
 from partlabel.models.heads import HeadSpec
+from partlabel.models.tagger import Tagger
 
 LogitKind = Literal["saliency", "plain"]
 
@@ -87,6 +88,10 @@ class Saliency(Method[SaliencyConfig]):
     Config = SaliencyConfig
     learns_from_unknown = True
     batch_global = ("number of known cells", "number of pseudo-labels")
+
+    def __init__(self, tagger: Tagger, config: SaliencyConfig, context: Context) -> None:
+        super().__init__(tagger, config, context)
+        self.learns_from_unknown = config.pseudo != "none"
 
     @classmethod
     def head(cls, config: SaliencyConfig, context: Context) -> HeadSpec:

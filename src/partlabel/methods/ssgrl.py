@@ -18,6 +18,7 @@ from torch import Tensor
 from partlabel.losses.bce import bce_cells
 from partlabel.losses.normalization import Normalization
 from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs
+from partlabel.methods.tools.label_vectors import fill_label_vectors, label_vector_settings
 from partlabel.methods.tools.unknown import Unknown, UnknownConfig, as_told
 from partlabel.models.graphs.label_graph import co_occurrence
 from partlabel.models.heads import HeadSpec
@@ -56,12 +57,10 @@ class SSGRLConfig(SSGRLHeadConfig, UnknownConfig):
 
 def ssgrl_spec(config: SSGRLHeadConfig, context: Context) -> HeadSpec:
     """The head for the label vectors at hand."""
-    vectors = context.label_vectors
     return HeadSpec(
         kind="ssgrl",
         settings={
-            "label_features": config.label_features if vectors is None else vectors.shape[1],
-            "learned_labels": vectors is None,
+            **label_vector_settings(context, config.label_features),
             "reduction": config.reduction,
             "hidden": config.hidden,
             "steps": config.steps,
@@ -74,8 +73,7 @@ def fill_ssgrl(tagger: Tagger, context: Context, unknown: Unknown = "ignored") -
     """Give the head its graph, counted with unknown cells taken so, and its label vectors, if these are not learned."""
     with torch.no_grad():
         tagger.head.get_buffer("graph").copy_(co_occurrence(context.labels, unknown))
-        if context.label_vectors is not None:
-            tagger.head.get_buffer("label_vectors").copy_(context.label_vectors)
+    fill_label_vectors(tagger, context)
 
 
 class SSGRL(Method[SSGRLConfig]):
