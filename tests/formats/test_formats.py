@@ -95,7 +95,7 @@ def test_names_and_arguments_that_cannot_be_used(tmp_path: Path) -> None:
     write_table(table, path)
     for error, says, arguments in [
         (UsageError, "format 'lng' is not one of .*closest: 'long'", {"format": "lng"}),
-        (UsageError, "unlisted 'no' is not one of unknown, absent", {"unlisted": "no"}),
+        (UsageError, "unlisted 'no' is not one of unknown, absent$", {"unlisted": "no"}),
         (UsageError, "conflicts 'keep' is not one of fail, unknown", {"conflicts": "keep"}),
         (UsageError, "list of classes", {"classes": ["x", "x"]}),
         (UsageError, "--codes", {"codes": "1"}),

@@ -124,6 +124,20 @@ def test_more_labels_more_to_the_right_higher_and_gains_beside(tmp_path: Path, r
     assert max(place[0] for place in gains) < level[:, 0].min()
 
 
+def test_the_baseline_lies_at_zero() -> None:
+    """Gains of -10, 0 and 10: the level of the baseline goes through the one in the middle."""
+    points = [Point(place, (10 * (place - 1),)) for place in (0.0, 1.0, 2.0)]
+    panel = Panel("", "", "", {"a": [], "b": points}, zero="a")
+    grid = Grid(Path(), "", (0, 1), ("mAP",), None, (), False, False, False, {}, {}, {}, {})
+    content = lines_plot(Results(grid, {}), [panel], ["a", "b"])
+    assert content is not None
+    above_legend = 0.75 * Image.open(io.BytesIO(content)).height
+    level, gains = (
+        np.array([row for row, _ in coloured(content, colour) if row < above_legend]) for colour in (BLUE, ORANGE)
+    )
+    assert abs(level.mean() - (gains.min() + gains.max()) / 2) < 4
+
+
 def test_several_seeds_have_a_bar() -> None:
     def height(values: tuple[float, ...]) -> int:
         other = [Point(0, (10.0,)), Point(1, (90.0,))]

@@ -185,8 +185,13 @@ def plain(name: str) -> str:
 def closest(name: str, names: Iterable[str]) -> str:
     """A phrase that names the closest existing names."""
     known = list(names)
-    near = get_close_matches(name, known, n=3, cutoff=0.5)
+    near = close_names(name, known)
     return f"closest: {listed(near)}" if near else f"there are: {listed(known)}" if known else "there is none"
+
+
+def close_names(name: str, names: Sequence[str]) -> list[str]:
+    """Up to three names that are spelt much like one, the closest first."""
+    return get_close_matches(name, names, n=3, cutoff=0.5)
 
 
 def listed(names: Sequence[str]) -> str:

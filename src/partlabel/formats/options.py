@@ -1,6 +1,6 @@
 """The options of reading a label file, checked. `partlabel.read_arguments` declares them, with their help."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from partlabel.errors import UsageError
 from partlabel.formats.codes import CodeMap
-from partlabel.formats.header import closest
+from partlabel.formats.header import close_names, closest
 from partlabel.labels import State
 
 BY_ALL_FORMATS = frozenset({"classes", "where", "ignore", "conflicts", "format"})
@@ -124,8 +124,13 @@ def one_of(what: str, value: str, known: Iterable[str]) -> str:
     """
     names = list(known)
     if value not in names:
-        raise UsageError(f"{what} {value!r} is not one of {', '.join(names)}; {closest(value, names)}")
+        raise UsageError(_not_among(what, value, names))
     return value
+
+
+def _not_among(what: str, value: str, names: Sequence[str]) -> str:
+    near = f"; {closest(value, names)}" if close_names(value, names) else ""  # without one, all would stand twice
+    return f"{what} {value!r} is not one of {', '.join(names)}{near}"
 
 
 def _sentence(error: ValidationError) -> str:
@@ -133,5 +138,5 @@ def _sentence(error: ValidationError) -> str:
     name, message = str(first["loc"][0]), str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "literal_error":
         known = str(first["ctx"]["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
-        return f"{name} {first['input']!r} is not one of {', '.join(known)}; {closest(str(first['input']), known)}"
+        return _not_among(name, str(first["input"]), known)
     return message if first["type"] == "value_error" else f"{name} {first['input']!r}: {message}"
