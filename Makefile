@@ -44,11 +44,11 @@ format: .venv/installed-dev
 
 .venv/installed: .venv/python pyproject.toml
 	@echo "installing partlabel (torch with CUDA is several GB; a few minutes the first time)"
-	$(BIN)/python -m pip install --quiet --no-compile --editable .
+	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
 .venv/installed-dev: .venv/installed pyproject.toml
-	$(BIN)/python -m pip install --quiet --no-compile --editable . --group dev
+	$(BIN)/python -m pip install --quiet --editable . --group dev
 	@touch $@
 
 clean:  ## what was made, without the environment
