@@ -16,14 +16,8 @@ from partlabel.methods.catalogue import CATALOGUE
 from partlabel.progress import Silent
 from partlabel.runs.folder import RunFolder
 
-TINY: dict[str, Any] = {
-    "backbone": "test_resnet",
-    "pretrained": False,
-    "size": 32,
-    "epochs": 2,
-    "batch_size": 8,
-    "accelerator": "cpu",
-}
+FROZEN: dict[str, Any] = {"backbone": "test_resnet", "pretrained": False, "size": 32, "accelerator": "cpu"}
+TINY = {**FROZEN, "epochs": 2, "batch_size": 8}
 WITH_LABEL_VECTORS: dict[str, dict[str, Any]] = {
     "colearning": {},
     "ssgrl": {},
@@ -38,7 +32,8 @@ def test_trains_is_judged_and_tags(
     method: str, tmp_path: Path, color_images: tuple[Path, LabelTable], partial_labels: LabelTable
 ) -> None:
     images, truth = color_images
-    run = partlabel.train(partial_labels, images=images, out=tmp_path / "run", method=method, holdout=0.2, **TINY)
+    settings = {**FROZEN, "freeze": True} if CATALOGUE[method].fitted else TINY
+    run = partlabel.train(partial_labels, images=images, out=tmp_path / "run", method=method, holdout=0.2, **settings)
     assert run.info["status"] == "done"
     assert (run.path / "report.html").exists()
     assert partlabel.resume(run.path).info["status"] == "done"

@@ -14,6 +14,7 @@ from partlabel.labels import LabelTable
 from partlabel.methods.base import Clock, Context, Method, Seen
 from partlabel.methods.build import build_method, method_class
 from partlabel.methods.catalogue import CATALOGUE, Entry, Needs, check_fit, entry, misfit, notice
+from partlabel.methods.fitted import FittedMethod
 from partlabel.models.encoders.build import create_backbone
 
 CLASSES = ("a", "b", "c", "d")
@@ -26,7 +27,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 TOLD = [name for name, method in CATALOGUE.items() if method.may_assume_absent]
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    **{name: (name, SETTINGS.get(name, {})) for name in CATALOGUE},
+    **{name: (name, SETTINGS.get(name, {})) for name, method in CATALOGUE.items() if not method.fitted},
     **{f"{name}, unknown absent": (name, {"unknown": "absent"}) for name in TOLD},
 }
 
@@ -194,6 +195,7 @@ def test_told_to_take_unknown_as_absent_it_learns_what_it_learns_of_the_complete
 def test_locations_are_methods_with_frozen_settings(name: str) -> None:
     kind = method_class(name)
     assert issubclass(kind, Method)
+    assert issubclass(kind, FittedMethod) == CATALOGUE[name].fitted
     assert kind.__name__ == CATALOGUE[name].location.partition(":")[2]
     config = kind.Config()
     with pytest.raises(ValueError, match="frozen"):

@@ -34,7 +34,7 @@ COLEARNING_ROWS: dict[str, dict[str, Any]] = {
     "official": {"pseudo": "scaled", "normalization": "official", **LIGHT},
 }
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    **{name: (name, {}) for name in CATALOGUE},
+    **{name: (name, {}) for name, method in CATALOGUE.items() if not method.fitted},
     **{
         f"{name}, unknown absent": (name, {"unknown": "absent"})
         for name, method in CATALOGUE.items()

@@ -16,7 +16,7 @@ from partlabel.models.encoders.build import create_backbone
 
 OFFICIAL = {"normalization": "official", "pseudo": "scaled"}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    **{name: (name, {}) for name in CATALOGUE},
+    **{name: (name, {}) for name, method in CATALOGUE.items() if not method.fitted},
     "positive_unlabeled": ("positive_unlabeled", {"mixup_weight": 0}),  # each process mixes its own part
     "large_loss LL-Cp": ("large_loss", {"scheme": "correct_permanently", "delta_rel": 20}),
     "class_selective K": ("class_selective", {"prior_share": 0, "top_k": 1}),

@@ -145,7 +145,12 @@ ROWS: dict[str, Row] = {
 only.
 """
 
-SETTINGS = [(method, setting) for method in CATALOGUE for setting in method_class(method).Config.model_fields]
+SETTINGS = [
+    (method, setting)
+    for method, one in CATALOGUE.items()
+    if not one.fitted
+    for setting in method_class(method).Config.model_fields
+]
 CLASSES = ("a", "b", "c", "d", "e")
 VECTORS = torch.randn(len(CLASSES), 6, generator=torch.Generator().manual_seed(5))
 IMAGES, EPOCHS, TOLERANCE = 12, 6, 1e-5

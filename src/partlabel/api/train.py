@@ -23,7 +23,7 @@ from partlabel.runs.holdout import images_without_label
 from partlabel.runs.origin import sealed
 from partlabel.runs.owning import earlier_run, new_run
 from partlabel.runs.processes import check_group, process_rank
-from partlabel.runs.settings import TrainSettings, make_settings
+from partlabel.runs.settings import TrainSettings, given_for_steps, make_settings
 from partlabel.stopping import way_on
 from partlabel.training.learning_rates import candidate_rates
 from partlabel.training.threads import free_threads
@@ -91,14 +91,16 @@ def train(
         choice = _choice(labels, checked, init)
         reporter.say(str(choice))
         checked = checked.model_copy(update={"method": choice.method, "method_settings": choice.settings})
+        find_lr = _without_search(checked, find_lr, reporter)
         facts["auto"] = {"kind": choice.facts.kind, "reason": choice.reason}
+    root, start_from = Path(folder).resolve(), Path(init).resolve() if init else None
+    checked = _as_started(checked, start_from, reporter)
     check_fit(checked.method, labels, checked.method_settings)
     if told := notice(checked.method, checked.method_settings):
         reporter.say(told)
     true = _aligned(true, labels, checked.method, reporter)
     rates = candidate_rates(find_lr, checked)
     facts |= {"find_lr": rates} if rates else {}
-    root, start_from = Path(folder).resolve(), Path(init).resolve() if init else None
     prepared = _prepared(checked, labels, root, start_from, facts, reporter)
     with free_threads():
         mapped = prepared.mapped_images(checked, reporter)
@@ -114,13 +116,7 @@ def train(
     _check_held_out(cells, checked, bool(rates))
     facts |= _told_of_held_out(prepared, checked, reporter)
     if start_from:
-        from partlabel.training.init_weights import seen_before
-
-        facts["init_knew"] = known = seen_before(start_from, cells, labels)
-        if known:
-            reporter.say(
-                f"{init} was trained on {known} of the {cells.states.size} held-out cells; their numbers are too good"
-            )
+        facts["init_knew"] = _known_to_start(start_from, cells, labels, reporter)
     inputs = {
         "table": origin(table),
         "images": str(root),
@@ -264,11 +260,13 @@ def _report(run: RunFolder, named: Path | None, reporter: Reporter) -> None:
 def _checked(settings: dict[str, Any], searches: bool) -> TrainSettings:
     """Settings that go together and with this machine."""
     from partlabel.methods.build import method_config, setting_names
+    from partlabel.methods.fitted import check_fitted
     from partlabel.training.build import compute_device
 
     checked = make_settings(settings, setting_names(str(settings.get("method", "bce"))))
     if checked.method != AUTO:
         method_config(checked.method, checked.method_settings)
+        check_fitted(checked, searches)
     if searches or checked.refit:
         if checked.devices not in {"auto", "1", 1}:
             raise UsageError(
@@ -284,6 +282,39 @@ def _checked(settings: dict[str, Any], searches: bool) -> TrainSettings:
     if kind == "local-dir" and colon:  # so that the run can go on from any directory
         checked = checked.model_copy(update={"backbone": f"local-dir:{Path(folder).resolve()}"})
     return checked
+
+
+def _without_search(
+    settings: TrainSettings, find_lr: bool | Sequence[float], reporter: Reporter
+) -> bool | Sequence[float]:
+    """No learning rates for a method that "auto" took and that takes no steps; what has no effect then is said."""
+    if not entry(settings.method).fitted:
+        return find_lr
+    idle = [*given_for_steps(settings), *(["find_lr"] if find_lr else [])]
+    if idle:
+        reporter.say(f"{settings.method} takes no steps: {', '.join(idle)} without effect")
+    return False
+
+
+def _as_started(settings: TrainSettings, init: Path | None, reporter: Reporter) -> TrainSettings:
+    """The settings, with what follows from the run to start from."""
+    if init is None:
+        return settings
+    from partlabel.training.init_weights import with_features_of
+
+    return with_features_of(init, settings, reporter)
+
+
+def _known_to_start(init: Path, cells: Cells, labels: LabelTable, reporter: Reporter) -> int:
+    """How many held-out cells the run to start from was trained on, for run.json."""
+    from partlabel.training.init_weights import seen_before
+
+    known = seen_before(init, cells, labels)
+    if known:
+        reporter.say(
+            f"{init} was trained on {known} of the {cells.states.size} held-out cells; their numbers are too good"
+        )
+    return known
 
 
 def _told_of_held_out(prepared: "Prepared", settings: TrainSettings, reporter: Reporter) -> dict[str, int]:

@@ -78,8 +78,10 @@ from partlabel.masking import check_settings
 from partlabel.methods.auto import AUTO
 from partlabel.methods.base import MethodConfig
 from partlabel.methods.build import method_class, method_config, setting_names
+from partlabel.methods.catalogue import CATALOGUE
+from partlabel.methods.fitted import check_fitted
 from partlabel.runs.config_file import read_config
-from partlabel.runs.settings import TrainSettings, make_settings
+from partlabel.runs.settings import TrainSettings, make_settings, of_steps_alone
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
@@ -241,8 +243,12 @@ def slug(label: str) -> str:
 def _row(label: str, table: str, file: GridFile, written: Mapping[str, Any], path: Path) -> Row:
     """A row of the table [start] or [method]."""
     where = f"{path}: {table}.{label}"
-    settings = {"method": label, **file.settings, **getattr(file, table)[label]}
-    as_written = {"method": label, **written.get("settings", {}), **written[table][label]}
+    own = getattr(file, table)[label]
+    idle = _idle(str(own.get("method", label)), file.settings)
+    settings, as_written = (
+        {"method": label, **{name: value for name, value in shared.items() if name not in idle}, **mine}
+        for shared, mine in ((file.settings, own), (written.get("settings", {}), written[table][label]))
+    )
     start = settings.pop("start", None)
     if start is not None and not isinstance(start, str):
         raise UsageError(f"{where}: start is {start!r}; it must be the name of a row")
@@ -260,6 +266,11 @@ def _row(label: str, table: str, file: GridFile, written: Mapping[str, Any], pat
     for name in ("lr", "start"):
         as_written.pop(name, None)
     return Row(label, settings, rates, as_written, checked.holdout, checked.holdout_by, checked.refit, start)
+
+
+def _idle(method: str, shared: Mapping[str, Any]) -> list[str]:
+    """Settings shared by all rows that are left out of one whose method takes no steps."""
+    return of_steps_alone(shared) if method in CATALOGUE and CATALOGUE[method].fitted else []
 
 
 def _check_starts(path: Path, rows: Mapping[str, Row]) -> None:
@@ -309,6 +320,7 @@ def _check_settings(settings: Mapping[str, Any], rates: tuple[float, ...]) -> Tr
         checked = make_settings({**settings, "lr": rate}, fields)
     if method != AUTO:  # which method it takes is known when there are labels
         _check_vectors(method, method_config(method, checked.method_settings))
+        check_fitted(checked, bool(rates))
     if rates and checked.holdout == 0:
         raise UsageError("a list of learning rates is searched on held-out cells; set holdout above 0, or one lr")
     return checked

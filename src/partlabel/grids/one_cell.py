@@ -20,6 +20,7 @@ from partlabel.grids.out_folder import shed_weights
 from partlabel.grids.plan import Plan, begun_by
 from partlabel.grids.recognised import present_ranks
 from partlabel.labels import LabelTable
+from partlabel.methods.catalogue import entry
 from partlabel.progress import Reporter
 from partlabel.runs.folder import RunFolder
 from partlabel.runs.ownership import OwnedError, forget_other_hosts
@@ -164,7 +165,7 @@ class CellRunner:
             "method": cell.method,
             "start": None if plan.start is None else plan.start.method,
             "seed": cell.seed,
-            "lr": run.settings.learning_rate,
+            "lr": None if entry(run.settings.method).fitted else run.settings.learning_rate,
             "found_lr": info.get("found_lr"),
             "settings": run.settings.model_dump(mode="json"),
             "label_vectors": info.get("label_vectors_used"),

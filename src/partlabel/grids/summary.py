@@ -105,9 +105,9 @@ class Results:
         return None
 
     def rate(self, data: str, masking: str, method: str) -> Rate | None:
-        """The learning rate of all seeds; None if the first of them has no result."""
+        """The learning rate of all seeds; None if the first of them has no result, or the method takes no steps."""
         record = self.done.get(Cell(data, masking, method, self.grid.seeds[0]))
-        return None if record is None else Rate(record["lr"], self.grid.rows[method].rates)
+        return None if record is None or record["lr"] is None else Rate(record["lr"], self.grid.rows[method].rates)
 
 
 @dataclass(frozen=True)

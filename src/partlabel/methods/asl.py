@@ -13,12 +13,12 @@ from torch import Tensor
 
 from partlabel.losses.asymmetric import asymmetric_cells
 from partlabel.losses.normalization import Normalization
-from partlabel.methods.base import Clock, Context, Index, Labels, Method, Outputs, PooledConfig
+from partlabel.methods.base import Clock, Context, Index, Labels, LinearConfig, Method, Outputs
 from partlabel.methods.tools.unknown import UnknownConfig, as_told
 from partlabel.models.tagger import Tagger
 
 
-class AsymmetricConfig(PooledConfig, UnknownConfig):
+class AsymmetricConfig(LinearConfig, UnknownConfig):
     """Settings of `asl`."""
 
     gamma_positive: float = Field(default=0.0, ge=0)

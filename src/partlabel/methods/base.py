@@ -19,6 +19,7 @@ from partlabel.losses.normalization import Normalization, normalize
 from partlabel.methods.tools.distributed import per_process_total, process_count
 from partlabel.models.encoders.base import Pool
 from partlabel.models.heads import HeadSpec
+from partlabel.models.heads.pooled import Transform, pooled_spec
 from partlabel.models.tagger import Tagger
 from partlabel.progress import SILENT, Reporter
 
@@ -118,6 +119,15 @@ class PooledConfig(MethodConfig):
     """Pooling of the head ("avg" or "max"). The papers use average pooling."""
 
 
+class LinearConfig(PooledConfig):
+    """Settings of methods with a linear layer on pooled features, which may be transformed."""
+
+    transform: Transform = "none"
+    """What becomes of pooled features before the linear layer: "none", or their "sqrt" (with the sign of the feature).
+    Ours.
+    """
+
+
 _Config = TypeVar("_Config", bound=MethodConfig)
 
 
@@ -169,7 +179,9 @@ class Method(nn.Module, Generic[_Config]):
     @classmethod
     def head(cls, config: _Config, context: Context) -> HeadSpec:
         """The head this method puts on the backbone; global pooling and a linear layer unless overridden."""
-        return HeadSpec(kind="pooled", settings={"pool": config.pool} if isinstance(config, PooledConfig) else {})
+        if not isinstance(config, PooledConfig):
+            return HeadSpec(kind="pooled")
+        return pooled_spec(config.pool, config.transform if isinstance(config, LinearConfig) else "none")
 
     @property
     def class_axes(self) -> dict[str, tuple[int, ...]]:

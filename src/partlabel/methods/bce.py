@@ -10,11 +10,11 @@ from torch import Tensor
 
 from partlabel.losses.bce import bce_cells
 from partlabel.losses.normalization import Normalization
-from partlabel.methods.base import Clock, Index, Labels, Method, Outputs, PooledConfig
+from partlabel.methods.base import Clock, Index, Labels, LinearConfig, Method, Outputs, PooledConfig
 
 
-class KnownBCEConfig(PooledConfig):
-    """Settings of `bce`."""
+class PartialBCEConfig(PooledConfig):
+    """Settings of the loss."""
 
     normalization: Normalization = "batch"
     """What the sum is divided by. Default: the BN-BCE of saliency regularization, the strongest in its Table 2."""
@@ -24,10 +24,10 @@ class KnownBCEConfig(PooledConfig):
     g_gamma: float = 1.0
 
 
-class KnownBCE(Method[KnownBCEConfig]):
-    """Binary cross-entropy on known cells."""
+class PartialBCE(Method[PartialBCEConfig]):
+    """Binary cross-entropy on known cells, whatever the head is."""
 
-    Config = KnownBCEConfig
+    Config = PartialBCEConfig
     batch_global = ("number of known cells",)
 
     def objective(self, outputs: Outputs, labels: Labels, index: Index, clock: Clock) -> dict[str, Tensor]:
@@ -35,3 +35,13 @@ class KnownBCE(Method[KnownBCEConfig]):
         known, config = labels != 0, self.config
         g = (config.g_alpha, config.g_beta, config.g_gamma)
         return {"total": self.reduce(bce_cells(outputs["logits"], labels), known, config.normalization, g=g)}
+
+
+class KnownBCEConfig(LinearConfig, PartialBCEConfig):
+    """Settings of `bce`."""
+
+
+class KnownBCE(PartialBCE):
+    """Binary cross-entropy on known cells, with a linear layer on pooled features."""
+
+    Config = KnownBCEConfig

@@ -42,6 +42,7 @@ class Entry:
         may_assume_absent: whether its setting `unknown="absent"` has it take unknown cells as absent; known present
             cells are all it needs then.
         ignores_with: a setting, and the value with which it ignores unknown cells instead.
+        fitted: whether it is fitted to the features of a frozen backbone at once, without steps of an optimizer.
     """
 
     location: str
@@ -52,6 +53,7 @@ class Entry:
     unknown: str
     may_assume_absent: bool = False
     ignores_with: tuple[str, Any] | None = None
+    fitted: bool = False
 
     @property
     def takes_absence_from_unknown(self) -> bool:
@@ -93,6 +95,16 @@ CATALOGUE: dict[str, Entry] = {
         "ignored",
         "ignored",
         may_assume_absent=True,
+    ),
+    "discriminant": Entry(
+        "discriminant:Discriminant",
+        "Semi-supervised linear discriminant, in closed form on frozen features",
+        "ours",
+        Needs.PRESENT,
+        "soft",
+        "given soft labels, where these help",
+        ignores_with=("soft_weight", 0),
+        fitted=True,
     ),
     "saliency": Entry(
         "saliency:Saliency",

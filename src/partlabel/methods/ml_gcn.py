@@ -21,7 +21,7 @@ from torch import Tensor
 
 from partlabel.losses.normalization import Normalization
 from partlabel.methods.base import Clock, Context, Index, Labels, Outputs
-from partlabel.methods.bce import KnownBCE, KnownBCEConfig
+from partlabel.methods.bce import PartialBCE, PartialBCEConfig
 from partlabel.methods.tools.label_vectors import fill_label_vectors, label_vector_settings
 from partlabel.methods.tools.unknown import UnknownConfig, as_told
 from partlabel.models.encoders.base import Pool
@@ -30,7 +30,7 @@ from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 
 
-class MLGCNConfig(KnownBCEConfig, UnknownConfig):
+class MLGCNConfig(PartialBCEConfig, UnknownConfig):
     """Settings of `ml_gcn`."""
 
     label_vectors: str = "auto"
@@ -51,7 +51,7 @@ class MLGCNConfig(KnownBCEConfig, UnknownConfig):
     """What the sum is divided by. Durand et al."""
 
 
-class MLGCN(KnownBCE):
+class MLGCN(PartialBCE):
     """Classifiers from a graph of labels."""
 
     Config = MLGCNConfig

@@ -44,6 +44,13 @@ class Tagger(nn.Module):
         """For each parameter or buffer that has classes along some axes, which axes."""
         return {f"head.{name}": axes for name, axes in self.head.class_axes.items()}
 
+    def replace_head(self, head: HeadSpec) -> None:
+        """Put another head on the backbone, of new weights; with the pooling that the trunk does already, if it does
+        any.
+        """
+        self.head_spec = head
+        self.head = build_head(head, self.backbone.num_features, len(self.classes))
+
     def use_trunk_output(self) -> None:
         """From now on take what `backbone.trunk` returns, which may be cached, in place of images."""
         self.takes_trunk_output = True

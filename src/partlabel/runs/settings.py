@@ -1,6 +1,6 @@
 """Settings of one training, checked; the same words in Python, on the command line and in a config file."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
@@ -284,6 +284,41 @@ def check_effects(settings: TrainSettings) -> None:
             f"frozen_norm has no effect with {other}, which keeps the running statistics of the backbone; leave it "
             "out, or set it to 'all' for those of the head"
         )
+
+
+_OF_A_FIT = frozenset(
+    {
+        "method",
+        "method_settings",
+        "backbone",
+        "pretrained",
+        "backbone_args",
+        "size",
+        "preprocessing",
+        "freeze",
+        "maps_by",
+        "joint_space",
+        "holdout",
+        "holdout_by",
+        "refit",
+        "seed",
+        "max_image_mb",
+        "workers",
+        "accelerator",
+        "devices",
+    }
+)
+"""Settings with an effect on methods that are fitted, not stepped."""
+
+
+def of_steps_alone(names: Iterable[str]) -> list[str]:
+    """Those of some names of settings that have no effect on a method that is fitted: it takes no steps."""
+    return [name for name in names if name in TrainSettings.model_fields and name not in _OF_A_FIT]
+
+
+def given_for_steps(settings: TrainSettings) -> list[str]:
+    """The settings of `of_steps_alone` that say something other than their defaults."""
+    return [name for name in of_steps_alone(TrainSettings.model_fields) if not is_default(settings, name)]
 
 
 def _check_schedule(settings: TrainSettings) -> None:

@@ -8,14 +8,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from partlabel.errors import RunError
+from partlabel.errors import RunError, UsageError
 from partlabel.labels import Cells, LabelTable, State
-from partlabel.methods.base import Method
-from partlabel.models.bundle import load_bundle
+from partlabel.methods.base import LinearConfig, Method
+from partlabel.methods.build import method_class
+from partlabel.methods.catalogue import entry
+from partlabel.models.bundle import load_bundle, read_info
 from partlabel.models.encoders.base import name_in_single, plain_name
 from partlabel.progress import Reporter
 from partlabel.runs.folder import RunFolder
 from partlabel.runs.holdout import hold_out
+from partlabel.runs.settings import TrainSettings
 
 
 def take_weights(method: Method[Any], run: Path, reporter: Reporter) -> None:
@@ -40,6 +43,28 @@ def take_weights(method: Method[Any], run: Path, reporter: Reporter) -> None:
         raise RunError(f"no weight of {run} fits this backbone and head")
     method.tagger.load_state_dict({**mine, **taken})
     reporter.say(f"{len(taken)} of {len(mine)} tensors start from {run}")
+
+
+def with_features_of(run: Path, settings: TrainSettings, reporter: Reporter) -> TrainSettings:
+    """The settings of a training that starts from a run, with the transform of features that its linear layer reads.
+
+    Raises:
+        UsageError: they name another one.
+    """
+    kind, given = method_class(settings.method), settings.method_settings
+    head = read_info(RunFolder.open(run).model).head
+    if entry(settings.method).fitted or not issubclass(kind.Config, LinearConfig) or head.kind != "pooled":
+        return settings
+    theirs = head.settings.get("transform", "none")
+    if given.get("transform", theirs) != theirs:
+        raise UsageError(
+            f"the linear layer of {run} reads features with transform {theirs!r}, and this training is told to start "
+            f"from it with {given['transform']!r}; leave transform out"
+        )
+    if theirs == "none":
+        return settings
+    reporter.say(f"transform {theirs!r} of the features, as in {run}")
+    return settings.model_copy(update={"method_settings": {**given, "transform": theirs}})
 
 
 def seen_before(init: Path, held_out: Cells, labels: LabelTable) -> int:

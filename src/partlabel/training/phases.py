@@ -9,6 +9,7 @@ import numpy as np
 from partlabel.errors import LabelError, NotFiniteError
 from partlabel.files import storage_errors, write_json
 from partlabel.methods.base import Method
+from partlabel.methods.fitted import FittedMethod
 from partlabel.models.bundle import BundleInfo, save_bundle
 from partlabel.models.encoders.lora import merge_lora
 from partlabel.models.tagger import Tagger
@@ -17,8 +18,10 @@ from partlabel.recovery.calibrate import calibrate
 from partlabel.runs.folder import LOG, TEST_LOG, RunFolder
 from partlabel.runs.learned_graph import learned_graph_path, write_learned_graph
 from partlabel.runs.processes import process_rank
+from partlabel.runs.settings import TrainSettings
 from partlabel.training.build import compute_device
 from partlabel.training.fit import fit
+from partlabel.training.fitted import fit_features
 from partlabel.training.phase import Phase, cell_logits, map_of_cells
 from partlabel.training.prepared import Prepared
 from partlabel.training.run_threads import threads_of_run, work_of_a_step
@@ -41,7 +44,7 @@ def run_phases(run: RunFolder, prepared: Prepared, reporter: Reporter) -> None:
         reporter.say("training once more on all known cells")
         method, phase = prepared.phase(run, "refit", reporter)
         with threads_of_run(run, work_of_a_step(method, settings), reporter):
-            tagger = merge_lora(fit(run, phase, method, settings, reporter))
+            tagger = _trained(run, phase, method, settings, reporter)
         _keep_graph(run, method)
     assert tagger is not None
     save_bundle(run.model, tagger, _bundle_info(run, tagger, reporter))
@@ -52,12 +55,19 @@ def _select(run: RunFolder, prepared: Prepared, reporter: Reporter) -> Tagger:
     """Train without the held-out cells, then keep those cells with their logits."""
     method, phase = prepared.phase(run, "selection", reporter)
     with threads_of_run(run, work_of_a_step(method, run.settings), reporter):
-        tagger = merge_lora(fit(run, phase, method, run.settings, reporter))
+        tagger = _trained(run, phase, method, run.settings, reporter)
         if not process_rank():
             _keep_graph(run, method)
         if phase.held_out.states.size and not process_rank() and not run.has_held_out:
             _score_held_out(run, phase, tagger, prepared, reporter)
     return tagger
+
+
+def _trained(run: RunFolder, phase: Phase, method: Method[Any], settings: TrainSettings, reporter: Reporter) -> Tagger:
+    """The tagger of a phase, by steps of an optimizer or by a fit, as its method wants it."""
+    if isinstance(method, FittedMethod):
+        return fit_features(run, phase, method, settings, reporter)
+    return merge_lora(fit(run, phase, method, settings, reporter))
 
 
 def _keep_graph(run: RunFolder, method: Method[Any]) -> None:

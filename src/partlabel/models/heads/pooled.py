@@ -1,10 +1,20 @@
 """Global pooling, then one linear layer."""
 
+from typing import Literal, get_args
+
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from partlabel.errors import UsageError
 from partlabel.models.encoders.base import Pool
-from partlabel.models.heads.base import Head, HeadOutput, ImageVector, Maps, check_pool
+from partlabel.models.heads.base import Head, HeadOutput, HeadSpec, ImageVector, Maps, check_pool
+
+Transform = Literal["none", "sqrt"]
+"""What becomes of pooled features f before the linear layer. "sqrt": f / sqrt(|f| + 1e-4), the signed square root of
+Perronnin, Sánchez, Mensink (Improving the Fisher kernel, ECCV 2010) with a finite slope at 0.
+"""
+_SOFTENED = 1e-4
 
 
 class PooledHead(Head):
@@ -14,12 +24,18 @@ class PooledHead(Head):
         features: channels d of the maps.
         classes: number of classes C.
         pool: "avg" or "max".
+        transform: of pooled features.
+
+    Raises:
+        UsageError: no such pooling or transform.
     """
 
-    def __init__(self, features: int, classes: int, pool: Pool = "avg") -> None:
+    def __init__(self, features: int, classes: int, pool: Pool = "avg", transform: Transform = "none") -> None:
         super().__init__()
         check_pool(pool)
-        self.pool = pool
+        if transform not in get_args(Transform):
+            raise UsageError(f"transform {transform!r} is not 'none' or 'sqrt'")
+        self.pool, self.transform = pool, transform
         self.linear = nn.Linear(features, classes)
 
     @property
@@ -29,9 +45,28 @@ class PooledHead(Head):
 
     def forward(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> HeadOutput:
         """Logits of pooled features."""
-        pooled = maps.mean((2, 3)) if self.pool == "avg" else maps.amax((2, 3))
-        return HeadOutput(self.linear(pooled), {})
+        pooled = self._pooled(maps)
+        return HeadOutput(self.linear(transformed(pooled, self.transform)), {})
 
     def class_maps(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> Maps:
-        """The linear layer applied at every place (class activation maps)."""
+        """The linear layer applied at every place (class activation maps).
+
+        A transform scales each channel by what it does to the pooled channel of this image, so that with average
+        pooling the mean of a class map is the logit all the same.
+        """
+        if self.transform == "sqrt":
+            maps = maps / torch.sqrt(self._pooled(maps).abs() + _SOFTENED)[:, :, None, None]
         return nn.functional.conv2d(maps, self.linear.weight[:, :, None, None], self.linear.bias)
+
+    def _pooled(self, maps: Float[Tensor, "batch features h w"]) -> Float[Tensor, "batch features"]:
+        return maps.mean((2, 3)) if self.pool == "avg" else maps.amax((2, 3))
+
+
+def transformed(features: Float[Tensor, "n features"], transform: Transform) -> Float[Tensor, "n features"]:
+    """Pooled features as the linear layer reads them."""
+    return features / torch.sqrt(features.abs() + _SOFTENED) if transform == "sqrt" else features
+
+
+def pooled_spec(pool: Pool, transform: Transform) -> HeadSpec:
+    """The head by its settings; what earlier releases did not know is left out where it does nothing."""
+    return HeadSpec(kind="pooled", settings={"pool": pool, **({} if transform == "none" else {"transform": transform})})

@@ -1,0 +1,269 @@
+"""Semi-supervised linear discriminant: a method of our own, in closed form.
+
+Fisher: The use of multiple measurements in taxonomic problems, Annals of Eugenics 1936 (the discriminant). Friedman:
+Regularized discriminant analysis, JASA 1989 (the shrunk covariance). Ledoit and Wolf, JMVA 2004 (the same form). Cai,
+He, Han: Semi-supervised discriminant analysis, ICCV 2007 (unlabelled images in it). No paper has it as it stands here.
+
+With f the pooled features of a frozen backbone, or their square roots, S the covariance of f over all images, m⁺ and m⁻
+the means of f over the images where a class is known present and known absent (over all images where none is):
+    w(λ) = S(λ)⁻¹ (m⁺ - m⁻), scaled to wᵀ S w = 1,  S(λ) = (1 - λ) S + λ (tr S / d) I,  z = wᵀ (f - m)
+Then once more, with unknown cells in the two means: present by ω σ(a z + b), absent by ω (1 - σ(a z + b)), where b
+brings the mean over the unknown cells of the class to the share of present among its known cells, and a is how far
+known present images lie above known absent ones. The logit is a z + b of the last scores, b for all images.
+
+λ of either pass, ω and the transform are chosen by the mean average precision of known training cells in folds of
+images: of a fold's images a class's means hold no label.
+Assumes of labels: known present cells. Where no absent cell of a class is known, m⁻ of the first pass is the mean of
+all images, and its prevalence is taken to be the share of known present cells among all. Where none of any class is
+known, unknown cells stand in for absent ones in the choices. docs/discriminant.md has the reasons, and when it fails.
+"""
+
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from partlabel.evaluation.average_precision import average_precision
+from partlabel.methods.base import Context, PooledConfig
+from partlabel.methods.fitted import Chosen, Fit, FittedMethod
+from partlabel.methods.tools.feature_passes import FeaturePasses, contrasted
+from partlabel.methods.tools.moments import ClassSums, Moments, rounded_weights, step_for
+from partlabel.methods.tools.score_histogram import ScoreHistogram
+from partlabel.methods.tools.shrunk_covariance import ShrunkCovariance
+from partlabel.models.heads import HeadSpec
+from partlabel.models.heads.pooled import Transform, pooled_spec, transformed
+
+SHRINKAGES = (1.0, 0.99, 0.97, 0.95, 0.9, 0.8, 0.5, 0.2, 0.05)
+"""Values of λ that are tried; of equally good ones the first is taken."""
+SOFT_WEIGHT = 0.5
+"""ω, where soft labels help."""
+_SLOPES = (0.5, 8.0)
+_SLOPE = 2.0
+"""a where no known cell can be judged."""
+
+
+class DiscriminantConfig(PooledConfig):
+    """Settings of `discriminant`."""
+
+    transform: Transform | Literal["auto"] = "auto"
+    """What becomes of pooled features: "none", their "sqrt", or what is better by folds. Ours."""
+    shrinkage: float | None = Field(default=None, gt=0, le=1)
+    """λ of both passes; None: chosen by folds. Ours."""
+    soft_weight: float | None = Field(default=None, ge=0, le=1)
+    """ω of unknown cells in the second pass; 0: no second pass; None: 0.5 where that is better by folds. Ours."""
+    folds: int = Field(default=5, ge=2)
+    """Folds of images that the choices are made by. Ours."""
+
+
+class _Sums(NamedTuple):
+    """Sums over all images, and over those of each fold: of known present, known absent and unknown cells by class."""
+
+    transform: Transform
+    moments: Moments
+    covariance: ShrunkCovariance
+    present: list[ClassSums]
+    absent: list[ClassSums]
+    unknown: list[ClassSums]
+
+
+class _Pass(NamedTuple):
+    """What one of the two passes came to: its λ, the mean average precision of known cells of folds left out, and a."""
+
+    shrinkage: float
+    value: float
+    slope: float
+
+
+class Discriminant(FittedMethod[DiscriminantConfig]):
+    """Semi-supervised linear discriminant."""
+
+    Config = DiscriminantConfig
+    learns_from_unknown = True
+
+    @classmethod
+    def head(cls, config: DiscriminantConfig, context: Context) -> HeadSpec:
+        """A linear layer; a transform that is chosen later takes its place then."""
+        return pooled_spec(config.pool, "none" if config.transform == "auto" else config.transform)
+
+    def fit(self, data: Fit) -> Chosen:
+        """Set the linear layer."""
+        config, passes = self.config, FeaturePasses(data, self.config.folds)
+        largest = passes.largest()
+        names: tuple[Transform, ...] = get_args(Transform) if config.transform == "auto" else (config.transform,)
+        tried = []
+        for transform in names:
+            sums = _sums(passes, transform, largest)
+            tried.append((sums, self._judged(passes, sums, _known(sums))))
+        sums, first = max(tried, key=lambda one: np.nan_to_num(one[1].value, nan=-1.0))
+        differences, best, weight = _known(sums)[-1], first, 0.0
+        if config.soft_weight != 0:
+            weight = config.soft_weight or SOFT_WEIGHT
+            soft = _softened(passes, sums, first, weight)
+            second = self._judged(passes, sums, soft)
+            if config.soft_weight is not None or not second.value < first.value:
+                differences, best = soft[-1], second
+            else:
+                weight = 0.0
+        if config.transform == "auto":
+            self.tagger.replace_head(pooled_spec(config.pool, sums.transform))
+        self._set_head(passes, sums, best, sums.covariance.directions(differences, [best.shrinkage])[0])
+        return {
+            "transform": sums.transform,
+            "shrinkage": best.shrinkage,
+            "shrinkage_of_first_pass": first.shrinkage,
+            "soft_weight": weight,
+            "slope": best.slope,
+            "folds_mAP_of_first_pass": first.value,
+            "folds_mAP": best.value,
+        }
+
+    def _judged(self, passes: FeaturePasses, sums: _Sums, differences: list[Tensor]) -> _Pass:
+        """The best λ for the mean differences without each fold, by what they make of the images of that fold."""
+        candidates = SHRINKAGES if self.config.shrinkage is None else (self.config.shrinkage,)
+        rows = passes.judged(len(candidates))
+        labels = passes.data.labels
+        weights = [
+            sums.covariance.directions(one, candidates).flatten(0, 1).float() for one in differences[: passes.folds]
+        ]
+        scores = _scores_of_folds(passes, sums, rows, weights).reshape(len(rows), len(candidates), -1)
+        states = contrasted(labels, rows)
+        values = [_mean_over_classes(scores[:, place], states) for place in range(len(candidates))]
+        best = int(np.argmax(np.nan_to_num(values, nan=-1.0)))
+        if np.isnan(values[best]) and self.config.shrinkage is None:
+            best = candidates.index(0.95)
+        return _Pass(candidates[best], values[best], _slope(scores[:, best], labels.rows(rows)))
+
+    def _set_head(self, passes: FeaturePasses, sums: _Sums, best: _Pass, directions: Tensor) -> None:
+        """Logits a z + b, where b brings their mean probability over all images to the prevalence."""
+        histogram = ScoreHistogram(len(directions))
+        for block in passes.blocks(sums.transform, sums.moments.step):
+            histogram.add(_scores(block.features, sums, directions), torch.ones_like(block.states, dtype=torch.bool))
+        known = _added(sums.present), _added(sums.absent)
+        offsets = histogram.offsets(best.slope, _prevalence(*known, sums.moments.images))
+        weight = best.slope * directions
+        linear = self.tagger.head.get_submodule("linear")
+        with torch.no_grad():
+            linear.get_parameter("weight").copy_(weight)
+            linear.get_parameter("bias").copy_(offsets - weight @ sums.moments.mean)
+
+
+def _sums(passes: FeaturePasses, transform: Transform, largest: float) -> _Sums:
+    """One pass."""
+    step = step_for(float(transformed(torch.tensor([[largest]]), transform)))
+    classes, moments = len(passes.data.labels.classes), None
+    by_state: dict[int, list[ClassSums]] = {}
+    for block in passes.blocks(transform, step):
+        found = Moments.of(block.features, step)
+        moments = found if moments is None else moments + found
+        for state in (1, -1, 0):
+            empty = ClassSums.none(classes, block.features.shape[1])
+            of_folds = by_state.setdefault(state, [empty] * passes.folds)
+            for fold in range(passes.folds):
+                mine = block.fold == fold
+                of_folds[fold] += ClassSums.of(block.states[mine] == state, block.features[mine])
+    assert moments is not None
+    return _Sums(transform, moments, ShrunkCovariance(moments.covariance), by_state[1], by_state[-1], by_state[0])
+
+
+def _known(sums: _Sums) -> list[Tensor]:
+    """Differences of the class means without each fold, and last of all images."""
+    return [_difference(sums, *parts) for parts in zip(_left_out(sums.present), _left_out(sums.absent), strict=True)]
+
+
+def _softened(passes: FeaturePasses, sums: _Sums, first: _Pass, weight: float) -> list[Tensor]:
+    """The same with soft labels for unknown cells, those without a fold from its labels alone; two passes."""
+    present, absent, unknown = (_left_out(part) for part in (sums.present, sums.absent, sums.unknown))
+    directions = [sums.covariance.directions(one, [first.shrinkage])[0] for one in _known(sums)]
+    histograms = [ScoreHistogram(len(directions[0])) for _ in directions]
+    for block in passes.blocks(sums.transform, sums.moments.step):
+        for fold, (direction, histogram) in enumerate(zip(directions, histograms, strict=True)):
+            seen = block.fold != fold
+            histogram.add(_scores(block.features[seen], sums, direction), block.states[seen] == 0)
+    offsets = [
+        histogram.offsets(first.slope, _prevalence(known, not_known, sums.moments.images))
+        for histogram, known, not_known in zip(histograms, present, absent, strict=True)
+    ]
+    soft = [ClassSums.none(*direction.shape) for direction in directions]
+    for block in passes.blocks(sums.transform, sums.moments.step):
+        for fold, (direction, offset) in enumerate(zip(directions, offsets, strict=True)):
+            seen = block.fold != fold
+            likely = torch.sigmoid(first.slope * _scores(block.features[seen], sums, direction) + offset)
+            likely = rounded_weights(torch.where(block.states[seen] == 0, likely, 0.0))
+            soft[fold] += ClassSums.of(likely, block.features[seen])
+    differences = [
+        _difference(sums, known + likely.times(weight), not_known + (rest - likely).times(weight))
+        for known, not_known, rest, likely in zip(present, absent, unknown, soft, strict=True)
+    ]
+    return [  # soft labels of a class that is nowhere known to be present would follow no label at all
+        torch.where(known.weight[:, None] > 0, difference, 0.0)
+        for known, difference in zip(present, differences, strict=True)
+    ]
+
+
+def _difference(sums: _Sums, present: ClassSums, absent: ClassSums) -> Float[Tensor, "classes d"]:
+    """m⁺ - m⁻ of each class; 0 where m⁺ rests on nothing."""
+    step, mean = sums.moments.step, sums.moments.mean
+    below = torch.where(absent.weight[:, None] > 0, absent.means(step), mean)
+    return torch.where(present.weight[:, None] > 0, present.means(step) - below, 0.0)
+
+
+def _prevalence(present: ClassSums, absent: ClassSums, images: int) -> Float[Tensor, " classes"]:
+    """Share of present cells among the known ones, with half a cell of each added; among all images where no absent
+    cell is known.
+    """
+    cells = torch.where(absent.weight > 0, present.weight + absent.weight, float(images))
+    return (present.weight + 0.5) / (cells + 1)
+
+
+def _left_out(of_folds: list[ClassSums]) -> list[ClassSums]:
+    """Sums without each fold, and last of all folds."""
+    whole = _added(of_folds)
+    return [*(whole - part for part in of_folds), whole]
+
+
+def _added(of_folds: list[ClassSums]) -> ClassSums:
+    total = of_folds[0]
+    for part in of_folds[1:]:
+        total += part
+    return total
+
+
+def _scores(features: Tensor, sums: _Sums, directions: Tensor) -> Float[Tensor, "n classes"]:
+    """Scores z in the precision of the directions."""
+    return (sums.moments.step * features - sums.moments.mean).to(directions.dtype) @ directions.T
+
+
+def _scores_of_folds(
+    passes: FeaturePasses, sums: _Sums, rows: NDArray[np.int64], weights: list[Tensor]
+) -> NDArray[np.float32]:
+    """Scores of images, each by the weights without its fold, float32 `[n, directions]`."""
+    found = np.empty((len(rows), len(weights[0])), np.float32)
+    done = 0
+    for block in passes.blocks(sums.transform, sums.moments.step, rows):
+        for fold in range(passes.folds):
+            mine = (block.fold == fold).nonzero()[:, 0]
+            found[done + mine.numpy()] = _scores(block.features[mine], sums, weights[fold]).numpy()
+        done += len(block.fold)
+    return found
+
+
+def _mean_over_classes(scores: NDArray[np.float32], states: NDArray[np.int8]) -> float:
+    """Mean average precision (raw) over the classes with both signs; NaN if there is none."""
+    values = average_precision(scores, states)
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+
+
+def _slope(scores: NDArray[np.float32], states: NDArray[np.int8]) -> float:
+    """How far the scores of known present cells lie above those of known absent ones, or of all where none is known.
+
+    Of two normal distributions of variance 1 it is the slope of the log odds (linear discriminant analysis).
+    """
+    present, absent = scores[states > 0], scores[states < 0]
+    if not present.size:
+        return _SLOPE
+    below = float(absent.mean(dtype=np.float64)) if absent.size else float(scores.mean(dtype=np.float64))
+    return float(np.clip(present.mean(dtype=np.float64) - below, *_SLOPES))
