@@ -33,6 +33,9 @@ def test_trains_is_judged_and_tags(
 ) -> None:
     images, truth = color_images
     settings = {**FROZEN, "freeze": True} if CATALOGUE[method].fitted else TINY
+    if CATALOGUE[method].needs_start:
+        start = partlabel.train(partial_labels, images=images, out=tmp_path / "start", method="bce", **TINY)
+        settings = {**settings, "init": start.path}
     run = partlabel.train(partial_labels, images=images, out=tmp_path / "run", method=method, holdout=0.2, **settings)
     assert run.info["status"] == "done"
     assert (run.path / "report.html").exists()

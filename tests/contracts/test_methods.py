@@ -41,6 +41,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         if method.may_assume_absent
     },
     "bce by image": ("bce", {"normalization": "partial_bce"}),
+    "self_training asl": ("self_training", {"loss": "asl"}),
     "saliency BN-BCE": ("saliency", {"saliency": False, "pseudo": "none"}),
     "saliency +PL": ("saliency", {"saliency": False, "pseudo": "weak"}),
     "saliency +CR": ("saliency", {"saliency": False, "pseudo": "strong"}),
@@ -100,6 +101,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 LIGHTER = {name: {"lambda_y": 0.1, "lambda_f": 0.05} for name in ("interactive", "interactive fixed label graph")}
 """Smoothness over similar images of noise, at its full weight, holds back what is to be learned by heart."""
 CHANGE_WITH_TIME = {
+    "self_training",
+    "self_training asl",
     "co_teaching",
     "co_teaching by cell",
     "co_teaching_plus",

@@ -132,6 +132,7 @@ ROWS: dict[str, Row] = {
     "first_corrected_epoch": Row(3),
     "scheme": Row(base={"delta_rel": 10}),
     "delta_rel": Row(10),
+    "self_training.soft_weight": Row(0.3),
     "gamma_unknown": Row(1.0, SELECTIVE),
     "top_k": Row(1, {"prior_threshold": 1}),
     "prior_threshold": Row(0.5, {"top_k": 1}),

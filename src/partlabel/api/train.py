@@ -15,7 +15,7 @@ from partlabel.images.limits import limits_of
 from partlabel.images.paths import image_root
 from partlabel.labels import Cells, LabelTable
 from partlabel.methods.auto import AUTO, Choice, choose
-from partlabel.methods.catalogue import check_fit, entry, notice
+from partlabel.methods.catalogue import check_fit, check_start, entry, notice
 from partlabel.opening import ReadArguments, Table, image_folder, open_table, open_truth, origin
 from partlabel.progress import SILENT, Reporter
 from partlabel.runs.folder import RunFolder
@@ -94,6 +94,7 @@ def train(
         find_lr = _without_search(checked, find_lr, reporter)
         facts["auto"] = {"kind": choice.facts.kind, "reason": choice.reason}
     root, start_from = Path(folder).resolve(), Path(init).resolve() if init else None
+    check_start(checked.method, start_from)
     checked = _as_started(checked, start_from, reporter)
     check_fit(checked.method, labels, checked.method_settings)
     if told := notice(checked.method, checked.method_settings):

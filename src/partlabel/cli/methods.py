@@ -9,6 +9,8 @@ import typer
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from partlabel.methods.catalogue import Entry
+
 _BOUNDS = (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below"))
 """Bounds of a number as pydantic keeps them, in words."""
 
@@ -34,11 +36,19 @@ def methods(
         ignoring = f", or ignored with {setting}={str(value).lower()}" if setting else ""
         typer.echo(
             f"{method}\n    {entry.title}, {entry.venue}\n    needs {entry.needs}; unknown cells are {entry.unknown}"
-            f"{by_name if entry.may_assume_absent else ''}{ignoring}"
+            f"{by_name if entry.may_assume_absent else ''}{ignoring}{_asks(entry)}"
         )
     taken = ", ".join(dict.fromkeys(rule.method for rule in RULES))
     typer.echo(f"\n`--method auto` takes one by the labels ({taken}); `partlabel methods auto` shows its rules.")
     typer.echo("`partlabel methods NAME` tells all about one, and the settings for --set and config files.")
+
+
+def _asks(entry: "Entry") -> str:
+    """What a method asks for besides labels."""
+    return (
+        f"{'; fitted at once, on frozen features (--freeze)' if entry.fitted else ''}"
+        f"{'; needs a run to start from (--init)' if entry.needs_start else ''}"
+    )
 
 
 def _tell_rules() -> None:
@@ -56,14 +66,16 @@ def _tell(name: str) -> None:
     import inspect
 
     from partlabel.methods.build import method_class
-    from partlabel.runs.settings import TrainSettings
+    from partlabel.methods.catalogue import entry
+    from partlabel.runs.settings import TrainSettings, of_steps_alone
 
     kind = method_class(name)
     typer.echo(inspect.getdoc(inspect.getmodule(kind)) or "")
     typer.echo(f"\nSettings of {name} (--set NAME=VALUE, or a config file):")
     _settings(kind.Config)
-    typer.echo("\nSettings of every training:")
-    _settings(TrainSettings, {"method", "method_settings"})
+    without_effect = of_steps_alone(TrainSettings.model_fields) if entry(name).fitted else ()
+    typer.echo(f"\nSettings of every training{' without steps' if entry(name).fitted else ''}:")
+    _settings(TrainSettings, {"method", "method_settings", *without_effect})
 
 
 def _settings(config: "type[BaseModel]", left_out: Collection[str] = ()) -> None:

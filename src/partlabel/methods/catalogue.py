@@ -43,6 +43,7 @@ class Entry:
             cells are all it needs then.
         ignores_with: a setting, and the value with which it ignores unknown cells instead.
         fitted: whether it is fitted to the features of a frozen backbone at once, without steps of an optimizer.
+        needs_start: whether it learns from the predictions of an earlier run, whose weights it starts from.
     """
 
     location: str
@@ -54,6 +55,7 @@ class Entry:
     may_assume_absent: bool = False
     ignores_with: tuple[str, Any] | None = None
     fitted: bool = False
+    needs_start: bool = False
 
     @property
     def takes_absence_from_unknown(self) -> bool:
@@ -105,6 +107,16 @@ CATALOGUE: dict[str, Entry] = {
         "given soft labels, where these help",
         ignores_with=("soft_weight", 0),
         fitted=True,
+    ),
+    "self_training": Entry(
+        "self_training:SelfTraining",
+        "Self-training on soft labels of the run that it starts from (Hinton et al., Xie et al.)",
+        "CVPR 2020",
+        Needs.BOTH_SIGNS,
+        "soft",
+        "given the probabilities of the run that it starts from",
+        ignores_with=("soft_weight", 0),
+        needs_start=True,
     ),
     "saliency": Entry(
         "saliency:Saliency",
@@ -337,6 +349,18 @@ def entry(name: str, settings: Mapping[str, Any] | None = None) -> Entry:
     if found.may_assume_absent and settings.get("unknown") == "absent":
         return replace(found, needs=Needs.PRESENT, reads_unknown="absent", unknown="taken as absent")
     return found
+
+
+def check_start(name: str, start: object) -> None:
+    """Refuse a method that learns from an earlier run where there is none.
+
+    Raises:
+        UsageError: says how to name one.
+    """
+    if entry(name).needs_start and start is None:
+        raise UsageError(
+            f"method {name} learns from the predictions of an earlier run; name it (init; --init; in a grid, start)"
+        )
 
 
 def notice(name: str, settings: Mapping[str, Any] | None = None) -> str | None:

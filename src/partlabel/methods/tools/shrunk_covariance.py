@@ -1,6 +1,6 @@
 """A covariance shrunk towards a multiple of the identity, and directions that it gives.
 
-Friedman: Regularized Discriminant Analysis, JASA 1989, eq. 18; Ledoit and Wolf: A well-conditioned estimator for
+Friedman: Regularized Discriminant Analysis, JASA 1989; Ledoit and Wolf: A well-conditioned estimator for
 large-dimensional covariance matrices, JMVA 2004, have the same form.
 """
 
