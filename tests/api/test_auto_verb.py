@@ -68,19 +68,20 @@ def test_on_the_command_line(
         "--set",
         "accelerator=cpu",
         "--set",
-        "clip=0.1",
+        "shrinkage=0.5",
         "--epochs",
         "1",
     )
     assert code == 0
-    assert "auto takes asl, clip = 0.1: " in said
-    assert "(docs/field.md); the labels: both signs, 32 × 3 cells" in said
+    assert "auto takes discriminant, shrinkage = 0.5: " in said
+    assert "(docs/discriminant.md); the labels: both signs, 32 × 3 cells" in said
+    assert "discriminant takes no steps: epochs without effect" in said
     config, info = (json.loads((out / name).read_text()) for name in ("config.json", "run.json"))
-    assert (config["method"], config["method_settings"]) == ("asl", {"clip": 0.1})
+    assert (config["method"], config["method_settings"]) == ("discriminant", {"shrinkage": 0.5})
     assert info["auto"]["kind"] == "both signs"
-    assert "docs/field.md" in info["auto"]["reason"]
-    assert "auto took asl for these labels: " in (out / "report.html").read_text()
-    assert json.loads((out / "model" / "model.json").read_text())["method"] == "asl"
+    assert "docs/discriminant.md" in info["auto"]["reason"]
+    assert "auto took discriminant for these labels: " in (out / "report.html").read_text()
+    assert json.loads((out / "model" / "model.json").read_text())["method"] == "discriminant"
 
 
 def test_a_run_is_what_its_method_by_name_gives(
@@ -154,24 +155,25 @@ def test_a_table_without_a_present_cell_is_refused(color_images: Colours, tmp_pa
 def test_look_says_what_training_takes(color_images: Colours, partial_labels: LabelTable) -> None:
     found = partlabel.look(partial_labels)
     assert {network: entry["method"] for network, entry in record(found)["auto"].items()} == {
-        "frozen": "asl",
+        "frozen": "discriminant",
         "fine-tuned": "asl",
         "from scratch": "saliency",
     }
     lines = page(found).splitlines()
     start = lines.index("What --method auto takes")
     assert lines[start - 1] == ""
-    assert lines[start + 1].startswith("  frozen or fine-tuned: asl: ")
-    assert lines[start + 2].startswith("  from scratch: saliency, pseudo = none, supervised = weak: ")
+    assert lines[start + 1].startswith("  frozen: discriminant: ")
+    assert lines[start + 2].startswith("  fine-tuned: asl: ")
+    assert lines[start + 3].startswith("  from scratch: saliency, pseudo = none, supervised = weak: ")
     positives = LabelTable.from_dense(["a", "b"], ["x", "y"], [[1, 1], [0, 1]])
     assert any(
-        line.startswith("  positive_unlabeled: among the best") for line in page(partlabel.look(positives)).splitlines()
+        line.startswith("  fine-tuned or from scratch: positive_unlabeled: among the best") for line in page(partlabel.look(positives)).splitlines()
     )
 
 
 def test_the_list_of_methods_tells_of_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     _, listed, _ = partlabel_says(monkeypatch, capsys, "methods")
-    assert "`--method auto` takes one by the labels (saliency, bce, asl, positive_unlabeled)" in listed
+    assert "`--method auto` takes one by the labels (saliency, discriminant, bce, asl, positive_unlabeled)" in listed
     _, one, _ = partlabel_says(monkeypatch, capsys, "methods", "saliency")
     for line in (
         "    pseudo = 'strong' (or 'none', 'weak')",

@@ -36,13 +36,16 @@ POSITIVES = table([[1, 0, 1], [0, 0, 1], [0, 0, 0]])
 @pytest.mark.parametrize(
     ("labels", "frozen", "pretrained", "kind", "method", "settings"),
     [
-        (BOTH, True, True, "both signs", "asl", {}),
-        (BOTH, True, False, "both signs", "asl", {}),
+        (BOTH, True, True, "both signs", "discriminant", {}),
+        (BOTH, True, False, "both signs", "discriminant", {}),
         (BOTH, False, True, "both signs", "asl", {}),
         (BOTH, False, False, "both signs", "saliency", {"pseudo": "none", "supervised": "weak"}),
-        (MOSTLY_PRESENT, True, True, "both signs", "bce", {}),
+        (MOSTLY_PRESENT, True, True, "both signs", "discriminant", {}),
+        (MOSTLY_PRESENT, False, True, "both signs", "bce", {}),
         (MOSTLY_PRESENT, False, False, "both signs", "saliency", {"pseudo": "none", "supervised": "weak"}),
-        (SINGLE, True, True, "single positive", "positive_unlabeled", {}),
+        (SINGLE, True, True, "single positive", "discriminant", {}),
+        (SINGLE, False, True, "single positive", "positive_unlabeled", {}),
+        (POSITIVES, True, True, "positives only", "discriminant", {}),
         (POSITIVES, False, True, "positives only", "positive_unlabeled", {}),
         (POSITIVES, False, False, "positives only", "positive_unlabeled", {}),
     ],
@@ -92,7 +95,7 @@ def test_what_is_taken_fits_and_leaves_unknown_unknown(states: np.ndarray, backg
         assert misfit(choice.method, labels) is None
         assert "taken as absent" not in CATALOGUE[choice.method].unknown
         if (labels.dense() == -1).any():
-            assert CATALOGUE[choice.method].needs is Needs.BOTH_SIGNS
+            assert CATALOGUE[choice.method].needs is Needs.BOTH_SIGNS or choice.method == "discriminant"
 
 
 @given(STATES, st.sampled_from([0, -1]))

@@ -53,6 +53,13 @@ RULES: tuple[Rule, ...] = (
         "docs/demo.md",
     ),
     Rule(
+        ("frozen",),
+        "discriminant",
+        {},
+        "ahead of every loss on two sets of photographs with frozen features, the more so the fewer labels are known",
+        "docs/discriminant.md",
+    ),
+    Rule(
         ("both signs", "mostly present"),
         "bce",
         {},
@@ -63,22 +70,24 @@ RULES: tuple[Rule, ...] = (
         ("both signs",),
         "asl",
         {},
-        "the best of all losses on photographs with frozen features, at 10 and 50 % known",
+        "the best of all losses on one set of photographs with frozen features; that a network which is trained wants "
+        "the same is an assumption",
         "docs/field.md",
     ),
     Rule(
         ("single positive",),
         "positive_unlabeled",
         {},
-        "the best on photographs with frozen features, with one present label an image; unknown cells stay unlabelled",
+        "the best loss on one set of photographs with frozen features, with one present label an image; unknown cells "
+        "stay unlabelled",
         "docs/field.md",
     ),
     Rule(
         ("positives only",),
         "positive_unlabeled",
         {},
-        "among the best on photographs with frozen features, with 75, 50 and 25 % of the present labels; unknown "
-        "cells stay unlabelled",
+        "among the best losses on one set of photographs with frozen features, with 75, 50 and 25 % of the present "
+        "labels; unknown cells stay unlabelled",
         "docs/field.md",
     ),
 )
