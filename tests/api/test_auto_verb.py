@@ -185,6 +185,12 @@ def test_the_list_of_methods_tells_of_it(monkeypatch: pytest.MonkeyPatch, capsys
     ):
         assert f"{line}\n" in one
     assert "    method = " not in one
+    _, fitted, _ = partlabel_says(monkeypatch, capsys, "methods", "discriminant")
+    assert "    shrinkage = None (above 0, at most 1)\n" in fitted
+    assert "    holdout = 0.1" in fitted
+    assert "    lr = None" not in fitted
+    assert "; fitted at once, on frozen features (--freeze)\n" in listed
+    assert "; needs a run to start from (--init)\n" in listed
     code, rules, _ = partlabel_says(monkeypatch, capsys, "methods", "auto")
     assert code == 0
     assert "both signs, from scratch: saliency pseudo=none supervised=weak\n" in rules

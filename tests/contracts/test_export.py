@@ -19,6 +19,7 @@ CLASSES = ("red", "green", "blue")
 SMALL = {"label_features": 5, "hidden": 6}
 CASES: dict[str, HeadSpec] = {
     "average": HeadSpec(),
+    "square roots": HeadSpec(settings={"transform": "sqrt"}),
     "saliency": HeadSpec(kind="saliency", settings={"k": 2}),
     "ssgrl": HeadSpec(kind="ssgrl", settings={**SMALL, "reduction": 8}),
     "ml_gcn": HeadSpec(kind="ml_gcn", settings=SMALL),
