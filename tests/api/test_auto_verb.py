@@ -167,7 +167,8 @@ def test_look_says_what_training_takes(color_images: Colours, partial_labels: La
     assert lines[start + 3].startswith("  from scratch: saliency, pseudo = none, supervised = weak: ")
     positives = LabelTable.from_dense(["a", "b"], ["x", "y"], [[1, 1], [0, 1]])
     assert any(
-        line.startswith("  fine-tuned or from scratch: positive_unlabeled: among the best") for line in page(partlabel.look(positives)).splitlines()
+        line.startswith("  fine-tuned or from scratch: positive_unlabeled: among the best")
+        for line in page(partlabel.look(positives)).splitlines()
     )
 
 

@@ -19,6 +19,7 @@ CLASSES = ("red", "green", "blue")
 SMALL = {"label_features": 5, "hidden": 6}
 CASES: dict[str, HeadSpec] = {
     "average": HeadSpec(),
+    "two stages": HeadSpec(),
     "square roots": HeadSpec(settings={"transform": "sqrt"}),
     "saliency": HeadSpec(kind="saliency", settings={"k": 2}),
     "ssgrl": HeadSpec(kind="ssgrl", settings={**SMALL, "reduction": 8}),
@@ -63,6 +64,7 @@ def _backbone(case: str) -> Backbone:
             local_global=case == "local-global",
             freeze=case == "last stage trained",
             train_last=int(case == "last stage trained"),
+            stages=2 if case == "two stages" else 1,
         )
 
     return TwinBackbone(one(), one()) if case == "twin backbones" else one()

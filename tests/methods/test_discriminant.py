@@ -17,7 +17,7 @@ from partlabel.labels import LabelTable
 from partlabel.methods.base import Context, Seen
 from partlabel.methods.build import build_method
 from partlabel.methods.catalogue import entry
-from partlabel.methods.discriminant import SHRINKAGES, SOFT_WEIGHT, Discriminant, DiscriminantConfig
+from partlabel.methods.discriminant import SHRINKAGES, SOFT_WEIGHT, STAGE_WEIGHTS, Discriminant, DiscriminantConfig
 from partlabel.methods.fitted import Chosen, Fit
 from partlabel.methods.tools.feature_passes import FeaturePasses
 from partlabel.models.encoders.build import create_backbone
@@ -27,6 +27,7 @@ Floats = NDArray[np.float64]
 CLASSES = ("a", "b", "c")
 IMAGES = 60
 BACKBONE = create_backbone("test_resnet", pretrained=False, size=32, freeze=True)
+TWO_STAGES = create_backbone("test_resnet", pretrained=False, size=32, freeze=True, stages=2)
 
 
 def _data() -> tuple[Floats, NDArray[np.int8]]:
@@ -51,7 +52,8 @@ def _fit(
     labels: LabelTable, features: Floats = FEATURES, batch: int = 64, **settings: Any
 ) -> tuple[Discriminant, Chosen]:
     torch.manual_seed(0)
-    method: Any = build_method("discriminant", settings, BACKBONE, Context(labels))
+    backbone = TWO_STAGES if features.shape[1] == TWO_STAGES.num_features else BACKBONE
+    method: Any = build_method("discriminant", settings, backbone, Context(labels))
     values = torch.from_numpy(features).float()
 
     def images(index: Tensor | None = None) -> Iterator[Seen]:
@@ -190,6 +192,47 @@ def test_logits_are_those_of_the_loops(states: NDArray[np.int8], weight: float, 
     assert chosen["folds_mAP"] == pytest.approx(np.mean(values), abs=0.01)
 
 
+def _with_second_stage() -> Floats:
+    """Features of a second stage, larger ones, that know of the labels too."""
+    random = np.random.default_rng(5)
+    width = TWO_STAGES.num_features - BACKBONE.num_features
+    seen = (STATES == 1) @ random.uniform(0, 1.2, (len(CLASSES), width))
+    return np.hstack([FEATURES, (random.gamma(2.0, 1.0, (IMAGES, width)) + seen).astype(np.float32)])
+
+
+SECOND = _with_second_stage()
+NOISY = np.maximum(SECOND + np.random.default_rng(6).normal(0, 1.5, SECOND.shape).astype(np.float32), 0)
+
+
+def test_features_of_a_second_stage_are_weighted() -> None:
+    scaled = SECOND.copy()
+    for columns, weight in ((slice(0, BACKBONE.num_features), 1.0), (slice(BACKBONE.num_features, None), 0.7)):
+        variance = sum(((column - column.mean()) ** 2).mean() for column in SECOND[:, columns].T)
+        scaled[:, columns] *= weight / np.sqrt(variance)
+    labels = _table(STATES)
+    expected, _ = _expected(STATES, scaled, _folds(labels, 4), 0.3, 0.5)
+    method, chosen = _fit(labels, SECOND, transform="none", shrinkage=0.3, soft_weight=0.5, folds=4, stage_weight=0.7)
+    np.testing.assert_allclose(_logits(method, SECOND), expected, atol=0.02)
+    assert chosen["stage_weight"] == 0.7
+
+
+def test_the_weight_of_a_second_stage_with_the_best_folds_is_taken() -> None:
+    labels = _table(STATES)
+    assert STAGE_WEIGHTS == (0.35, 0.7, 1.4)
+    tried = {
+        weight: _fit(labels, NOISY, transform="none", soft_weight=0, stage_weight=weight)[1]["folds_mAP"]
+        for weight in STAGE_WEIGHTS
+    }
+    chosen = _fit(labels, NOISY, transform="none", soft_weight=0)[1]
+    assert len(set(tried.values())) > 1
+    assert tried[chosen["stage_weight"]] == chosen["folds_mAP"] == max(tried.values())
+
+
+def test_a_weight_of_what_is_not_there_is_refused() -> None:
+    with pytest.raises(UsageError, match="stage_weight has no effect on features of one stage"):
+        _fit(_table(STATES), stage_weight=0.7)
+
+
 def test_the_shrinkage_with_the_best_folds_is_taken() -> None:
     labels = _table(STATES)
     tried = {
@@ -220,7 +263,7 @@ def test_soft_labels_and_transform_are_taken_where_folds_say_so(states: NDArray[
 
 def test_defaults_choose_by_folds() -> None:
     assert DiscriminantConfig() == DiscriminantConfig(
-        transform="auto", shrinkage=None, soft_weight=None, folds=5, pool="avg"
+        transform="auto", shrinkage=None, soft_weight=None, stage_weight=None, folds=5, pool="avg"
     )
     assert SHRINKAGES == (1.0, 0.99, 0.97, 0.95, 0.9, 0.8, 0.5, 0.2, 0.05)
     assert SOFT_WEIGHT == 0.5
@@ -296,16 +339,24 @@ def test_constant_features_give_the_prevalence() -> None:
     np.testing.assert_allclose(_logits(method)[0], logit((present + 0.5) / (present + absent + 1)), atol=0.01)
 
 
-OTHERS: dict[str, Any] = {"transform": "sqrt", "shrinkage": 0.35, "soft_weight": 0.9, "folds": 3, "pool": "max"}
+OTHERS: dict[str, Any] = {
+    "stage_weight": 3.0,
+    "transform": "sqrt",
+    "shrinkage": 0.35,
+    "soft_weight": 0.9,
+    "folds": 3,
+    "pool": "max",
+}
 
 
 @pytest.mark.parametrize("setting", DiscriminantConfig.model_fields)
 def test_every_setting_counts(setting: str) -> None:
     base = {"transform": "none", "shrinkage": 0.6, "soft_weight": 0.3}
-    one, other = (_fit(_table(STATES), **{**base, **more})[0] for more in ({}, {setting: OTHERS[setting]}))
+    features = SECOND if setting == "stage_weight" else FEATURES
+    one, other = (_fit(_table(STATES), features, **{**base, **more})[0] for more in ({}, {setting: OTHERS[setting]}))
     pools = [method.tagger.head_spec.settings["pool"] for method in (one, other)]
     assert pools == (["avg", "max"] if setting == "pool" else ["avg", "avg"])
-    assert setting == "pool" or np.abs(_logits(one) - _logits(other)).max() > 1e-3
+    assert setting == "pool" or np.abs(_logits(one, features) - _logits(other, features)).max() > 1e-3
 
 
 @pytest.mark.parametrize("settings", [{"shrinkage": 0.0}, {"shrinkage": 1.1}, {"soft_weight": -0.1}, {"folds": 1}])

@@ -18,6 +18,7 @@ all images, and its prevalence is taken to be the share of known present cells a
 known, unknown cells stand in for absent ones in the choices. docs/discriminant.md has the reasons, and when it fails.
 """
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from partlabel.errors import UsageError
 from partlabel.evaluation.average_precision import average_precision
 from partlabel.methods.base import Context, PooledConfig
 from partlabel.methods.fitted import Chosen, Fit, FittedMethod
@@ -36,9 +38,12 @@ from partlabel.methods.tools.score_histogram import ScoreHistogram
 from partlabel.methods.tools.shrunk_covariance import ShrunkCovariance
 from partlabel.models.heads import HeadSpec
 from partlabel.models.heads.pooled import Transform, pooled_spec, transformed
+from partlabel.models.tagger import Tagger
 
 SHRINKAGES = (1.0, 0.99, 0.97, 0.95, 0.9, 0.8, 0.5, 0.2, 0.05)
 """Values of λ that are tried; of equally good ones the first is taken."""
+STAGE_WEIGHTS = (0.35, 0.7, 1.4)
+"""Weights of the features of the stage before the last that are tried, beside 1 for the last one."""
 SOFT_WEIGHT = 0.5
 """ω, where soft labels help."""
 _SLOPES = (0.5, 8.0)
@@ -55,19 +60,41 @@ class DiscriminantConfig(PooledConfig):
     """λ of both passes; None: chosen by folds. Ours."""
     soft_weight: float | None = Field(default=None, ge=0, le=1)
     """ω of unknown cells in the second pass; 0: no second pass; None: 0.5 where that is better by folds. Ours."""
+    stage_weight: float | None = Field(default=None, gt=0)
+    """Weight of the features of the stage before the last, where the backbone gives two (`stages`), of equal variance
+    before; None: chosen by folds. Ours.
+    """
     folds: int = Field(default=5, ge=2)
     """Folds of images that the choices are made by. Ours."""
 
 
 class _Sums(NamedTuple):
-    """Sums over all images, and over those of each fold: of known present, known absent and unknown cells by class."""
+    """Sums over all images, and over those of each fold: of known present, known absent and unknown cells by class;
+    the factors of the features, and the covariance of the features times these.
+    """
 
     transform: Transform
     moments: Moments
-    covariance: ShrunkCovariance
     present: list[ClassSums]
     absent: list[ClassSums]
     unknown: list[ClassSums]
+    scale: Float[Tensor, " d"]
+    covariance: ShrunkCovariance
+    stage_weight: float = 1.0
+
+    def scaled(self, stages: tuple[int, ...], weight: float) -> "_Sums":
+        """With the features of each stage scaled to the same variance in all, those of the second one then weighted."""
+        covariance = self.moments.covariance
+        parts = torch.split(covariance.diag(), list(stages))
+        total = [part.sum().clamp(min=torch.finfo(torch.float64).tiny) for part in parts]
+        factors = [(weight if number else 1.0) / variance.sqrt() for number, variance in enumerate(total)]
+        scale = torch.cat([factor.expand(width) for factor, width in zip(factors, stages, strict=True)])
+        shrunk = ShrunkCovariance(scale[:, None] * covariance * scale)
+        return self._replace(scale=scale, covariance=shrunk, stage_weight=weight)
+
+    def directions(self, differences: Float[Tensor, "classes d"], shrinkages: Sequence[float]) -> Tensor:
+        """`ShrunkCovariance.directions` of scaled features, for features as they are."""
+        return self.covariance.directions(differences * self.scale, shrinkages) * self.scale
 
 
 class _Pass(NamedTuple):
@@ -84,6 +111,11 @@ class Discriminant(FittedMethod[DiscriminantConfig]):
     Config = DiscriminantConfig
     learns_from_unknown = True
 
+    def __init__(self, tagger: Tagger, config: DiscriminantConfig, context: Context) -> None:
+        super().__init__(tagger, config, context)
+        if config.stage_weight is not None and len(tagger.backbone.stage_features) == 1:
+            raise UsageError("stage_weight has no effect on features of one stage; set stages to 2, or leave it out")
+
     @classmethod
     def head(cls, config: DiscriminantConfig, context: Context) -> HeadSpec:
         """A linear layer; a transform that is chosen later takes its place then."""
@@ -96,8 +128,9 @@ class Discriminant(FittedMethod[DiscriminantConfig]):
         names: tuple[Transform, ...] = get_args(Transform) if config.transform == "auto" else (config.transform,)
         tried = []
         for transform in names:
-            sums = _sums(passes, transform, largest)
-            tried.append((sums, self._judged(passes, sums, _known(sums))))
+            whole = _sums(passes, transform, largest)
+            for sums in self._by_stage(whole):
+                tried.append((sums, self._judged(passes, sums, _known(sums))))
         sums, first = max(tried, key=lambda one: np.nan_to_num(one[1].value, nan=-1.0))
         differences, best, weight = _known(sums)[-1], first, 0.0
         if config.soft_weight != 0:
@@ -110,9 +143,10 @@ class Discriminant(FittedMethod[DiscriminantConfig]):
                 weight = 0.0
         if config.transform == "auto":
             self.tagger.replace_head(pooled_spec(config.pool, sums.transform))
-        self._set_head(passes, sums, best, sums.covariance.directions(differences, [best.shrinkage])[0])
+        self._set_head(passes, sums, best, sums.directions(differences, [best.shrinkage])[0])
         return {
             "transform": sums.transform,
+            **({} if len(self.tagger.backbone.stage_features) == 1 else {"stage_weight": sums.stage_weight}),
             "shrinkage": best.shrinkage,
             "shrinkage_of_first_pass": first.shrinkage,
             "soft_weight": weight,
@@ -121,14 +155,18 @@ class Discriminant(FittedMethod[DiscriminantConfig]):
             "folds_mAP": best.value,
         }
 
+    def _by_stage(self, sums: _Sums) -> list[_Sums]:
+        """With each weight of a second stage that is tried; of one stage as they are."""
+        stages = self.tagger.backbone.stage_features
+        weights = STAGE_WEIGHTS if self.config.stage_weight is None else (self.config.stage_weight,)
+        return [sums.scaled(stages, weight) for weight in weights] if len(stages) > 1 else [sums]
+
     def _judged(self, passes: FeaturePasses, sums: _Sums, differences: list[Tensor]) -> _Pass:
         """The best λ for the mean differences without each fold, by what they make of the images of that fold."""
         candidates = SHRINKAGES if self.config.shrinkage is None else (self.config.shrinkage,)
         rows = passes.judged(len(candidates))
         labels = passes.data.labels
-        weights = [
-            sums.covariance.directions(one, candidates).flatten(0, 1).float() for one in differences[: passes.folds]
-        ]
+        weights = [sums.directions(one, candidates).flatten(0, 1).float() for one in differences[: passes.folds]]
         scores = _scores_of_folds(passes, sums, rows, weights).reshape(len(rows), len(candidates), -1)
         states = contrasted(labels, rows)
         values = [_mean_over_classes(scores[:, place], states) for place in range(len(candidates))]
@@ -166,7 +204,8 @@ def _sums(passes: FeaturePasses, transform: Transform, largest: float) -> _Sums:
                 mine = block.fold == fold
                 of_folds[fold] += ClassSums.of(block.states[mine] == state, block.features[mine])
     assert moments is not None
-    return _Sums(transform, moments, ShrunkCovariance(moments.covariance), by_state[1], by_state[-1], by_state[0])
+    covariance = ShrunkCovariance(moments.covariance)
+    return _Sums(transform, moments, by_state[1], by_state[-1], by_state[0], torch.ones_like(moments.total), covariance)
 
 
 def _known(sums: _Sums) -> list[Tensor]:
@@ -177,7 +216,7 @@ def _known(sums: _Sums) -> list[Tensor]:
 def _softened(passes: FeaturePasses, sums: _Sums, first: _Pass, weight: float) -> list[Tensor]:
     """The same with soft labels for unknown cells, those without a fold from its labels alone; two passes."""
     present, absent, unknown = (_left_out(part) for part in (sums.present, sums.absent, sums.unknown))
-    directions = [sums.covariance.directions(one, [first.shrinkage])[0] for one in _known(sums)]
+    directions = [sums.directions(one, [first.shrinkage])[0] for one in _known(sums)]
     histograms = [ScoreHistogram(len(directions[0])) for _ in directions]
     for block in passes.blocks(sums.transform, sums.moments.step):
         for fold, (direction, histogram) in enumerate(zip(directions, histograms, strict=True)):

@@ -30,6 +30,10 @@ class TrainSettings(BaseModel):
     """Further arguments of the timm architecture, such as output_stride."""
     size: int | None = Field(default=None, ge=8)
     """Side of the square input in pixels; None: the backbone's own."""
+    stages: int = Field(default=1, ge=1, le=2)
+    """How many of the last stages of the backbone give features. 2: the maps of the stage before the last, averaged to
+    as many places, are put behind its own. Ours.
+    """
     preprocessing: Literal["backbone", "imagenet"] = "backbone"
     """Mean, spread and interpolation of images: those of the backbone's weights, as timm has them, or those of
     torchvision's weights for ImageNet, with which CSL's official code feeds CLIP too.
@@ -298,6 +302,7 @@ _OF_A_FIT = frozenset(
         "freeze",
         "maps_by",
         "joint_space",
+        "stages",
         "holdout",
         "holdout_by",
         "refit",

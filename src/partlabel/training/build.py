@@ -80,6 +80,7 @@ def _backbone(settings: TrainSettings) -> TimmBackbone:
         train_parts=settings.train_parts,
         joint_space=settings.joint_space,
         preprocessing=settings.preprocessing,
+        stages=settings.stages,
     )
     if settings.lora_rank:
         add_lora(

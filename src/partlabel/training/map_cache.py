@@ -74,6 +74,8 @@ class Recipe:
             unused |= {"random_crop", "crop_from", "crop_sides"}
         settings = self.images.settings.model_dump(mode="json", exclude=unused)
         without = {"local_global", "copies"}
+        if self.backbone.spec.stages == 1:
+            without |= {"stages"}
         if not self.backbone.has_image_vector:
             without |= {"joint_space", "joint_features"}
         return {

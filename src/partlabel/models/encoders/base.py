@@ -37,6 +37,8 @@ class BackboneSpec(BaseModel):
     joint_space: JointSpace = "off"
     joint_features: int = Field(default=0, ge=0, le=16384)
     """Channels of the joint space; 0 where it is off."""
+    stages: int = Field(default=1, ge=1, le=2)
+    """How many of the last stages give features: 2 puts those of the stage before the last behind its own."""
     copies: int = Field(default=1, ge=1, le=2)
     """2 for a `TwinBackbone`."""
 
@@ -74,6 +76,11 @@ class Backbone(nn.Module):
     freeze: bool
     train_last: int
     trunk_pool: Pool | None
+
+    @property
+    def stage_features(self) -> tuple[int, ...]:
+        """Channels of the maps by the stage that they come from, the last stage first."""
+        return (self.num_features,)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Features:
         """Features of normalised images."""

@@ -37,6 +37,7 @@ def create_backbone(
     train_parts: TrainParts = "all",
     joint_space: JointSpace = "off",
     preprocessing: Preprocessing = "backbone",
+    stages: int = 1,
 ) -> TimmBackbone:
     """Build a backbone by timm name, `hf-hub:` name or `local-dir:` folder.
 
@@ -58,6 +59,7 @@ def create_backbone(
             (`encoders.joint_space`); "off": the maps before its attention pooling.
         preprocessing: mean, spread and interpolation of images as its weights were trained with, as timm says, or as
             torchvision's weights for ImageNet were.
+        stages: how many of the last stages give features, 1 or 2.
 
     Raises:
         UsageError: no such backbone, or its weights cannot be had, or it gives no maps at this size, or it has nothing
@@ -89,6 +91,7 @@ def create_backbone(
         local_global=local_global,
         joint_space=joint_space,
         joint_features=joint_width(attention_pooling(network)) if joint else 0,
+        stages=stages,
     )
     if local_global:
         add_local_global(network, branch_scale)

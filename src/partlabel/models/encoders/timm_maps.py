@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from partlabel.errors import UsageError
 from partlabel.models.encoders.base import Backbone, BackboneSpec, Features, Pool, TrainParts
-from partlabel.models.encoders.cut import Cut, children_before_pooling, cut_before_last_stages
+from partlabel.models.encoders.cut import Cut, children_before_pooling, cut_before_last_stages, modules_after_cut
 from partlabel.models.encoders.joint_space import attention_pooling, joint_tokens, layers_in_use, split_tokens
 from partlabel.models.encoders.local_global import branch_parameters
 
@@ -57,6 +58,11 @@ class TimmBackbone(Backbone):
         super().__init__()
         if train_last and not freeze:
             raise UsageError("train_last says how much of a frozen network to train; it needs freeze")
+        if spec.stages == 2 and (train_last or train_parts != "all" or spec.joint_space != "off"):
+            raise UsageError(
+                "stages=2 takes features from inside a network that is frozen or trained as a whole; leave out "
+                "train_last, train_parts and joint_space"
+            )
         if freeze and spec.local_global:
             raise UsageError(
                 "local_global adds branches that have to be trained, in every stage; train it without freeze"
@@ -68,7 +74,10 @@ class TimmBackbone(Backbone):
         self.spec = spec
         self.network = network
         self.has_image_vector = spec.joint_space != "off"
-        self.num_features = spec.joint_features or int(network.num_features)  # type: ignore[arg-type]
+        own = spec.joint_features or int(network.num_features)  # type: ignore[arg-type]
+        self._two = two_stages(spec, network) if spec.stages == 2 else None
+        self._by_stage = (own,) if self._two is None else (own, self._two.features)
+        self.num_features = sum(self._by_stage)
         self.freeze, self.train_last, self.frozen_norm = freeze, train_last, frozen_norm
         self.trunk_pool: Pool | None = None
         self.batch_statistics = False
@@ -94,10 +103,9 @@ class TimmBackbone(Backbone):
         with torch.no_grad():
             if self._cut is not None:
                 return self._cut.before(images)
-            stages = self.network.forward_features(images)  # type: ignore[operator]
             if self.has_image_vector and self.trunk_pool is None:
-                return self._tokens(self._maps(stages))
-            maps = self._features(stages).maps
+                return self._tokens(self._maps(self.network.forward_features(images)))  # type: ignore[operator]
+            maps = self._whole(images).maps
         if self.trunk_pool is None:
             return maps
         return maps.mean((2, 3), keepdim=True) if self.trunk_pool == "avg" else maps.amax((2, 3), keepdim=True)
@@ -105,7 +113,7 @@ class TimmBackbone(Backbone):
     def tail(self, trunk_output: Tensor) -> Features:
         """The trainable part, from what `trunk` returns to features."""
         if not self.freeze:
-            return self._features(self.network.forward_features(trunk_output))  # type: ignore[operator]
+            return self._whole(trunk_output)
         if self._cut is not None:
             return self._features(self._cut.after(trunk_output))
         return split_tokens(trunk_output) if trunk_output.ndim == 3 else Features(trunk_output)
@@ -154,6 +162,20 @@ class TimmBackbone(Backbone):
         if self.has_image_vector:
             yield from attention_pooling(self.network).parameters(recurse=False)
 
+    @property
+    def stage_features(self) -> tuple[int, ...]:
+        """Channels of the maps by the stage that they come from, the last stage first."""
+        return self._by_stage
+
+    def _whole(self, images: Tensor) -> Features:
+        """Features by the whole network."""
+        if self._two is None:
+            return self._features(self.network.forward_features(images))  # type: ignore[operator]
+        before, last = self._two.run(images)
+        maps = self._maps(last)
+        height, width = maps.shape[2:]
+        return Features(torch.cat([maps, adaptive_avg_pool2d(before, (height, width))], 1))
+
     def _features(self, stages: Any) -> Features:
         """Features from what the last stage gives."""
         maps = self._maps(stages)
@@ -164,6 +186,63 @@ class TimmBackbone(Backbone):
 
     def _tokens(self, maps: Tensor) -> Tensor:
         return joint_tokens(attention_pooling(self.network), maps, self.spec.joint_space)
+
+
+class TwoStages:
+    """A network that gives away what its last stage receives.
+
+    Args:
+        network: the network.
+        last: the first module of its last stage.
+        name: of its architecture.
+        size: side of the images.
+
+    Attributes:
+        features: channels of what the last stage receives.
+    """
+
+    def __init__(self, network: nn.Module, last: nn.Module, name: str, size: int) -> None:
+        self.network, self.last, self.name = network, last, name
+        device = next(network.parameters()).device
+        was_training = network.training
+        with torch.no_grad():
+            network.eval()
+            self.features = self.run(torch.zeros(1, 3, size, size, device=device))[0].shape[1]
+        network.train(was_training)
+
+    def run(self, images: Tensor) -> tuple[Float[Tensor, "batch features h w"], Any]:
+        """Maps of the stage before the last, and what the network gives."""
+        received: list[Tensor] = []
+        hook = self.last.register_forward_pre_hook(lambda module, arguments: received.append(arguments[0]))
+        try:
+            given = self.network.forward_features(images)  # type: ignore[operator]
+        finally:
+            hook.remove()
+        return self._as_maps(received[0]), given
+
+    def _as_maps(self, value: Tensor) -> Float[Tensor, "batch features h w"]:
+        if value.ndim == 4:
+            return value.permute(0, 3, 1, 2) if getattr(self.network, "output_fmt", None) == "NHWC" else value
+        places = value[:, _prefix_tokens(self.network) :] if value.ndim == 3 else value
+        side = math.isqrt(places.shape[1])
+        if value.ndim != 3 or side * side != places.shape[1]:
+            raise UsageError(
+                f"the last stage of backbone {self.name} receives {tuple(value.shape)}, which are no maps; leave "
+                "stages at 1"
+            )
+        return places.transpose(1, 2).reshape(len(places), -1, side, side)
+
+
+def two_stages(spec: BackboneSpec, network: nn.Module) -> TwoStages:
+    """A network with its last stage found.
+
+    Raises:
+        UsageError: it cannot be found, or what it receives are no maps.
+    """
+    modules = modules_after_cut(network, 1)
+    if not modules:
+        raise UsageError(f"the last stage of backbone {spec.architecture} is not known; leave stages at 1")
+    return TwoStages(network, modules[0], spec.architecture, spec.size)
 
 
 def as_maps(network: nn.Module, features: Any, name: str) -> Float[Tensor, "batch features h w"]:
