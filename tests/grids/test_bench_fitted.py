@@ -46,6 +46,17 @@ def test_its_own_are_refused(write_grid: Write, own: str, said: str) -> None:
         read_grid(write_grid((FITTED[0], row), FROZEN))
 
 
+def test_an_override_of_all_rows_leaves_it_as_it_is(write_grid: Write) -> None:
+    file = write_grid(FITTED, FROZEN)
+    file.write_text(file.read_text() + '\n[[override]]\nmasking = "half"\nsettings = { epochs = 2 }\n')
+    grid = read_grid(file)
+    assert "epochs" not in grid.row_of("squares", "half", "discriminant").settings
+    assert grid.row_of("squares", "half", "bce").settings["epochs"] == 2
+    file.write_text(file.read_text().replace('masking = "half"', 'method = "discriminant"'))
+    with pytest.raises(UsageError, match=r"override: squares / half / discriminant: .*epochs would have no effect"):
+        read_grid(file)
+
+
 @pytest.mark.slow
 def test_it_is_run_and_others_begin_from_it(write_grid: Write, tmp_path: Path) -> None:
     file = write_grid(FITTED, FROZEN, ONE_SEED, BEGUN, ("[method.bce]", "[method.bce]\nfreeze = true"))

@@ -49,7 +49,7 @@ def _table(states: NDArray[np.int8], classes: tuple[str, ...] = CLASSES) -> Labe
 
 
 def _fit(
-    labels: LabelTable, features: Floats = FEATURES, batch: int = 64, **settings: Any
+    labels: LabelTable, features: Floats = FEATURES, batch: int = 64, chosen: Chosen | None = None, **settings: Any
 ) -> tuple[Discriminant, Chosen]:
     torch.manual_seed(0)
     backbone = TWO_STAGES if features.shape[1] == TWO_STAGES.num_features else BACKBONE
@@ -61,7 +61,7 @@ def _fit(
             yield Seen(part, values[part], torch.zeros(len(part), len(labels.classes)))
 
     with torch.no_grad():
-        return method, method.fit(Fit(labels, images, 0, SILENT))
+        return method, method.fit(Fit(labels, images, 0, SILENT, chosen or {}))
 
 
 def _logits(method: Discriminant, features: Floats = FEATURES) -> Floats:
@@ -106,16 +106,16 @@ class Oracle:
             if self.states[row, column]
         }
 
-    def prevalence(self, weights: dict[int, tuple[float, float]]) -> float:
+    def prevalence(self, weights: dict[int, tuple[float, float]], images: int) -> float:
         present, absent = (sum(pair[side] for pair in weights.values()) for side in (0, 1))
-        return (present + 0.5) / ((present + absent if absent else len(self.features)) + 1)
+        return (present + 0.5) / ((present + absent if absent else images) + 1)
 
     def softened(self, column: int, rows: list[int], slope: float) -> Floats:
         """Scores of the second pass."""
         weights = self.known(column, rows)
         scores = self.scores(column, weights)
         unknown = [row for row in rows if not self.states[row, column]]
-        offset = _offset(slope, scores[unknown], self.prevalence(weights))
+        offset = _offset(slope, scores[unknown], self.prevalence(weights, len(rows)))
         for row in unknown:
             likely = expit(slope * scores[row] + offset)
             weights[row] = (self.weight * likely, self.weight * (1 - likely))
@@ -159,12 +159,12 @@ def _expected(
     for column in columns:
         known = oracle.known(column, everything)
         scores = oracle.softened(column, everything, first) if weight else oracle.scores(column, known)
-        logits[:, column] = slope * scores + _offset(slope, scores, oracle.prevalence(known))
+        logits[:, column] = slope * scores + _offset(slope, scores, oracle.prevalence(known, len(states)))
     return logits, left_out
 
 
 def _folds(labels: LabelTable, count: int) -> NDArray[np.int64]:
-    return FeaturePasses(Fit(labels, lambda index=None: iter(()), 0, SILENT), count).fold.numpy()
+    return FeaturePasses(Fit(labels, lambda index=None: iter(()), 0, SILENT, {}), count).fold.numpy()
 
 
 PRESENT_ALONE = np.where(STATES == -1, 0, STATES).astype(np.int8)
@@ -259,6 +259,19 @@ def test_soft_labels_and_transform_are_taken_where_folds_say_so(states: NDArray[
     assert chosen["folds_mAP_of_first_pass"] == best
     assert chosen["soft_weight"] == (SOFT_WEIGHT if with_soft["folds_mAP"] >= best else 0)
     assert method.tagger.head_spec.settings.get("transform", "none") == name
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.7])
+def test_what_an_earlier_fit_chose_is_taken_over(weight: float) -> None:
+    labels = _table(STATES)
+    first, chosen = _fit(labels, SECOND, transform="sqrt", shrinkage=0.3, soft_weight=weight, stage_weight=1.4)
+    again, kept = _fit(labels, SECOND, chosen=chosen)
+    state = again.tagger.head.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in first.tagger.head.state_dict().items())
+    judged = {name for name in chosen if name.startswith("folds_mAP")}
+    assert {name: value for name, value in kept.items() if name not in judged} == {
+        name: value for name, value in chosen.items() if name not in judged
+    }
 
 
 def test_defaults_choose_by_folds() -> None:
@@ -359,7 +372,9 @@ def test_every_setting_counts(setting: str) -> None:
     assert setting == "pool" or np.abs(_logits(one, features) - _logits(other, features)).max() > 1e-3
 
 
-@pytest.mark.parametrize("settings", [{"shrinkage": 0.0}, {"shrinkage": 1.1}, {"soft_weight": -0.1}, {"folds": 1}])
+@pytest.mark.parametrize(
+    "settings", [{"shrinkage": 0.0}, {"shrinkage": 1.1}, {"soft_weight": -0.1}, {"folds": 1}, {"folds": 101}]
+)
 def test_settings_out_of_bounds_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=f"method discriminant: {next(iter(settings))}"):
         _fit(_table(STATES), **settings)
@@ -368,7 +383,7 @@ def test_settings_out_of_bounds_are_refused(settings: dict[str, Any]) -> None:
 def test_a_seed_draws_other_folds() -> None:
     labels = _table(STATES)
     one, other = (
-        FeaturePasses(Fit(labels, lambda index=None: iter(()), seed, SILENT), 5).fold.tolist() for seed in (0, 1)
+        FeaturePasses(Fit(labels, lambda index=None: iter(()), seed, SILENT, {}), 5).fold.tolist() for seed in (0, 1)
     )
     assert sorted(one) == sorted(other)
     assert one != other
@@ -377,7 +392,7 @@ def test_a_seed_draws_other_folds() -> None:
 
 def test_no_more_images_judge_than_memory_is_meant_for(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = _table(STATES)
-    passes = FeaturePasses(Fit(labels, lambda index=None: iter(()), 0, SILENT), 5)
+    passes = FeaturePasses(Fit(labels, lambda index=None: iter(()), 0, SILENT, {}), 5)
     everyone = passes.judged(9)
     assert everyone.tolist() == np.flatnonzero((STATES != 0).any(1)).tolist()
     monkeypatch.setattr("partlabel.methods.tools.feature_passes.MOST_JUDGED", 9 * 3 * 20)

@@ -12,7 +12,7 @@ from scipy.special import expit
 from torch import Tensor
 
 import partlabel
-from partlabel.errors import UsageError
+from partlabel.errors import RunError, UsageError
 from partlabel.labels import LabelTable
 from partlabel.methods.base import Clock, Context, Seen
 from partlabel.methods.build import build_method
@@ -137,3 +137,31 @@ def test_it_learns_from_the_run_that_it_starts_from(
         found.append(run.log()[-1]["loss_soft"])
         assert float(found[-1]) > 0
     assert found[0] != found[1]
+
+
+def test_what_cannot_teach_it_is_refused(
+    tmp_path: Path, color_images: tuple[Path, LabelTable], partial_labels: LabelTable
+) -> None:
+    """Another head, other classes, another backbone."""
+    images = color_images[0]
+    how: dict[str, Any] = {
+        "images": images,
+        "backbone": "test_resnet",
+        "pretrained": False,
+        "size": 32,
+        "freeze": True,
+        "accelerator": "cpu",
+        "report": False,
+    }
+    renamed = LabelTable.from_dense(partial_labels.images, ("red", "green", "grey"), partial_labels.dense())
+    cases = {
+        "head": (partial_labels, {"method": "saliency", "epochs": 1}),
+        "classes": (renamed, {"method": "discriminant"}),
+        "backbone": (partial_labels, {"method": "discriminant", "backbone": "test_convnext"}),
+    }
+    for name, (labels, settings) in cases.items():
+        teacher = partlabel.train(labels, out=tmp_path / name, **{**how, **settings})
+        with pytest.raises(RunError, match=r"cannot teach this training: it has \d+ of \d+ tensors|no weight of"):
+            partlabel.train(
+                partial_labels, out=tmp_path / f"from {name}", method="self_training", init=teacher.path, **how
+            )

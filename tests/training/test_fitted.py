@@ -12,12 +12,14 @@ import torch
 from safetensors.torch import load_file
 
 import partlabel
-from partlabel.errors import Interrupted, UsageError
+from partlabel.errors import Interrupted, RunError, UsageError
 from partlabel.formats import write_table
 from partlabel.labels import LabelTable
 from partlabel.methods.tools.feature_passes import FeaturePasses
 from partlabel.progress import Silent
 from partlabel.runs.folder import RunFolder
+from partlabel.training import phases
+from partlabel.training.phase import Phase
 
 FROZEN: dict[str, Any] = {
     "method": "discriminant",
@@ -98,10 +100,19 @@ def test_what_is_held_out_has_no_part_in_the_fit(
     again, lines = _train(images, partial_labels, tmp_path / "again", holdout=0.3, refit=True)
     assert "training once more on all known cells" in lines
     assert [row["phase"] for row in again.log()] == ["selection", "refit"]
-    everything, _ = _train(images, partial_labels, tmp_path / "everything", holdout=0)
-    refitted, whole = _weights(again), _weights(everything)
-    assert all(torch.equal(refitted[name], whole[name]) for name in whole)
-    assert not torch.equal(refitted["head.linear.weight"], one["head.linear.weight"])
+    selection, refit = again.log()
+    for name in ("transform", "shrinkage", "slope", "soft_weight", "shrinkage_of_first_pass"):
+        assert selection[name] == refit[name]
+    fixed = {name: float(refit[name]) for name in ("shrinkage", "soft_weight")}
+    if selection["shrinkage"] == selection["shrinkage_of_first_pass"]:
+        everything, _ = _train(
+            images, partial_labels, tmp_path / "all", holdout=0, transform=refit["transform"], **fixed
+        )
+        cosine = torch.nn.functional.cosine_similarity(
+            *(_weights(run)["head.linear.weight"] for run in (again, everything))
+        )
+        assert (cosine > 0.98).all()
+    assert not torch.equal(_weights(again)["head.linear.weight"], one["head.linear.weight"])
 
 
 KILLED = """
@@ -188,3 +199,83 @@ def test_its_logits_are_probabilities(tmp_path: Path, color_images: Data) -> Non
     probability = 1 / (1 + np.exp(-found["logit"].to_numpy().reshape(len(truth), -1)))
     present = (truth.dense() > 0).mean(0)
     np.testing.assert_allclose(probability.mean(0), (len(truth) * present + 0.5) / (len(truth) + 1), atol=0.02)
+
+
+def test_classes_without_a_known_absent_cell_are_told(
+    tmp_path: Path, color_images: Data, partial_labels: LabelTable
+) -> None:
+    dense = partial_labels.dense().copy()
+    dense[:, 1] = np.maximum(dense[:, 1], 0)
+    labels = LabelTable.from_dense(partial_labels.images, partial_labels.classes, dense)
+    _, lines = _train(color_images[0], labels, tmp_path / "run")
+    assert any(line.startswith("no absent cell is known of 1 of 3 classes: their probabilities are") for line in lines)
+    _, lines = _train(color_images[0], partial_labels, tmp_path / "both")
+    assert not any("no absent cell is known" in line or "read in the same way" in line for line in lines)
+
+
+def test_the_report_tells_of_no_steps(tmp_path: Path, color_images: Data, partial_labels: LabelTable) -> None:
+    run = partlabel.train(partial_labels, images=color_images[0], out=tmp_path / "run", **FROZEN)
+    page = (run.path / "report.html").read_text()
+    assert "fitted at once, seed 0" in page
+    assert "15 epochs" not in page
+
+
+def test_auto_takes_nothing_that_is_fitted_where_a_stage_is_to_be_trained(
+    tmp_path: Path, color_images: Data, partial_labels: LabelTable
+) -> None:
+    more = {"method": "auto", "train_last": 1, "epochs": 1}
+    run, _ = _train(color_images[0], partial_labels, tmp_path / "run", **more, size=64)
+    assert run.settings.method != "discriminant"
+
+
+@pytest.mark.parametrize("method", ["large_loss", "hill", "lsep"])
+def test_methods_that_read_features_as_they_are_do_not_start_from_square_roots(
+    tmp_path: Path, color_images: Data, partial_labels: LabelTable, method: str
+) -> None:
+    images = color_images[0]
+    first, _ = _train(images, partial_labels, tmp_path / "first", transform="sqrt")
+    with pytest.raises(UsageError, match="reads features with transform 'sqrt', the one of this training with 'none'"):
+        _train(images, partial_labels, tmp_path / "run", method=method, init=first.path)
+    wide, _ = _train(images, partial_labels, tmp_path / "max", transform="none", pool="max")
+    with pytest.raises(UsageError, match="reads features with pool 'max', the one of this training with 'avg'"):
+        _train(images, partial_labels, tmp_path / "other", method=method, init=wide.path)
+
+
+def test_it_takes_the_backbone_of_an_earlier_run_and_no_head(
+    tmp_path: Path, color_images: Data, partial_labels: LabelTable
+) -> None:
+    images = color_images[0]
+    first, _ = _train(images, partial_labels, tmp_path / "first", method="bce", epochs=1, freeze=False)
+    run, lines = _train(images, partial_labels, tmp_path / "run", init=first.path)
+    one, other = _weights(first), _weights(run)
+    assert any(line.startswith("90 of 90 tensors start from") for line in lines)
+    assert all(torch.equal(one[name], other[name]) for name in one if name.startswith("backbone."))
+
+
+def test_a_refit_that_has_not_begun_needs_the_run_that_it_starts_from(
+    tmp_path: Path, color_images: Data, partial_labels: LabelTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would start from random weights without a word."""
+    images = color_images[0]
+    first, _ = _train(images, partial_labels, tmp_path / "first")
+    trained = phases._trained
+
+    def until_the_refit(run: RunFolder, phase: Phase, *more: Any) -> Any:
+        if phase.name == "refit":
+            raise KeyboardInterrupt
+        return trained(run, phase, *more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(phases, "_trained", until_the_refit)
+        with pytest.raises(Interrupted):
+            _train(
+                images, partial_labels, tmp_path / "run", method="bce", init=first.path, epochs=1, lr=1e-9, refit=True
+            )
+    kept = tmp_path / "kept"
+    first.path.rename(kept)
+    with pytest.raises(RunError, match="first is no run folder"):
+        partlabel.resume(tmp_path / "run", report=False)
+    kept.rename(first.path)
+    run = partlabel.resume(tmp_path / "run", report=False)
+    one, other = _weights(first), _weights(run)
+    torch.testing.assert_close(other["head.linear.weight"], one["head.linear.weight"], atol=1e-6, rtol=1e-6)

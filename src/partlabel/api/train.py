@@ -23,7 +23,7 @@ from partlabel.runs.holdout import images_without_label
 from partlabel.runs.origin import sealed
 from partlabel.runs.owning import earlier_run, new_run
 from partlabel.runs.processes import check_group, process_rank
-from partlabel.runs.settings import TrainSettings, given_for_steps, make_settings
+from partlabel.runs.settings import TrainSettings, defaults, given_for_steps, make_settings
 from partlabel.stopping import way_on
 from partlabel.training.learning_rates import candidate_rates
 from partlabel.training.threads import free_threads
@@ -91,7 +91,7 @@ def train(
         choice = _choice(labels, checked, init)
         reporter.say(str(choice))
         checked = checked.model_copy(update={"method": choice.method, "method_settings": choice.settings})
-        find_lr = _without_search(checked, find_lr, reporter)
+        checked, find_lr = _without_steps(checked, find_lr, reporter)
         facts["auto"] = {"kind": choice.facts.kind, "reason": choice.reason}
     root, start_from = Path(folder).resolve(), Path(init).resolve() if init else None
     check_start(checked.method, start_from)
@@ -175,7 +175,8 @@ def resume(
         if images is not None and not process_rank():
             run.update(inputs=sealed({**inputs, "images": str(root)}))
         init = Path(inputs["init"]) if inputs.get("init") else None
-        if init and run.checkpoints.is_dir() and not (init / "run.json").is_file():
+        begun = run.checkpoints.is_dir() and (not run.settings.refit or run.checkpoint("refit").is_file())
+        if init and begun and not (init / "run.json").is_file():
             init = None  # a checkpoint holds what came of it, but for frozen weights, whose digest is checked
         assets = {name: torch.from_numpy(value) for name, value in run.assets().items()}
         named = None if images is None else root
@@ -285,16 +286,17 @@ def _checked(settings: dict[str, Any], searches: bool) -> TrainSettings:
     return checked
 
 
-def _without_search(
+def _without_steps(
     settings: TrainSettings, find_lr: bool | Sequence[float], reporter: Reporter
-) -> bool | Sequence[float]:
-    """No learning rates for a method that "auto" took and that takes no steps; what has no effect then is said."""
+) -> tuple[TrainSettings, bool | Sequence[float]]:
+    """Settings and learning rates to search, without those that have no effect on a method that "auto" took."""
     if not entry(settings.method).fitted:
-        return find_lr
-    idle = [*given_for_steps(settings), *(["find_lr"] if find_lr else [])]
-    if idle:
-        reporter.say(f"{settings.method} takes no steps: {', '.join(idle)} without effect")
-    return False
+        return settings, find_lr
+    idle = given_for_steps(settings)
+    if idle or find_lr:
+        named = ", ".join([*idle, *(["find_lr"] if find_lr else [])])
+        reporter.say(f"{settings.method} takes no steps: {named} without effect")
+    return settings.model_copy(update=defaults(idle)), False
 
 
 def _as_started(settings: TrainSettings, init: Path | None, reporter: Reporter) -> TrainSettings:
@@ -351,5 +353,6 @@ def _check_held_out(cells: Cells, settings: TrainSettings, searches: bool) -> No
 
 def _choice(labels: LabelTable, settings: TrainSettings, init: Path | str | None) -> Choice:
     """What "auto" takes; what the user set takes precedence over the rule's settings."""
-    choice = choose(labels, frozen=settings.freeze, pretrained=settings.pretrained or init is not None)
+    frozen = settings.freeze and not settings.train_last
+    choice = choose(labels, frozen=frozen, pretrained=settings.pretrained or init is not None)
     return replace(choice, settings={**choice.settings, **settings.method_settings})

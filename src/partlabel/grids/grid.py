@@ -136,7 +136,9 @@ class Grid:
 
     def row_of(self, data: str, masking: str, method: str) -> Row:
         """A row as it is trained on some labels."""
-        row, (settings, written) = self.row(method), changes(self.overrides, data, masking, method)
+        row = self.row(method)
+        fitted = str(row.settings["method"]) in CATALOGUE and CATALOGUE[str(row.settings["method"])].fitted
+        settings, written = changes(self.overrides, data, masking, method, of_steps_alone if fitted else None)
         return replace(row, settings={**row.settings, **settings}, written={**row.written, **written})
 
     def row(self, label: str) -> Row:

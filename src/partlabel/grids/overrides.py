@@ -1,6 +1,6 @@
 """Settings that hold for some cells of a grid only: those of some data sets, maskings or rows."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from partlabel.errors import UsageError
@@ -62,13 +62,21 @@ def make_overrides(
 
 
 def changes(
-    overrides: Iterable[Override], data: str, masking: str, method: str
+    overrides: Iterable[Override],
+    data: str,
+    masking: str,
+    method: str,
+    idle: Callable[[Iterable[str]], Iterable[str]] | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The settings that overrides give a cell, later ones last, and the same as written."""
+    """The settings that overrides give a cell, later ones last, and the same as written.
+
+    `idle` tells which of some settings a row cannot have; overrides that do not name the row leave these out.
+    """
     settings: dict[str, Any] = {}
     written: dict[str, Any] = {}
     for one in overrides:
         if one.holds_for(data, masking, method):
-            settings |= one.settings
-            written |= one.written
+            left_out = {*idle(one.settings)} if idle is not None and not one.method else set()
+            settings |= {name: value for name, value in one.settings.items() if name not in left_out}
+            written |= {name: value for name, value in one.written.items() if name not in left_out}
     return settings, written

@@ -59,8 +59,11 @@ class Entry:
 
     @property
     def takes_absence_from_unknown(self) -> bool:
-        """Whether unknown cells, held-out ones among them, teach it what is absent."""
-        return self.reads_unknown == "absent" or (self.reads_unknown == "soft" and self.needs is Needs.PRESENT)
+        """Whether unknown cells, held-out ones among them, teach it what is absent; a fitted method only where no
+        absent cell is known, and then whole images are held out.
+        """
+        soft = self.reads_unknown == "soft" and self.needs is Needs.PRESENT and not self.fitted
+        return self.reads_unknown == "absent" or soft
 
 
 CATALOGUE: dict[str, Entry] = {

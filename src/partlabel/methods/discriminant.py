@@ -46,6 +46,7 @@ STAGE_WEIGHTS = (0.35, 0.7, 1.4)
 """Weights of the features of the stage before the last that are tried, beside 1 for the last one."""
 SOFT_WEIGHT = 0.5
 """ω, where soft labels help."""
+_FIRST = "_of_first_pass"
 _SLOPES = (0.5, 8.0)
 _SLOPE = 2.0
 """a where no known cell can be judged."""
@@ -56,15 +57,15 @@ class DiscriminantConfig(PooledConfig):
 
     transform: Transform | Literal["auto"] = "auto"
     """What becomes of pooled features: "none", their "sqrt", or what is better by folds. Ours."""
-    shrinkage: float | None = Field(default=None, gt=0, le=1)
+    shrinkage: float | None = Field(default=None, ge=1e-6, le=1)
     """λ of both passes; None: chosen by folds. Ours."""
     soft_weight: float | None = Field(default=None, ge=0, le=1)
-    """ω of unknown cells in the second pass; 0: no second pass; None: 0.5 where that is better by folds. Ours."""
+    """ω of unknown cells in the second pass; 0: no second pass; None: 0.5 unless folds are better without. Ours."""
     stage_weight: float | None = Field(default=None, gt=0)
     """Weight of the features of the stage before the last, where the backbone gives two (`stages`), of equal variance
     before; None: chosen by folds. Ours.
     """
-    folds: int = Field(default=5, ge=2)
+    folds: int = Field(default=5, ge=2, le=100)
     """Folds of images that the choices are made by. Ours."""
 
 
@@ -98,11 +99,11 @@ class _Sums(NamedTuple):
 
 
 class _Pass(NamedTuple):
-    """What one of the two passes came to: its λ, the mean average precision of known cells of folds left out, and a."""
+    """What one of the two passes came to: its λ, a, and the mean average precision of known cells of folds left out."""
 
     shrinkage: float
-    value: float
     slope: float
+    folds_mAP: float
 
 
 class Discriminant(FittedMethod[DiscriminantConfig]):
@@ -123,46 +124,65 @@ class Discriminant(FittedMethod[DiscriminantConfig]):
 
     def fit(self, data: Fit) -> Chosen:
         """Set the linear layer."""
-        config, passes = self.config, FeaturePasses(data, self.config.folds)
-        largest = passes.largest()
-        names: tuple[Transform, ...] = get_args(Transform) if config.transform == "auto" else (config.transform,)
-        tried = []
-        for transform in names:
-            whole = _sums(passes, transform, largest)
-            for sums in self._by_stage(whole):
-                tried.append((sums, self._judged(passes, sums, _known(sums))))
-        sums, first = max(tried, key=lambda one: np.nan_to_num(one[1].value, nan=-1.0))
+        passes = FeaturePasses(data, self.config.folds)
+        self._tell_of_classes(data)
+        sums, first = self._first_pass(passes)
         differences, best, weight = _known(sums)[-1], first, 0.0
-        if config.soft_weight != 0:
-            weight = config.soft_weight or SOFT_WEIGHT
+        soft_weight = data.chosen.get("soft_weight", self.config.soft_weight)
+        if soft_weight != 0:
+            weight = float(soft_weight or SOFT_WEIGHT)
             soft = _softened(passes, sums, first, weight)
-            second = self._judged(passes, sums, soft)
-            if config.soft_weight is not None or not second.value < first.value:
+            second = self._judged(passes, sums, soft, "")
+            if soft_weight is not None or not second.folds_mAP < first.folds_mAP:
                 differences, best = soft[-1], second
             else:
                 weight = 0.0
-        if config.transform == "auto":
-            self.tagger.replace_head(pooled_spec(config.pool, sums.transform))
+        if self.config.transform == "auto":
+            self.tagger.replace_head(pooled_spec(self.config.pool, sums.transform))
         self._set_head(passes, sums, best, sums.directions(differences, [best.shrinkage])[0])
+        stage_weight = {"stage_weight": sums.stage_weight} if len(self.tagger.backbone.stage_features) > 1 else {}
         return {
             "transform": sums.transform,
-            **({} if len(self.tagger.backbone.stage_features) == 1 else {"stage_weight": sums.stage_weight}),
-            "shrinkage": best.shrinkage,
-            "shrinkage_of_first_pass": first.shrinkage,
+            **stage_weight,
             "soft_weight": weight,
-            "slope": best.slope,
-            "folds_mAP_of_first_pass": first.value,
-            "folds_mAP": best.value,
+            **{f"{name}{_FIRST}": value for name, value in first._asdict().items()},
+            **best._asdict(),
         }
 
-    def _by_stage(self, sums: _Sums) -> list[_Sums]:
+    def _first_pass(self, passes: FeaturePasses) -> tuple[_Sums, _Pass]:
+        """Sums of the features as they are best transformed and weighted, and what known cells alone come to."""
+        largest, transform = passes.largest(), passes.data.chosen.get("transform", self.config.transform)
+        names = get_args(Transform) if transform == "auto" else (transform,)
+        tried = []
+        for name in names:
+            for sums in self._by_stage(_sums(passes, name, largest), passes.data.chosen):
+                tried.append((sums, self._judged(passes, sums, _known(sums), _FIRST)))
+        return max(tried, key=lambda one: np.nan_to_num(one[1].folds_mAP, nan=-1.0))
+
+    def _tell_of_classes(self, data: Fit) -> None:
+        """Say for how many classes a probability is none."""
+        counts = data.labels.counts_by_class()
+        without = int(((counts.absent == 0) & (counts.present > 0)).sum())
+        if without:
+            data.reporter.say(
+                f"no absent cell is known of {without} of {len(data.labels.classes)} classes: their probabilities are "
+                "those of being known to be present, too low by what is missing; their ranking does not depend on it"
+            )
+
+    def _by_stage(self, sums: _Sums, chosen: Chosen) -> list[_Sums]:
         """With each weight of a second stage that is tried; of one stage as they are."""
         stages = self.tagger.backbone.stage_features
-        weights = STAGE_WEIGHTS if self.config.stage_weight is None else (self.config.stage_weight,)
+        weight = chosen.get("stage_weight", self.config.stage_weight)
+        weights = STAGE_WEIGHTS if weight is None else (float(weight),)
         return [sums.scaled(stages, weight) for weight in weights] if len(stages) > 1 else [sums]
 
-    def _judged(self, passes: FeaturePasses, sums: _Sums, differences: list[Tensor]) -> _Pass:
-        """The best λ for the mean differences without each fold, by what they make of the images of that fold."""
+    def _judged(self, passes: FeaturePasses, sums: _Sums, differences: list[Tensor], which: str) -> _Pass:
+        """The best λ for the mean differences without each fold, by what they make of the images of that fold; or what
+        an earlier fit chose for this pass.
+        """
+        if f"shrinkage{which}" in passes.data.chosen:
+            shrinkage, slope = (float(passes.data.chosen[f"{name}{which}"]) for name in ("shrinkage", "slope"))
+            return _Pass(shrinkage, slope, float("nan"))
         candidates = SHRINKAGES if self.config.shrinkage is None else (self.config.shrinkage,)
         rows = passes.judged(len(candidates))
         labels = passes.data.labels
@@ -173,15 +193,16 @@ class Discriminant(FittedMethod[DiscriminantConfig]):
         best = int(np.argmax(np.nan_to_num(values, nan=-1.0)))
         if np.isnan(values[best]) and self.config.shrinkage is None:
             best = candidates.index(0.95)
-        return _Pass(candidates[best], values[best], _slope(scores[:, best], labels.rows(rows)))
+        return _Pass(candidates[best], _slope(scores[:, best], labels.rows(rows)), values[best])
 
     def _set_head(self, passes: FeaturePasses, sums: _Sums, best: _Pass, directions: Tensor) -> None:
         """Logits a z + b, where b brings their mean probability over all images to the prevalence."""
         histogram = ScoreHistogram(len(directions))
         for block in passes.blocks(sums.transform, sums.moments.step):
             histogram.add(_scores(block.features, sums, directions), torch.ones_like(block.states, dtype=torch.bool))
-        known = _added(sums.present), _added(sums.absent)
-        offsets = histogram.offsets(best.slope, _prevalence(*known, sums.moments.images))
+        present, absent = _added(sums.present), _added(sums.absent)
+        images = torch.full_like(present.weight, float(sums.moments.images))
+        offsets = histogram.offsets(best.slope, _prevalence(present, absent, images))
         weight = best.slope * directions
         linear = self.tagger.head.get_submodule("linear")
         with torch.no_grad():
@@ -223,8 +244,8 @@ def _softened(passes: FeaturePasses, sums: _Sums, first: _Pass, weight: float) -
             seen = block.fold != fold
             histogram.add(_scores(block.features[seen], sums, direction), block.states[seen] == 0)
     offsets = [
-        histogram.offsets(first.slope, _prevalence(known, not_known, sums.moments.images))
-        for histogram, known, not_known in zip(histograms, present, absent, strict=True)
+        histogram.offsets(first.slope, _prevalence(known, not_known, known.weight + not_known.weight + rest.weight))
+        for histogram, known, not_known, rest in zip(histograms, present, absent, unknown, strict=True)
     ]
     soft = [ClassSums.none(*direction.shape) for direction in directions]
     for block in passes.blocks(sums.transform, sums.moments.step):
@@ -250,11 +271,11 @@ def _difference(sums: _Sums, present: ClassSums, absent: ClassSums) -> Float[Ten
     return torch.where(present.weight[:, None] > 0, present.means(step) - below, 0.0)
 
 
-def _prevalence(present: ClassSums, absent: ClassSums, images: int) -> Float[Tensor, " classes"]:
+def _prevalence(present: ClassSums, absent: ClassSums, images: Float[Tensor, " classes"]) -> Tensor:
     """Share of present cells among the known ones, with half a cell of each added; among all images where no absent
     cell is known.
     """
-    cells = torch.where(absent.weight > 0, present.weight + absent.weight, float(images))
+    cells = torch.where(absent.weight > 0, present.weight + absent.weight, images)
     return (present.weight + 0.5) / (cells + 1)
 
 

@@ -12,7 +12,7 @@ from partlabel.progress import Reporter
 from partlabel.runs.settings import TrainSettings, given_for_steps
 
 Chosen = dict[str, float | str]
-"""What a fit chose by itself, by name."""
+"""What a fit chose by itself, by name; a number that nothing could be said of is NaN."""
 
 _Config = TypeVar("_Config", bound=MethodConfig)
 
@@ -26,12 +26,15 @@ class Fit(NamedTuple):
             of the same labels and features have the same bits.
         seed: of any draw.
         reporter: where progress goes.
+        chosen: what an earlier fit chose, whose thresholds and calibration will be those of this one (a refit), so that
+            nothing is chosen anew. Empty: all is to be chosen.
     """
 
     labels: LabelTable
     images: Look
     seed: int
     reporter: Reporter
+    chosen: Chosen
 
 
 class FittedMethod(Method[_Config]):

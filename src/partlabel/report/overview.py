@@ -82,12 +82,15 @@ def facts(settings: TrainSettings, info: BundleInfo | None) -> list[tuple[str, s
         ("unknown labels", f"{method.unknown}"),
         ("backbone", f"{settings.backbone}, {weights}{frozen if settings.freeze else ''}"),
         *([("images", f"{size} × {size} pixels")] if size else []),
-        (
-            "training",
-            f"{amount(settings.epochs, 'epoch')}, batches of {settings.batch_size}, {settings.optimizer}, "
-            f"learning rate {settings.learning_rate:g} ({settings.schedule}), seed {settings.seed}",
-        ),
+        ("training", f"fitted at once, seed {settings.seed}" if method.fitted else _steps(settings)),
     ]
+
+
+def _steps(settings: TrainSettings) -> str:
+    return (
+        f"{amount(settings.epochs, 'epoch')}, batches of {settings.batch_size}, {settings.optimizer}, learning rate "
+        f"{settings.learning_rate:g} ({settings.schedule}), seed {settings.seed}"
+    )
 
 
 def notes(run: RunFolder, settings: TrainSettings, has_held_out: bool) -> list[str]:

@@ -311,9 +311,10 @@ _OF_A_FIT = frozenset(
         "workers",
         "accelerator",
         "devices",
+        "strategy",
     }
 )
-"""Settings with an effect on methods that are fitted, not stepped."""
+"""Settings with an effect on methods that are fitted, not stepped, and how several processes are started."""
 
 
 def of_steps_alone(names: Iterable[str]) -> list[str]:
@@ -324,6 +325,11 @@ def of_steps_alone(names: Iterable[str]) -> list[str]:
 def given_for_steps(settings: TrainSettings) -> list[str]:
     """The settings of `of_steps_alone` that say something other than their defaults."""
     return [name for name in of_steps_alone(TrainSettings.model_fields) if not is_default(settings, name)]
+
+
+def defaults(names: Iterable[str]) -> dict[str, Any]:
+    """What some settings are when nobody sets them."""
+    return {name: TrainSettings.model_fields[name].default for name in names}
 
 
 def _check_schedule(settings: TrainSettings) -> None:

@@ -1,5 +1,6 @@
 """One phase of a method that is fitted, not stepped: its passes, the log, the judgement."""
 
+import math
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -43,7 +44,11 @@ def fit_features(
         return seen(tagger, phase.scoring, rows, device=device, workers=settings.workers)
 
     with torch.no_grad():
-        chosen = method.fit(Fit(phase.table, images, settings.seed, reporter))
+        earlier = run.info.get("fitted", {}) if phase.name == "refit" else {}
+        chosen = method.fit(Fit(phase.table, images, settings.seed, reporter, earlier))
+    if phase.name != "refit":
+        unknown = {name for name, value in chosen.items() if isinstance(value, float) and math.isnan(value)}
+        run.update(fitted={name: None if name in unknown else value for name, value in chosen.items()})
     tagger.to(device)  # a fit may have put on another head
     check_logits(tagger, phase, device=device, workers=settings.workers)
     row: dict[str, Any] = {"phase": phase.name, "epoch": 1, **chosen}

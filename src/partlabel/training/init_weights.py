@@ -13,18 +13,36 @@ from partlabel.labels import Cells, LabelTable, State
 from partlabel.methods.base import LinearConfig, Method
 from partlabel.methods.build import method_class
 from partlabel.methods.catalogue import entry
+from partlabel.methods.fitted import FittedMethod
 from partlabel.models.bundle import load_bundle, read_info
 from partlabel.models.encoders.base import name_in_single, plain_name
+from partlabel.models.heads import HeadSpec
 from partlabel.progress import Reporter
 from partlabel.runs.folder import RunFolder
 from partlabel.runs.holdout import hold_out
 from partlabel.runs.settings import TrainSettings
 
 
-def take_weights(method: Method[Any], run: Path, reporter: Reporter) -> None:
-    """Weights of an earlier run wherever name and shape agree; class rows follow the class names."""
+def take_weights(method: Method[Any], run: Path, reporter: Reporter, *, whole: bool = False) -> None:
+    """Weights of an earlier run wherever name and shape agree; class rows follow the class names. A method that is
+    fitted makes its own head, so that it takes the backbone alone.
+
+    Args:
+        method: gets the weights.
+        run: the earlier run.
+        reporter: where it goes how many there are.
+        whole: refuse a run that does not have all of them.
+
+    Raises:
+        RunError: no weight fits, or not all do.
+        UsageError: linear layers of the two read other features.
+    """
     other, info = load_bundle(RunFolder.open(run).model)
     mine = method.tagger.state_dict()
+    if isinstance(method, FittedMethod):
+        mine = {name: value for name, value in mine.items() if not name.startswith("head.")}
+    elif method.tagger.head_spec.kind == info.head.kind == "pooled":
+        _check_features(method.tagger.head_spec, info.head, run)
     theirs = _counterparts(mine, other.state_dict())
     learned = dict(method.tagger.named_parameters())
     by_class = {name for name, axes in method.tagger.class_axes.items() if axes == (0,) and name in learned}
@@ -41,8 +59,24 @@ def take_weights(method: Method[Any], run: Path, reporter: Reporter) -> None:
             taken[name] = value
     if not taken:
         raise RunError(f"no weight of {run} fits this backbone and head")
-    method.tagger.load_state_dict({**mine, **taken})
+    if whole and (len(taken) < len(mine) or len(shared) < len(method.tagger.classes)):
+        raise RunError(
+            f"{run} cannot teach this training: it has {len(taken)} of {len(mine)} tensors of this backbone and head, "
+            f"and {len(shared)} of {len(method.tagger.classes)} classes; take the same backbone, size, head and classes"
+        )
+    method.tagger.load_state_dict({**method.tagger.state_dict(), **taken})
     reporter.say(f"{len(taken)} of {len(mine)} tensors start from {run}")
+
+
+def _check_features(mine: HeadSpec, theirs: HeadSpec, run: Path) -> None:
+    """Refuse weights of a linear layer on features that are pooled or transformed in another way."""
+    for name, default in (("pool", "avg"), ("transform", "none")):
+        one, other = (head.settings.get(name, default) for head in (theirs, mine))
+        if one != other:
+            raise UsageError(
+                f"the linear layer of {run} reads features with {name} {one!r}, the one of this training with "
+                f"{other!r}; give both the same {name}, or start from another run"
+            )
 
 
 def with_features_of(run: Path, settings: TrainSettings, reporter: Reporter) -> TrainSettings:

@@ -14,6 +14,7 @@ from partlabel.errors import PartlabelError, UsageError
 from partlabel.labels import Cells, LabelTable
 from partlabel.methods.base import IMAGE_ASSETS, Context, Method
 from partlabel.methods.build import method_class, method_config
+from partlabel.methods.catalogue import entry
 from partlabel.models.label_text import label_vectors
 from partlabel.progress import SILENT, Reporter
 from partlabel.runs.folder import RunFolder
@@ -144,7 +145,7 @@ class Prepared:
             assets = {name: value[some] if name in IMAGE_ASSETS else value for name, value in assets.items()}
         method = build(settings, Context(table, assets))
         if self.init is not None:
-            take_weights(method, self.init, reporter)
+            take_weights(method, self.init, reporter, whole=entry(settings.method).needs_start)
         return method
 
 
