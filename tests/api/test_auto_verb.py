@@ -187,7 +187,7 @@ def test_the_list_of_methods_tells_of_it(monkeypatch: pytest.MonkeyPatch, capsys
         assert f"{line}\n" in one
     assert "    method = " not in one
     _, fitted, _ = partlabel_says(monkeypatch, capsys, "methods", "discriminant")
-    assert "    shrinkage = None (above 0, at most 1)\n" in fitted
+    assert "    shrinkage = None (at least 1e-06, at most 1)\n" in fitted
     assert "    holdout = 0.1" in fitted
     assert "    lr = None" not in fitted
     assert "; fitted at once, on frozen features (--freeze)\n" in listed

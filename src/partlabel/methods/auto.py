@@ -70,25 +70,25 @@ RULES: tuple[Rule, ...] = (
         ("both signs",),
         "asl",
         {},
-        "the best of all losses on one set of photographs with frozen features; that a network which is trained wants "
+        "the best of all losses on two sets of photographs with frozen features; that a network which is trained wants "
         "the same is an assumption",
-        "docs/field.md",
+        "docs/discriminant.md",
     ),
     Rule(
         ("single positive",),
         "positive_unlabeled",
         {},
-        "the best loss on one set of photographs with frozen features, with one present label an image; unknown cells "
+        "the best loss on two sets of photographs with frozen features, with one present label an image; unknown cells "
         "stay unlabelled",
-        "docs/field.md",
+        "docs/discriminant.md",
     ),
     Rule(
         ("positives only",),
         "positive_unlabeled",
         {},
-        "among the best losses on one set of photographs with frozen features, with 75, 50 and 25 % of the present "
+        "among the best losses on two sets of photographs with frozen features, with 75, 50 and 25 % of the present "
         "labels; unknown cells stay unlabelled",
-        "docs/field.md",
+        "docs/discriminant.md",
     ),
 )
 """Tried from the top; the last ones hold for every table of their kind."""
