@@ -28,6 +28,8 @@ from partlabel.methods.base import Clock, Context, Index, Labels, LinearConfig, 
 from partlabel.models.tagger import Tagger
 
 _HALVINGS = 50
+_NOT_SEEN = -1.0
+"""Stands for the soft label of an image that was not looked at yet."""
 _REACH = 60.0
 """Largest change of a logit."""
 
@@ -53,7 +55,7 @@ class SelfTraining(Method[SelfTrainingConfig]):
         super().__init__(tagger, config, context)
         self.table: LabelTable = context.labels
         self.learns_from_unknown = config.soft_weight > 0
-        self.register_buffer("soft", torch.full(self.table.shape, torch.nan, dtype=torch.float16))
+        self.register_buffer("soft", torch.full(self.table.shape, _NOT_SEEN, dtype=torch.float16))
 
     @property
     def class_axes(self) -> dict[str, tuple[int, ...]]:
@@ -80,7 +82,7 @@ class SelfTraining(Method[SelfTrainingConfig]):
             present = (labels == 1).to(torch.float32)
             cells = asymmetric_cells(logits.float(), present, gamma_positive=0, gamma_negative=4, clip=0.05)
         supervised = self.reduce(cells, labels != 0, "batch")
-        unknown = (labels == 0) & soft.isfinite()
+        unknown = (labels == 0) & (soft != _NOT_SEEN)
         likely = torch.where(unknown, soft, 0.5)
         cells = functional.binary_cross_entropy_with_logits(logits.float(), likely, reduction="none")
         found = self.reduce(cells, unknown, "batch")
