@@ -23,6 +23,22 @@ ROWS: dict[str, dict[str, Any]] = {
     "asl": {"method": "asl", "validate_every": 15},
     "discriminant": {"method": "discriminant"},
     "discriminant, first pass alone": {"method": "discriminant", "soft_weight": 0.0},
+    "bce from the discriminant": {
+        "method": "bce",
+        "start": "discriminant",
+        "epochs": 5,
+        "lr": 1e-3,
+        "validate_every": 5,
+    },
+    "asl from the discriminant": {
+        "method": "asl",
+        "start": "discriminant",
+        "epochs": 5,
+        "lr": 1e-3,
+        "validate_every": 5,
+    },
+    "discriminant, two stages": {"method": "discriminant", "stages": 2},
+    "asl, two stages": {"method": "asl", "stages": 2, "validate_every": 15},
 }
 
 
@@ -42,8 +58,11 @@ def main() -> None:
         for name, settings in ROWS.items():
             found = []
             for seed, labels in enumerate(masked):
-                out = arguments.out / f"{arguments.data}-{ratio}-{name}-{seed}"
-                found.append(_one(table, labels, images, out, {**settings, "seed": seed}))
+                runs = {row: arguments.out / f"{arguments.data}-{ratio}-{row}-{seed}" for row in ROWS}
+                how = {**settings, "seed": seed}
+                if "start" in how:
+                    how["init"] = runs[how.pop("start")]
+                found.append(_one(table, labels, images, runs[name], how))
             columns = [_shown([one[column] for one in found]) for column in range(7)]
             print(f"| {100 * ratio:g} % | {name} | {' | '.join(columns)} |", flush=True)
 
