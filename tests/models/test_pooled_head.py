@@ -3,8 +3,10 @@ import pytest
 import torch
 
 from partlabel.errors import UsageError
+from partlabel.models.encoders.build import create_backbone
 from partlabel.models.heads import HeadSpec, build_head
 from partlabel.models.heads.pooled import PooledHead, pooled_spec, transformed
+from partlabel.models.tagger import Tagger
 
 MAPS = torch.randn(3, 5, 2, 4, generator=torch.Generator().manual_seed(0))
 
@@ -39,6 +41,15 @@ def test_the_root_has_a_finite_slope_at_zero() -> None:
 def test_no_such_transform() -> None:
     with pytest.raises(UsageError, match=r"head 'pooled' does not take these settings|transform 'cube' is not 'none'"):
         build_head(HeadSpec(settings={"transform": "cube"}), 5, 2)
+
+
+def test_a_head_that_is_replaced_stands_on_the_device_of_the_old_one() -> None:
+    """A fit on a GPU puts on another head before its last pass."""
+    backbone = create_backbone("test_resnet", pretrained=False, size=32)
+    tagger = Tagger(backbone, HeadSpec(), ("a", "b")).eval().to("meta")
+    tagger.replace_head(pooled_spec("avg", "sqrt"))
+    assert {parameter.device.type for parameter in tagger.parameters()} == {"meta"}
+    assert tagger(torch.empty(1, 3, 32, 32, device="meta")).logits.shape == (1, 2)
 
 
 def test_what_does_nothing_is_not_written() -> None:

@@ -137,8 +137,8 @@ class Grid:
     def row_of(self, data: str, masking: str, method: str) -> Row:
         """A row as it is trained on some labels."""
         row = self.row(method)
-        fitted = str(row.settings["method"]) in CATALOGUE and CATALOGUE[str(row.settings["method"])].fitted
-        settings, written = changes(self.overrides, data, masking, method, of_steps_alone if fitted else None)
+        idle = of_steps_alone if _is_fitted(str(row.settings["method"])) else None
+        settings, written = changes(self.overrides, data, masking, method, idle)
         return replace(row, settings={**row.settings, **settings}, written={**row.written, **written})
 
     def row(self, label: str) -> Row:
@@ -246,7 +246,7 @@ def _row(label: str, table: str, file: GridFile, written: Mapping[str, Any], pat
     """A row of the table [start] or [method]."""
     where = f"{path}: {table}.{label}"
     own = getattr(file, table)[label]
-    idle = _idle(str(own.get("method", label)), file.settings)
+    idle = of_steps_alone(file.settings) if _is_fitted(str(own.get("method", label))) else []
     settings, as_written = (
         {"method": label, **{name: value for name, value in shared.items() if name not in idle}, **mine}
         for shared, mine in ((file.settings, own), (written.get("settings", {}), written[table][label]))
@@ -272,9 +272,9 @@ def _row(label: str, table: str, file: GridFile, written: Mapping[str, Any], pat
     return Row(label, settings, rates, as_written, checked.holdout, checked.holdout_by, checked.refit, start)
 
 
-def _idle(method: str, shared: Mapping[str, Any]) -> list[str]:
-    """Settings shared by all rows that are left out of one whose method takes no steps."""
-    return of_steps_alone(shared) if method in CATALOGUE and CATALOGUE[method].fitted else []
+def _is_fitted(method: str) -> bool:
+    """Whether a method takes no steps, so that settings of steps that all rows share are left out of its own."""
+    return method in CATALOGUE and CATALOGUE[method].fitted
 
 
 def _check_starts(path: Path, rows: Mapping[str, Row]) -> None:

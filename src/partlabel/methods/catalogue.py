@@ -355,14 +355,10 @@ def entry(name: str, settings: Mapping[str, Any] | None = None) -> Entry:
 
 
 def check_start(name: str, start: object) -> None:
-    """Refuse a method that learns from an earlier run where there is none.
-
-    Raises:
-        UsageError: says how to name one.
-    """
+    """Refuse (UsageError) a method that learns from an earlier run where there is none."""
     if entry(name).needs_start and start is None:
         raise UsageError(
-            f"method {name} learns from the predictions of an earlier run; name it (init; --init; in a grid, start)"
+            f"method {name} learns from the predictions of an earlier run; name it (init; in a grid, start)"
         )
 
 

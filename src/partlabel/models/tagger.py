@@ -45,11 +45,12 @@ class Tagger(nn.Module):
         return {f"head.{name}": axes for name, axes in self.head.class_axes.items()}
 
     def replace_head(self, head: HeadSpec) -> None:
-        """Put another head on the backbone, of new weights; with the pooling that the trunk does already, if it does
-        any.
+        """Put another head on the backbone, of new weights, where the old one is; with the pooling that the trunk does
+        already, if it does any.
         """
+        device = next(self.head.parameters()).device
         self.head_spec = head
-        self.head = build_head(head, self.backbone.num_features, len(self.classes))
+        self.head = build_head(head, self.backbone.num_features, len(self.classes)).to(device)
 
     def use_trunk_output(self) -> None:
         """From now on take what `backbone.trunk` returns, which may be cached, in place of images."""

@@ -49,7 +49,7 @@ class FeaturePasses:
         self.data, self.folds = data, max(min(folds, len(data.labels)), 2)
         words = name_words(data.labels.images, "folds of a fit/image", data.seed)
         ranks = ranks_within(np.zeros(len(words), np.int64), words)
-        self.order, self.fold = ranks, torch.from_numpy(ranks % folds)
+        self.order, self.fold = ranks, torch.from_numpy(ranks % self.folds)
         self.passes = 0
 
     def largest(self) -> float:

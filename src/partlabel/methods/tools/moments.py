@@ -15,8 +15,6 @@ BITS = 15
 """Bits of the largest feature. Maps in the cache have 11."""
 WEIGHT_BITS = 16
 """Bits of the weight of a label, 0 to 1; sums of weighted features are exact for 4 million images."""
-MOST_IMAGES = 2**23
-"""Images for which the sums of products are exact."""
 
 
 def step_for(largest: float) -> float:
