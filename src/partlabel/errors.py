@@ -19,6 +19,10 @@ class UsageError(PartlabelError, ValueError):
     exit_code = 2
 
 
+class StagesError(UsageError):
+    """A backbone that gives no features of the stage before its last one."""
+
+
 class LabelError(PartlabelError, ValueError):
     """Labels that cannot be read or do not make sense: unknown code, conflicting rows, unknown class, no known cell."""
 

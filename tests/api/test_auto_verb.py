@@ -15,6 +15,7 @@ from partlabel.grids import plan
 from partlabel.inspection.page import page
 from partlabel.inspection.record import record
 from partlabel.labels import LabelTable
+from partlabel.progress import Silent
 
 TINY: dict[str, Any] = {
     "backbone": "test_resnet",
@@ -26,6 +27,14 @@ TINY: dict[str, Any] = {
     "report": False,
 }
 Colours = tuple[Path, LabelTable]
+
+
+class Lines(Silent):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
 
 
 def partlabel_says(
@@ -73,11 +82,11 @@ def test_on_the_command_line(
         "1",
     )
     assert code == 0
-    assert "auto takes discriminant, shrinkage = 0.5: " in said
+    assert "auto takes discriminant, shrinkage = 0.5, stages = 2: " in said
     assert "(docs/discriminant.md); the labels: both signs, 32 × 3 cells" in said
     assert "discriminant takes no steps: epochs without effect" in said
     config, info = (json.loads((out / name).read_text()) for name in ("config.json", "run.json"))
-    assert (config["method"], config["method_settings"]) == ("discriminant", {"shrinkage": 0.5})
+    assert (config["method"], config["method_settings"], config["stages"]) == ("discriminant", {"shrinkage": 0.5}, 2)
     assert info["auto"]["kind"] == "both signs"
     assert "docs/discriminant.md" in info["auto"]["reason"]
     assert "auto took discriminant for these labels: " in (out / "report.html").read_text()
@@ -108,6 +117,27 @@ def test_what_the_user_sets_goes_before_the_rule(
             "saliency",
             {"pseudo": "weak", "supervised": "weak"},
         )
+
+
+def test_stages_are_as_the_user_says_or_as_the_backbone_can(
+    color_images: Colours, partial_labels: LabelTable, tmp_path: Path
+) -> None:
+    """A rule wants two; one where the user says so, or the last stage of the backbone is not known."""
+    settings = {**TINY, "freeze": True, "method": "auto", "epochs": 15, "batch_size": 64}
+    run = partlabel.train(partial_labels, images=color_images[0], out=tmp_path / "one", **settings, stages=1)
+    assert (run.settings.method, run.settings.stages) == ("discriminant", 1)
+    run = partlabel.train(partial_labels, images=color_images[0], out=tmp_path / "two", **settings)
+    assert (run.settings.method, run.settings.stages) == ("discriminant", 2)
+    settings["backbone"] = "xcit_nano_12_p16_224"
+    lines = Lines()
+    run = partlabel.train(partial_labels, images=color_images[0], out=tmp_path / "xcit", **settings, reporter=lines)
+    assert (run.settings.method, run.settings.stages) == ("discriminant", 1)
+    assert any(
+        line.startswith("features of the last stage alone (the last stage of backbone xcit") for line in lines.said
+    )
+    with pytest.raises(UsageError, match="leave stages at 1"):
+        partlabel.train(partial_labels, images=color_images[0], out=tmp_path / "said", **settings, stages=2)
+    assert not (tmp_path / "said").exists()
 
 
 def test_weights_of_an_earlier_run_are_no_start_from_scratch(
@@ -162,7 +192,7 @@ def test_look_says_what_training_takes(color_images: Colours, partial_labels: La
     lines = page(found).splitlines()
     start = lines.index("What --method auto takes")
     assert lines[start - 1] == ""
-    assert lines[start + 1].startswith("  frozen: discriminant: ")
+    assert lines[start + 1].startswith("  frozen: discriminant, stages = 2: ")
     assert lines[start + 2].startswith("  fine-tuned: asl: ")
     assert lines[start + 3].startswith("  from scratch: saliency, pseudo = none, supervised = weak: ")
     positives = LabelTable.from_dense(["a", "b"], ["x", "y"], [[1, 1], [0, 1]])

@@ -76,7 +76,7 @@ def test_the_documented_rules_are_the_rules() -> None:
     documented = [(when, taken) for when, taken, *_ in rows]
     written = []
     for rule in RULES:
-        settings = "".join(f", `{name} = {value}`" for name, value in rule.settings.items())
+        settings = "".join(f", `{name} = {value}`" for name, value in rule.all_settings.items())
         written.append((", ".join(rule.when), f"`{rule.method}`{settings}"))
     assert documented == written
 

@@ -103,16 +103,19 @@ def test_what_is_held_out_has_no_part_in_the_fit(
     selection, refit = again.log()
     for name in ("transform", "shrinkage", "slope", "soft_weight", "shrinkage_of_first_pass"):
         assert selection[name] == refit[name]
-    fixed = {name: float(refit[name]) for name in ("shrinkage", "soft_weight")}
-    if selection["shrinkage"] == selection["shrinkage_of_first_pass"]:
-        everything, _ = _train(
-            images, partial_labels, tmp_path / "all", holdout=0, transform=refit["transform"], **fixed
-        )
-        cosine = torch.nn.functional.cosine_similarity(
-            *(_weights(run)["head.linear.weight"] for run in (again, everything))
-        )
-        assert (cosine > 0.98).all()
     assert not torch.equal(_weights(again)["head.linear.weight"], one["head.linear.weight"])
+
+
+def test_a_refit_reads_all_known_cells(tmp_path: Path, color_images: Data, partial_labels: LabelTable) -> None:
+    """Where nothing is left to choose but slopes, it is what all cells give at once."""
+    fixed = {"transform": "none", "shrinkage": 0.9, "soft_weight": 0.5}
+    refit, _ = _train(color_images[0], partial_labels, tmp_path / "refit", holdout=0.3, refit=True, **fixed)
+    everything, _ = _train(color_images[0], partial_labels, tmp_path / "all", holdout=0, **fixed)
+    fewer, _ = _train(color_images[0], partial_labels, tmp_path / "fewer", holdout=0.3, **fixed)
+    one, other, less = (_weights(run)["head.linear.weight"] for run in (refit, everything, fewer))
+    cosine = torch.nn.functional.cosine_similarity
+    assert (cosine(one, other) > 0.99).all()
+    assert (cosine(one, other) > cosine(one, less)).all()
 
 
 KILLED = """

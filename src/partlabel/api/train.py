@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from partlabel.errors import Interrupted, RunError, StorageError, UsageError
+from partlabel.errors import Interrupted, RunError, StagesError, StorageError, UsageError
 from partlabel.files import remove_leftovers
 from partlabel.formats import read_written
 from partlabel.images.limits import limits_of
@@ -42,6 +42,7 @@ def train(
     drop_empty_classes: bool = False,
     find_lr: bool | Sequence[float] = False,
     init: Path | str | None = None,
+    refine: str | None = None,
     truth: Table | None = None,
     log_test: LabelTable | None = None,
     report: bool = True,
@@ -61,6 +62,8 @@ def train(
             candidates.
         init: a run to start from: its weights, where names and shapes agree; class weights go to the class of that
             name.
+        refine: a method of steps that goes on from the fit of `method` (which is "auto" unless given) on the same
+            cells; the settings are those of the steps. The fit is kept as a run of its own in the folder `start`.
         truth: complete labels of the same images and classes, or the path of a label file: log.csv counts against them
             the cells that the method sets aside (`Method.set_aside`). The training never sees them.
         log_test: labels of test images, in the same folder: their mAP after each epoch that is judged goes to
@@ -85,24 +88,29 @@ def train(
     labels, _ = open_table(table, reporter, read or {}, shared=truth is not None)
     labels = usable_classes(labels, drop_empty_classes)
     true = None if truth is None else open_truth(truth, reporter, read or {}, shared=True)
-    checked = _checked(settings, bool(find_lr))
+    checked = _checked(settings if refine is None else {**settings, "method": refine}, bool(find_lr), refine)
+    stages_given = "stages" in checked.model_fields_set
     facts: dict[str, Any] = {}
-    if checked.method == AUTO:
+    if refine is not None:
+        checked = _before_steps(str(settings.get("method", AUTO)), checked, labels, facts, reporter)
+    elif checked.method == AUTO:
         choice = _choice(labels, checked, init)
         reporter.say(str(choice))
-        checked = checked.model_copy(update={"method": choice.method, "method_settings": choice.settings})
+        checked = checked.model_copy(
+            update={"method": choice.method, "method_settings": choice.settings, "stages": choice.stages}
+        )
         checked, find_lr = _without_steps(checked, find_lr, reporter)
         facts["auto"] = {"kind": choice.facts.kind, "reason": choice.reason}
     root, start_from = Path(folder).resolve(), Path(init).resolve() if init else None
-    check_start(checked.method, start_from)
-    checked = _as_started(checked, start_from, reporter)
+    check_start(checked.method, start_from if refine is None else "start")
+    checked = checked if refine else _as_started(checked, start_from, reporter)
     check_fit(checked.method, labels, checked.method_settings)
     if told := notice(checked.method, checked.method_settings):
         reporter.say(told)
     true = _aligned(true, labels, checked.method, reporter)
     rates = candidate_rates(find_lr, checked)
     facts |= {"find_lr": rates} if rates else {}
-    prepared = _prepared(checked, labels, root, start_from, facts, reporter)
+    checked, prepared = _first_prepared(checked, labels, root, start_from, facts, reporter, fixed=stages_given)
     with free_threads():
         mapped = prepared.mapped_images(checked, reporter)
     usable = usable_images(labels, root, broken, reporter, mapped, limits_of(checked.max_image_mb))
@@ -233,14 +241,38 @@ def _prepared(
     return prepared
 
 
+def _first_prepared(settings: TrainSettings, *shared: Any, fixed: bool) -> tuple[TrainSettings, "Prepared"]:
+    """`_prepared`, and the settings that it is of: where the stages are a rule's and the backbone gives but one, one.
+
+    Args:
+        settings: of the training.
+        *shared: further arguments of `_prepared`.
+        fixed: the stages are as the user says.
+    """
+    *_, facts, reporter = shared
+    try:
+        return settings, _prepared(settings, *shared)
+    except StagesError as error:
+        if fixed or "auto" not in facts:
+            raise
+        reporter.say(f"features of the last stage alone ({error})")
+        alone = settings.model_copy(update={"stages": 1})
+        if "start" in facts:
+            facts["start"]["stages"] = 1
+        return alone, _prepared(alone, *shared)
+
+
 def _finish(run: RunFolder, prepared: "Prepared", named: Path | None, report: bool, reporter: Reporter) -> None:
     """Train a run to its end."""
+    from partlabel.training.first_fit import fit_first
     from partlabel.training.generators import own_generators
     from partlabel.training.phases import run_phases
 
     again = f"go on with: {run.resume_command}"
     try:
         with way_on(again), own_generators(), free_threads():
+            if "start" in run.info:
+                fit_first(run, prepared, reporter)
             run_phases(run, prepared, reporter)
             if report and not process_rank():
                 _report(run, named, reporter)
@@ -259,7 +291,7 @@ def _report(run: RunFolder, named: Path | None, reporter: Reporter) -> None:
         reporter.say(f"the run is finished but has no report: {error}")
 
 
-def _checked(settings: dict[str, Any], searches: bool) -> TrainSettings:
+def _checked(settings: dict[str, Any], searches: bool, refine: str | None) -> TrainSettings:
     """Settings that go together and with this machine."""
     from partlabel.methods.build import method_config, setting_names
     from partlabel.methods.fitted import check_fitted
@@ -269,10 +301,10 @@ def _checked(settings: dict[str, Any], searches: bool) -> TrainSettings:
     if checked.method != AUTO:
         method_config(checked.method, checked.method_settings)
         check_fitted(checked, searches)
-    if searches or checked.refit:
+    if searches or checked.refit or refine:
         if checked.devices not in {"auto", "1", 1}:
             raise UsageError(
-                "find_lr and refit train several times, which one group of processes cannot; use one device"
+                "find_lr, refine and refit train several times, which one group of processes cannot; use one device"
             )
         checked = checked.model_copy(update={"devices": 1})
     if not checked.holdout and (checked.refit or checked.select == "best"):
@@ -284,6 +316,24 @@ def _checked(settings: dict[str, Any], searches: bool) -> TrainSettings:
     if kind == "local-dir" and colon:  # so that the run can go on from any directory
         checked = checked.model_copy(update={"backbone": f"local-dir:{Path(folder).resolve()}"})
     return checked
+
+
+def _before_steps(
+    method: str, steps: TrainSettings, labels: LabelTable, facts: dict[str, Any], reporter: Reporter
+) -> TrainSettings:
+    """The settings of the steps that refine a fit, whose own settings are put among the facts of the run."""
+    from partlabel.training.first_fit import fit_settings
+
+    if method == AUTO:
+        choice = choose(labels, frozen=True)
+        reporter.say(str(choice))
+        method = choice.method
+        facts["auto"] = {"kind": choice.facts.kind, "reason": choice.reason}
+        whole = not steps.train_last and steps.joint_space == "off"
+        if whole and "stages" not in steps.model_fields_set:
+            steps = steps.model_copy(update={"stages": choice.stages})
+    facts["start"] = fit_settings(method, steps).model_dump(mode="json")
+    return steps
 
 
 def _without_steps(
@@ -355,4 +405,7 @@ def _choice(labels: LabelTable, settings: TrainSettings, init: Path | str | None
     """What "auto" takes; what the user set takes precedence over the rule's settings."""
     frozen = settings.freeze and not settings.train_last
     choice = choose(labels, frozen=frozen, pretrained=settings.pretrained or init is not None)
-    return replace(choice, settings={**choice.settings, **settings.method_settings})
+    stages = (
+        settings.stages if "stages" in settings.model_fields_set or settings.joint_space != "off" else choice.stages
+    )
+    return replace(choice, settings={**choice.settings, **settings.method_settings}, stages=stages)

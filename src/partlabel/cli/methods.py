@@ -58,7 +58,7 @@ def _tell_rules() -> None:
         "`--method auto` takes the first of these that holds; settings that are given go before those of a rule."
     )
     for rule in RULES:
-        settings = "".join(f" {name}={value}" for name, value in rule.settings.items())
+        settings = "".join(f" {name}={value}" for name, value in rule.all_settings.items())
         typer.echo(f"{', '.join(rule.when)}: {rule.method}{settings}\n    {rule.reason} ({rule.evidence})")
 
 

@@ -44,6 +44,13 @@ def train(
     workers: Annotated[int | None, typer.Option(help="Processes that decode images. Default: 0.")] = None,
     max_image_mb: o.MaxImageMb = None,
     init: Annotated[Path | None, typer.Option(help="A run whose weights to start from.")] = None,
+    refine: Annotated[
+        str | None,
+        typer.Option(
+            help="Fit --method at once (default: auto), then go on from it with steps of this one (bce, asl, focal or "
+            "self_training), whose settings are meant."
+        ),
+    ] = None,
     truth: Annotated[
         Path | None,
         typer.Option(help="Complete labels, for log.csv alone: what the method sets aside is counted against them."),
@@ -106,6 +113,7 @@ def train(
         drop_empty_classes=drop_empty_classes,
         find_lr=find_lr,
         init=init,
+        refine=refine,
         truth=truth,
         reporter=o.reporter(quiet),
         read=read,

@@ -133,7 +133,7 @@ def _rules(row: Row) -> dict[str, Any]:
     """What a row that leaves its method to the rules depends on besides."""
     if row.settings["method"] != AUTO:
         return {}
-    return {"rules": [[rule.when, rule.method, rule.settings] for rule in RULES]}
+    return {"rules": [[rule.when, rule.method, rule.settings, rule.stages] for rule in RULES]}
 
 
 def held_out(record: Record) -> HeldOut | None:

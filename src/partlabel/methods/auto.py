@@ -34,6 +34,7 @@ class Rule:
         settings: settings of the method that are not its defaults.
         reason: why, as a sentence without its end.
         evidence: page of the documentation with the numbers.
+        stages: how many of the last stages of the backbone give features; one where the backbone cannot give more.
     """
 
     when: tuple[Word, ...]
@@ -41,6 +42,12 @@ class Rule:
     settings: dict[str, Any]
     reason: str
     evidence: str
+    stages: int = 1
+
+    @property
+    def all_settings(self) -> dict[str, Any]:
+        """Those of the method and of the training."""
+        return _all_settings(self.settings, self.stages)
 
 
 RULES: tuple[Rule, ...] = (
@@ -58,6 +65,7 @@ RULES: tuple[Rule, ...] = (
         {},
         "ahead of every loss on two sets of photographs with frozen features, the more so the fewer labels are known",
         "docs/discriminant.md",
+        stages=2,
     ),
     Rule(
         ("both signs", "mostly present"),
@@ -155,17 +163,20 @@ class Choice:
         settings: settings of the method that are not its defaults.
         reason: why, with the page that holds the numbers.
         facts: what was known of the table.
+        stages: how many of the last stages of the backbone give features.
     """
 
     method: str
     settings: dict[str, Any]
     reason: str
     facts: Facts
+    stages: int = 1
 
     @property
     def taken(self) -> str:
         """The method with its settings: "saliency, pseudo = none"."""
-        return ", ".join([self.method, *(f"{name} = {value}" for name, value in self.settings.items())])
+        settings = _all_settings(self.settings, self.stages)
+        return ", ".join([self.method, *(f"{name} = {value}" for name, value in settings.items())])
 
     def __str__(self) -> str:
         return f"auto takes {self.taken}: {self.reason}; the labels: {self.facts}"
@@ -198,10 +209,14 @@ def choices(labels: LabelTable) -> dict[Network, Choice]:
     return {network: _first(facts, network) for network in get_args(Network)}
 
 
+def _all_settings(settings: dict[str, Any], stages: int) -> dict[str, Any]:
+    return settings | ({"stages": stages} if stages > 1 else {})
+
+
 def _first(facts: Facts, network: Network) -> Choice:
     holding = facts.words | {network}
     rule = next(rule for rule in RULES if holding.issuperset(rule.when))
-    return Choice(rule.method, dict(rule.settings), f"{rule.reason} ({rule.evidence})", facts)
+    return Choice(rule.method, dict(rule.settings), f"{rule.reason} ({rule.evidence})", facts, rule.stages)
 
 
 def _kind_of_positives(labels: LabelTable) -> Kind:

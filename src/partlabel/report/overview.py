@@ -104,7 +104,10 @@ def notes(run: RunFolder, settings: TrainSettings, has_held_out: bool) -> list[s
     if "label_vectors" in info:
         found.append(f"{info['label_vectors'].rstrip('.')}.")
     if "auto" in info:
-        found.append(f"auto took {settings.method} for these labels: {info['auto']['reason']}.")
+        taken = info["start"]["method"] if "start" in info else settings.method
+        found.append(f"auto took {taken} for these labels: {info['auto']['reason']}.")
+    if "start" in info:
+        found.append(f"Its steps began at a fit of {info['start']['method']} to the same cells (the folder start).")
     if not has_held_out:
         return found
     found.append(

@@ -317,6 +317,11 @@ _OF_A_FIT = frozenset(
 """Settings with an effect on methods that are fitted, not stepped, and how several processes are started."""
 
 
+def settings_of_fits() -> frozenset[str]:
+    """Settings of a training that have an effect on a method that is fitted, without the method and its own."""
+    return _OF_A_FIT - {"method", "method_settings"}
+
+
 def of_steps_alone(names: Iterable[str]) -> list[str]:
     """Those of some names of settings that have no effect on a method that is fitted: it takes no steps."""
     return [name for name in names if name in TrainSettings.model_fields and name not in _OF_A_FIT]

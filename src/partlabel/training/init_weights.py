@@ -80,25 +80,43 @@ def _check_features(mine: HeadSpec, theirs: HeadSpec, run: Path) -> None:
 
 
 def with_features_of(run: Path, settings: TrainSettings, reporter: Reporter) -> TrainSettings:
-    """The settings of a training that starts from a run, with the transform of features that its linear layer reads.
+    """The settings of a training that starts from a run, with the features that its linear layer reads: their stages
+    and their transform.
 
     Raises:
-        UsageError: they name another one.
+        UsageError: they name others.
     """
     kind, given = method_class(settings.method), settings.method_settings
-    head = read_info(RunFolder.open(run).model).head
+    info = read_info(RunFolder.open(run).model)
+    head = info.head
     if entry(settings.method).fitted or not issubclass(kind.Config, LinearConfig) or head.kind != "pooled":
         return settings
+    settings = _with_stages_of(run, info.backbone.stages, settings, reporter)
     theirs = head.settings.get("transform", "none")
     if given.get("transform", theirs) != theirs:
         raise UsageError(
             f"the linear layer of {run} reads features with transform {theirs!r}, and this training is told to start "
             f"from it with {given['transform']!r}; leave transform out"
         )
-    if theirs == "none":
+    if theirs == given.get("transform", "none"):
         return settings
     reporter.say(f"transform {theirs!r} of the features, as in {run}")
     return settings.model_copy(update={"method_settings": {**given, "transform": theirs}})
+
+
+def _with_stages_of(run: Path, theirs: int, settings: TrainSettings, reporter: Reporter) -> TrainSettings:
+    if settings.stages == theirs:
+        return settings
+    if "stages" in settings.model_fields_set:
+        reporter.say(f"the linear layer of {run} reads features of stages {theirs}, so that it is not taken")
+        return settings
+    if settings.train_last or settings.joint_space != "off":
+        raise UsageError(
+            f"the linear layer of {run} reads the features of two stages, which train_last and joint_space do not "
+            "have; train that run with --set stages=1, or start from another one"
+        )
+    reporter.say(f"stages {theirs}, as in {run}")
+    return settings.model_copy(update={"stages": theirs})
 
 
 def seen_before(init: Path, held_out: Cells, labels: LabelTable) -> int:

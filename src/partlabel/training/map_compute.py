@@ -141,5 +141,7 @@ def _in_threads(make: Callable[[Item], _Made], items: Sequence[Item], threads: i
 
 def _fits(maps: NDArray[np.float16]) -> NDArray[np.float16]:
     if not np.isfinite(maps).all():
-        raise StorageError("the backbone's maps do not fit float16; train without --freeze")
+        raise StorageError(
+            "the backbone's maps do not fit float16; take another backbone, or train a method of steps without --freeze"
+        )
     return maps

@@ -94,7 +94,7 @@ def _check_finite(logits: NDArray[np.float32], images: Sequence[str]) -> None:
     if not finite.all():
         raise NotFiniteError(
             f"the model's logits of image {images[int(np.argmin(finite))]} are not finite; lower the learning rate or "
-            "clip gradients (clip_norm)"
+            "clip gradients (clip_norm), or take another backbone where nothing is trained by steps"
         )
 
 

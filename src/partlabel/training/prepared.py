@@ -104,6 +104,10 @@ class Prepared:
             map_plan(settings, method.tagger.backbone, method.views, self.labels.images, self.root), reporter
         )
 
+    def go_on_from(self, run: Path) -> None:
+        """Start from the weights of another run than so far."""
+        self.init, self._built = run, None
+
     def phase(self, run: RunFolder, name: str, reporter: Reporter) -> tuple[Method[Any], Phase]:
         """The method before its first step, and what the phase "selection" or "refit" of a run trains on."""
         settings, selection = run.settings, name == "selection"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from partlabel.errors import UsageError
+from partlabel.errors import StagesError, UsageError
 from partlabel.models.encoders.base import Backbone, BackboneSpec, Features, Pool, TrainParts
 from partlabel.models.encoders.cut import Cut, children_before_pooling, cut_before_last_stages, modules_after_cut
 from partlabel.models.encoders.joint_space import attention_pooling, joint_tokens, layers_in_use, split_tokens
@@ -218,6 +218,8 @@ class TwoStages:
             given = self.network.forward_features(images)  # type: ignore[operator]
         finally:
             hook.remove()
+        if len(received) != 1 or not isinstance(received[0], Tensor):
+            raise StagesError(f"the last stage of backbone {self.name} does not receive one tensor; leave stages at 1")
         return self._as_maps(received[0]), given
 
     def _as_maps(self, value: Tensor) -> Float[Tensor, "batch features h w"]:
@@ -226,7 +228,7 @@ class TwoStages:
         places = value[:, _prefix_tokens(self.network) :] if value.ndim == 3 else value
         side = math.isqrt(places.shape[1])
         if value.ndim != 3 or side * side != places.shape[1]:
-            raise UsageError(
+            raise StagesError(
                 f"the last stage of backbone {self.name} receives {tuple(value.shape)}, which are no maps; leave "
                 "stages at 1"
             )
@@ -237,11 +239,11 @@ def two_stages(spec: BackboneSpec, network: nn.Module) -> TwoStages:
     """A network with its last stage found.
 
     Raises:
-        UsageError: it cannot be found, or what it receives are no maps.
+        StagesError: it cannot be found, or what it receives are no maps.
     """
     modules = modules_after_cut(network, 1)
     if not modules:
-        raise UsageError(f"the last stage of backbone {spec.architecture} is not known; leave stages at 1")
+        raise StagesError(f"the last stage of backbone {spec.architecture} is not known; leave stages at 1")
     return TwoStages(network, modules[0], spec.architecture, spec.size)
 
 

@@ -1,0 +1,176 @@
+"""`train --refine`: a fit, and steps from there, as one run."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import partlabel
+from partlabel.errors import UsageError
+from partlabel.formats import write_table
+from partlabel.labels import LabelTable
+from partlabel.progress import Silent
+from partlabel.runs.folder import RunFolder
+
+FROZEN: dict[str, Any] = {
+    "method": "discriminant",
+    "backbone": "test_resnet",
+    "pretrained": False,
+    "size": 32,
+    "accelerator": "cpu",
+    "freeze": True,
+    "report": False,
+}
+STEPS: dict[str, Any] = {**FROZEN, "refine": "bce", "epochs": 2, "batch_size": 16, "lr": 0.01}
+Data = tuple[Path, LabelTable]
+
+
+class Lines(Silent):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def _weights(run: RunFolder | Path) -> dict[str, torch.Tensor]:
+    return load_file((run if isinstance(run, Path) else run.path) / "model" / "model.safetensors")
+
+
+def _same(one: RunFolder | Path, other: RunFolder | Path) -> bool:
+    first, second = _weights(one), _weights(other)
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"refine": "asl", "transform": "sqrt"}, {"refine": "self_training", "stages": 2}, {"refit": True}],
+    ids=["bce", "asl", "self_training", "refit"],
+)
+def test_it_is_what_two_runs_give(
+    tmp_path: Path, color_images: Data, partial_labels: LabelTable, more: dict[str, Any]
+) -> None:
+    images = color_images[0]
+    run = partlabel.train(partial_labels, images=images, out=tmp_path / "run", **{**STEPS, **more})
+    shared = {name: more[name] for name in ("transform", "stages") if name in more}
+    first = partlabel.train(partial_labels, images=images, out=tmp_path / "first", **{**FROZEN, **shared})
+    assert _same(run.path / "start", first)
+    settings = {**STEPS, **more, "method": more.get("refine", "bce"), "refine": None}
+    second = partlabel.train(partial_labels, images=images, out=tmp_path / "second", init=first.path, **settings)
+    assert _same(run, second)
+    assert not _same(run, first)
+    assert run.settings.model_copy(update={"devices": "auto"}) == second.settings.model_copy(update={"devices": "auto"})
+
+
+def test_no_held_out_cell_was_seen_by_the_fit(tmp_path: Path, color_images: Data, partial_labels: LabelTable) -> None:
+    """The two hold out the same cells."""
+    run = partlabel.train(partial_labels, images=color_images[0], out=tmp_path / "run", **STEPS, holdout=0.3)
+    fit = RunFolder.open(run.path / "start")
+    one, other = (each.held_out(partial_labels.classes) for each in (run, fit))
+    assert one.images == other.images
+    assert one.image_index.tolist() == other.image_index.tolist()
+    assert one.class_index.tolist() == other.class_index.tolist()
+
+
+def test_with_the_last_stage_trained(tmp_path: Path, color_images: Data, partial_labels: LabelTable) -> None:
+    """Which has features of one stage; by the rules the fit would take two."""
+    settings = {**STEPS, "method": "auto", "train_last": 1, "size": 64}
+    lines = Lines()
+    run = partlabel.train(partial_labels, images=color_images[0], out=tmp_path / "run", **settings, reporter=lines)
+    assert any(line.startswith("auto takes discriminant") for line in lines.lines)
+    assert (run.settings.method, run.settings.train_last, run.settings.stages) == ("bce", 1, 1)
+    start = RunFolder.open(run.path / "start").settings
+    assert (start.method, start.train_last, start.stages, start.epochs) == ("discriminant", 0, 1, 15)
+    first, last = _weights(run.path / "start"), _weights(run)
+    moved = {
+        name.split(".")[2] for name in first if name.startswith("backbone") and not torch.equal(first[name], last[name])
+    }
+    assert moved == {"layer4"}
+    run = partlabel.train(partial_labels, images=color_images[0], out=tmp_path / "two", **{**STEPS, "method": "auto"})
+    assert run.settings.stages == RunFolder.open(run.path / "start").settings.stages == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"method": "bce"}, "such as discriminant, and bce takes steps; to go on from a run of it, give that run as"),
+        ({"refine": "discriminant"}, "method discriminant is fitted at once and takes no steps"),
+        ({"refine": "colearning"}, "refine 'colearning': its layer cannot begin as one that was fitted; bce, asl,"),
+        ({"freeze": False}, "refine goes on from a fit to the features of a frozen backbone; add --freeze"),
+        ({"refine": "bse"}, "bse"),
+        ({"shrinkage": 0.5}, "no setting 'shrinkage'"),
+    ],
+)
+def test_what_cannot_follow_is_refused(
+    tmp_path: Path, color_images: Data, partial_labels: LabelTable, settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        partlabel.train(partial_labels, images=color_images[0], out=tmp_path / "run", **{**STEPS, **settings})
+    assert said in str(refused.value)
+    assert not (tmp_path / "run").exists()
+
+
+KILLED = """
+import os, signal, sys
+from partlabel.cli import main
+from partlabel.training import {module}
+
+called = {module}.{function}
+def stop(*arguments, **named):
+    {when}
+    os.kill(os.getpid(), signal.SIGKILL)
+{module}.{function} = stop
+sys.argv[0] = "partlabel"
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("module", "function", "when"),
+    [
+        ("phases", "fit_features", "pass"),  # in the fit
+        ("phases", "save_bundle", "called(*arguments, **named)"),  # the fit is there, its status is not
+        ("first_fit", "with_features_of", "pass"),  # before the first step
+        (
+            "phases",
+            "_score_held_out",
+            "if len(arguments[0].log()) == 1: return called(*arguments, **named)",
+        ),  # at the end
+    ],
+)
+def test_killed_anywhere_it_ends_with_the_same_bits(
+    tmp_path: Path, color_images: Data, partial_labels: LabelTable, module: str, function: str, when: str
+) -> None:
+    undisturbed = partlabel.train(partial_labels, images=color_images[0], out=tmp_path / "undisturbed", **STEPS)
+    table = tmp_path / "labels.parquet"
+    write_table(partial_labels, table)
+    words = (
+        "--method discriminant --refine bce --backbone test_resnet --from-scratch --freeze --set size=32 "
+        "--set accelerator=cpu --epochs 2 --batch-size 16 --lr 0.01"
+    )
+    script = KILLED.format(module=module, function=function, when=when)
+    command = [sys.executable, "-c", script, "train", str(table), "--images", str(color_images[0])]
+    killed = subprocess.run([*command, "--out", str(tmp_path / "run"), *words.split()], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    run = RunFolder.open(tmp_path / "run")
+    assert run.info["status"] == "training"
+    partlabel.resume(run.path, report=False)
+    assert _same(run, undisturbed)
+    assert _same(run.path / "start", undisturbed.path / "start")
+    assert run.settings == undisturbed.settings
+
+
+def test_the_report_and_the_run_tell_of_it(tmp_path: Path, color_images: Data, partial_labels: LabelTable) -> None:
+    settings = {**STEPS, "report": True, "method": "auto"}
+    run = partlabel.train(partial_labels, images=color_images[0], out=tmp_path / "run", **settings)
+    page = (run.path / "report.html").read_text()
+    assert "auto took discriminant for these labels" in page
+    assert "Its steps began at a fit of discriminant to the same cells" in page
+    assert json.loads((run.path / "run.json").read_text())["start"]["method"] == "discriminant"
