@@ -9,7 +9,9 @@ the means of f over the images where a class is known present and known absent (
     w(λ) = S(λ)⁻¹ (m⁺ - m⁻), scaled to wᵀ S w = 1,  S(λ) = (1 - λ) S + λ (tr S / d) I,  z = wᵀ (f - m)
 Then once more, with unknown cells in the two means: present by ω σ(a z + b), absent by ω (1 - σ(a z + b)), where b
 brings the mean over the unknown cells of the class to the share of present among its known cells, and a is how far
-known present images lie above known absent ones. The logit is a z + b of the last scores, b for all images.
+known present images lie above known absent ones. The logit is a line of the last scores, fitted for each class to its
+known cells in folds of images that its scores were made without, and shrunk to the mean line (`class_lines`); for a
+class without both signs, a z + b once more, b for all images.
 
 λ of either pass, ω and the transform are chosen by the mean average precision of known training cells in folds of
 images: of a fold's images a class's means hold no label.
@@ -32,6 +34,7 @@ from partlabel.errors import UsageError
 from partlabel.evaluation.average_precision import average_precision
 from partlabel.methods.base import Context, PooledConfig
 from partlabel.methods.fitted import Chosen, Fit, FittedMethod
+from partlabel.methods.tools.class_lines import class_lines
 from partlabel.methods.tools.feature_passes import FeaturePasses, contrasted
 from partlabel.methods.tools.moments import ClassSums, Moments, rounded_weights, step_for
 from partlabel.methods.tools.score_histogram import ScoreHistogram
@@ -106,6 +109,13 @@ class _Pass(NamedTuple):
     folds_mAP: float
 
 
+class _LeftOut(NamedTuple):
+    """Scores of images by what the other folds tell, float32 `[n, C]`, and their states, int8."""
+
+    scores: NDArray[np.float32]
+    states: NDArray[np.int8]
+
+
 class Discriminant(FittedMethod[DiscriminantConfig]):
     """Semi-supervised linear discriminant."""
 
@@ -126,20 +136,20 @@ class Discriminant(FittedMethod[DiscriminantConfig]):
         """Set the linear layer."""
         passes = FeaturePasses(data, self.config.folds)
         self._tell_of_classes(data)
-        sums, first = self._first_pass(passes)
+        sums, first, left_out = self._first_pass(passes)
         differences, best, weight = _known(sums)[-1], first, 0.0
         soft_weight = data.chosen.get("soft_weight", self.config.soft_weight)
         if soft_weight != 0:
             weight = float(soft_weight or SOFT_WEIGHT)
             soft = _softened(passes, sums, first, weight)
-            second = self._judged(passes, sums, soft, "")
+            second, of_second = self._judged(passes, sums, soft, "")
             if soft_weight is not None or not second.folds_mAP < first.folds_mAP:
-                differences, best = soft[-1], second
+                differences, best, left_out = soft[-1], second, of_second
             else:
                 weight = 0.0
         if self.config.transform == "auto":
             self.tagger.replace_head(pooled_spec(self.config.pool, sums.transform))
-        self._set_head(passes, sums, best, sums.directions(differences, [best.shrinkage])[0])
+        self._set_head(passes, sums, best, left_out, sums.directions(differences, [best.shrinkage])[0])
         stage_weight = {"stage_weight": sums.stage_weight} if len(self.tagger.backbone.stage_features) > 1 else {}
         return {
             "transform": sums.transform,
@@ -149,15 +159,20 @@ class Discriminant(FittedMethod[DiscriminantConfig]):
             **best._asdict(),
         }
 
-    def _first_pass(self, passes: FeaturePasses) -> tuple[_Sums, _Pass]:
+    def _first_pass(self, passes: FeaturePasses) -> tuple[_Sums, _Pass, _LeftOut]:
         """Sums of the features as they are best transformed and weighted, and what known cells alone come to."""
         largest, transform = passes.largest(), passes.data.chosen.get("transform", self.config.transform)
         names = get_args(Transform) if transform == "auto" else (transform,)
-        tried = []
+        best: tuple[_Sums, _Pass, _LeftOut] | None = None
         for name in names:
             for sums in self._by_stage(_sums(passes, name, largest), passes.data.chosen):
-                tried.append((sums, self._judged(passes, sums, _known(sums), _FIRST)))
-        return max(tried, key=lambda one: np.nan_to_num(one[1].folds_mAP, nan=-1.0))
+                found = self._judged(passes, sums, _known(sums), _FIRST)
+                if best is None or np.nan_to_num(found[0].folds_mAP, nan=-1.0) > np.nan_to_num(
+                    best[1].folds_mAP, nan=-1.0
+                ):
+                    best = (sums, *found)
+        assert best is not None
+        return best
 
     def _tell_of_classes(self, data: Fit) -> None:
         """Say for how many classes a probability is none."""
@@ -176,14 +191,15 @@ class Discriminant(FittedMethod[DiscriminantConfig]):
         weights = STAGE_WEIGHTS if weight is None else (float(weight),)
         return [sums.scaled(stages, weight) for weight in weights] if len(stages) > 1 else [sums]
 
-    def _judged(self, passes: FeaturePasses, sums: _Sums, differences: list[Tensor], which: str) -> _Pass:
-        """The best λ for the mean differences without each fold, by what they make of the images of that fold; or what
-        an earlier fit chose for this pass.
+    def _judged(
+        self, passes: FeaturePasses, sums: _Sums, differences: list[Tensor], which: str
+    ) -> tuple[_Pass, _LeftOut]:
+        """The best λ for the mean differences without each fold, by what they make of the images of that fold; or λ and
+        a that an earlier fit chose for this pass.
         """
-        if f"shrinkage{which}" in passes.data.chosen:
-            shrinkage, slope = (float(passes.data.chosen[f"{name}{which}"]) for name in ("shrinkage", "slope"))
-            return _Pass(shrinkage, slope, float("nan"))
-        candidates = SHRINKAGES if self.config.shrinkage is None else (self.config.shrinkage,)
+        chosen = {name: passes.data.chosen.get(f"{name}{which}") for name in ("shrinkage", "slope")}
+        fixed = self.config.shrinkage if chosen["shrinkage"] is None else float(chosen["shrinkage"])
+        candidates = SHRINKAGES if fixed is None else (fixed,)
         rows = passes.judged(len(candidates))
         labels = passes.data.labels
         weights = [sums.directions(one, candidates).flatten(0, 1).float() for one in differences[: passes.folds]]
@@ -191,19 +207,28 @@ class Discriminant(FittedMethod[DiscriminantConfig]):
         states = contrasted(labels, rows)
         values = [_mean_over_classes(scores[:, place], states) for place in range(len(candidates))]
         best = int(np.argmax(np.nan_to_num(values, nan=-1.0)))
-        if np.isnan(values[best]) and self.config.shrinkage is None:
+        if np.isnan(values[best]) and fixed is None:
             best = candidates.index(0.95)
-        return _Pass(candidates[best], _slope(scores[:, best], labels.rows(rows)), values[best])
+        left_out = _LeftOut(scores[:, best].copy(), labels.rows(rows))
+        slope = _slope(*left_out) if chosen["slope"] is None else float(chosen["slope"])
+        return _Pass(candidates[best], slope, values[best]), left_out
 
-    def _set_head(self, passes: FeaturePasses, sums: _Sums, best: _Pass, directions: Tensor) -> None:
-        """Logits a z + b, where b brings their mean probability over all images to the prevalence."""
+    def _set_head(
+        self, passes: FeaturePasses, sums: _Sums, best: _Pass, left_out: _LeftOut, directions: Tensor
+    ) -> None:
+        """Logits by the lines of classes; without one a z + b, where b brings their mean probability over all images to
+        the prevalence.
+        """
         histogram = ScoreHistogram(len(directions))
         for block in passes.blocks(sums.transform, sums.moments.step):
             histogram.add(_scores(block.features, sums, directions), torch.ones_like(block.states, dtype=torch.bool))
         present, absent = _added(sums.present), _added(sums.absent)
         images = torch.full_like(present.weight, float(sums.moments.images))
+        lines = class_lines(*left_out, best.slope)
+        given = torch.from_numpy(np.isfinite(lines.slope))
         offsets = histogram.offsets(best.slope, _prevalence(present, absent, images))
-        weight = best.slope * directions
+        offsets = torch.where(given, torch.from_numpy(lines.offset), offsets)
+        weight = torch.where(given, torch.from_numpy(lines.slope), best.slope)[:, None] * directions
         linear = self.tagger.head.get_submodule("linear")
         with torch.no_grad():
             linear.get_parameter("weight").copy_(weight)
