@@ -2,7 +2,9 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -253,6 +255,13 @@ accelerator = "cpu"
 tau = 0.7
 lr = 1e-3
 """
+
+
+def test_cells_of_a_grid_depend_on_all_of_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = SimpleNamespace(settings={"method": "auto"})
+    before = plan._rules(row)  # type: ignore[arg-type]
+    monkeypatch.setattr(plan, "RULES", tuple(replace(rule, stages=1) for rule in plan.RULES))
+    assert plan._rules(row) != before  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

@@ -13,7 +13,8 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 from partlabel.errors import UsageError
-from partlabel.labels import LabelTable
+from partlabel.labels import LabelTable, Source
+from partlabel.methods import discriminant as module
 from partlabel.methods.base import Context, Seen
 from partlabel.methods.build import build_method
 from partlabel.methods.catalogue import entry
@@ -209,6 +210,27 @@ def test_logits_are_those_of_the_loops(
     assert chosen["folds_mAP"] == pytest.approx(np.mean(values), abs=0.01)
 
 
+def test_recovered_cells_are_learned_from_but_choose_nothing(joint_lines: Joint) -> None:
+    random = np.random.default_rng(8)
+    guessed = (STATES == 0) & (random.random(STATES.shape) < 0.5)
+    states = np.where(guessed, random.choice([-1, 1], STATES.shape), STATES).astype(np.int8)
+    rows, columns = np.nonzero(states)
+    sources = np.where(guessed[rows, columns], Source.RECOVERED, Source.IMPORT)
+    images = [f"{row:02d}.png" for row in range(IMAGES)]
+    labels = LabelTable.from_cells(images, CLASSES, rows, columns, states[rows, columns], sources)
+    _, chosen = _fit(labels, transform="none", shrinkage=0.3, soft_weight=0, folds=4)
+    _, left_out = _expected(joint_lines, states, FEATURES, _folds(labels, 4), 0.3, 0.0)
+    own = [
+        average_precision_score(STATES[known, column] == 1, left_out[known, column])
+        for column in range(len(CLASSES))
+        for known in [STATES[:, column] != 0]
+    ]
+    assert chosen["folds_mAP"] == pytest.approx(np.mean(own), abs=0.01)
+    assert chosen["slope"] == pytest.approx(_slope(left_out, STATES), abs=0.01)
+    _, imported = _fit(_table(states), transform="none", shrinkage=0.3, soft_weight=0, folds=4)
+    assert abs(imported["folds_mAP"] - chosen["folds_mAP"]) > 0.05
+
+
 def _with_second_stage() -> Floats:
     """Features of a second stage, larger ones, that know of the labels too."""
     random = np.random.default_rng(5)
@@ -276,6 +298,16 @@ def test_soft_labels_and_transform_are_taken_where_folds_say_so(states: NDArray[
     assert chosen["folds_mAP_of_first_pass"] == best
     assert chosen["soft_weight"] == (SOFT_WEIGHT if with_soft["folds_mAP"] >= best else 0)
     assert method.tagger.head_spec.settings.get("transform", "none") == name
+
+
+def test_soft_labels_that_make_folds_worse_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = _table(STATES)
+    without, _ = _fit(labels, transform="none", soft_weight=0)
+    monkeypatch.setattr(module, "_softened", lambda passes, sums, first, weight: [-one for one in module._known(sums)])
+    method, chosen = _fit(labels, transform="none")
+    assert chosen["soft_weight"] == 0
+    one, other = (fitted.tagger.head.state_dict() for fitted in (without, method))
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.7])
@@ -406,6 +438,7 @@ def test_a_seed_draws_other_folds() -> None:
     assert sorted(one) == sorted(other)
     assert one != other
     assert max(one.count(fold) for fold in range(5)) - min(one.count(fold) for fold in range(5)) <= 1
+    assert sorted(_folds(_table(STATES[:3]), 5).tolist()) == [0, 1, 2]
 
 
 def test_no_more_images_judge_than_memory_is_meant_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,7 @@ def test_the_objective_is_that_of_the_loops(loss: str) -> None:
     method = _method(loss=loss, soft_weight=0.3)
     assert method.refresh_due(START)
     assert not method.refresh_due(LATER)
+    assert not method.refresh_due(Clock(1, 2, 2, 4))
     method.refresh(START, _look)
     index = torch.tensor([3, 8, 20, 21])
     logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(1))

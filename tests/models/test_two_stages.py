@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from partlabel.errors import UsageError
+from partlabel.errors import StagesError, UsageError
 from partlabel.models.bundle import BundleInfo, load_bundle, save_bundle
 from partlabel.models.encoders.build import create_backbone
 from partlabel.models.encoders.timm_maps import TimmBackbone
@@ -54,6 +54,18 @@ def test_those_of_the_stage_before_stand_behind_those_of_the_last(architecture: 
     if "swin" not in architecture:  # whose next stage begins by merging places
         assert inner.shape[1] == two.stage_features[1]
         torch.testing.assert_close(maps[:, one.num_features :].mean((2, 3)), inner.mean((2, 3)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["coat_tiny", "xcit_nano_12_p16_224"])
+def test_a_network_whose_last_stage_does_not_receive_maps_is_refused(architecture: str) -> None:
+    with pytest.raises(StagesError, match="leave stages at 1"):
+        _one(architecture, 224, 2)
+
+
+@pytest.mark.slow
+def test_channels_are_found_where_a_family_does_not_say_where_they_are() -> None:
+    assert _one("volo_d1_224", 224, 2).stage_features == (384, 384)
 
 
 def test_trained_or_frozen_pooled_or_not_they_are_the_same() -> None:

@@ -1,6 +1,7 @@
 """`train --refine`: a fit, and steps from there, as one run."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from partlabel.formats import write_table
 from partlabel.labels import LabelTable
 from partlabel.progress import Silent
 from partlabel.runs.folder import RunFolder
+from partlabel.runs.settings import TrainSettings, settings_of_fits
+from partlabel.training.first_fit import fit_settings
 
 FROZEN: dict[str, Any] = {
     "method": "discriminant",
@@ -83,7 +86,7 @@ def test_with_the_last_stage_trained(tmp_path: Path, color_images: Data, partial
     settings = {**STEPS, "method": "auto", "train_last": 1, "size": 64}
     lines = Lines()
     run = partlabel.train(partial_labels, images=color_images[0], out=tmp_path / "run", **settings, reporter=lines)
-    assert any(line.startswith("auto takes discriminant") for line in lines.lines)
+    assert any(line.startswith("auto takes discriminant: ") for line in lines.lines)
     assert (run.settings.method, run.settings.train_last, run.settings.stages) == ("bce", 1, 1)
     start = RunFolder.open(run.path / "start").settings
     assert (start.method, start.train_last, start.stages, start.epochs) == ("discriminant", 0, 1, 15)
@@ -96,14 +99,64 @@ def test_with_the_last_stage_trained(tmp_path: Path, color_images: Data, partial
     assert run.settings.stages == RunFolder.open(run.path / "start").settings.stages == 2
 
 
+def test_the_fit_has_the_settings_that_a_fit_follows() -> None:
+    others: dict[str, Any] = {
+        "backbone": "test_vit",
+        "pretrained": False,
+        "backbone_args": {"a": 1},
+        "size": 64,
+        "preprocessing": "imagenet",
+        "freeze": True,
+        "maps_by": "onnxruntime",
+        "joint_space": "projected",
+        "stages": 2,
+        "holdout": 0.2,
+        "holdout_by": "images",
+        "refit": True,
+        "seed": 5,
+        "max_image_mb": 7,
+        "workers": 3,
+        "accelerator": "cpu",
+        "devices": 1,
+        "strategy": "ddp",
+    }
+    assert others.keys() == settings_of_fits()
+    plain = TrainSettings()
+    others = {name: value for name, value in others.items() if name != "preprocessing"}
+    assert all(getattr(plain, name) != value for name, value in others.items())
+    steps = TrainSettings(**others, method="bce", epochs=3, method_settings={"pool": "max", "transform": "sqrt"})
+    found = fit_settings("discriminant", steps)
+    assert {name: getattr(found, name) for name in others} == {**others, "refit": False}
+    assert (found.method, found.method_settings) == ("discriminant", {"pool": "max", "transform": "sqrt"})
+    assert found.epochs == plain.epochs
+
+
+@pytest.mark.slow
+def test_a_backbone_with_one_stage_gives_one_to_both(
+    tmp_path: Path, color_images: Data, partial_labels: LabelTable
+) -> None:
+    settings = {**STEPS, "method": "auto", "backbone": "xcit_nano_12_p16_224", "epochs": 1}
+    run = partlabel.train(partial_labels, images=color_images[0], out=tmp_path / "run", **settings)
+    assert run.settings.stages == run.start.settings.stages == 1
+
+
+def test_stages_are_as_the_user_says(tmp_path: Path, color_images: Data, partial_labels: LabelTable) -> None:
+    settings = {**STEPS, "method": "auto", "stages": 1, "epochs": 1}
+    run = partlabel.train(partial_labels, images=color_images[0], out=tmp_path / "run", **settings)
+    assert run.settings.stages == run.start.settings.stages == 1
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
         ({"method": "bce"}, "such as discriminant, and bce takes steps; to go on from a run of it, give that run as"),
         ({"refine": "discriminant"}, "method discriminant is fitted at once and takes no steps"),
-        ({"refine": "colearning"}, "refine 'colearning': its layer cannot begin as one that was fitted; bce, asl,"),
+        ({"refine": "colearning"}, "refine 'colearning': it cannot start from a fitted layer; bce, asl, focal or"),
         ({"freeze": False}, "refine goes on from a fit to the features of a frozen backbone; add --freeze"),
         ({"refine": "bse"}, "bse"),
+        ({"refine": "auto"}, "refine names the method of the steps that follow a fit, such as bce"),
+        ({"devices": 2}, "find_lr, refine and refit train several times"),
+        ({"init": "elsewhere"}, "refine starts from a fit and init from an earlier run; leave one of them out"),
         ({"shrinkage": 0.5}, "no setting 'shrinkage'"),
     ],
 )
@@ -161,16 +214,26 @@ def test_killed_anywhere_it_ends_with_the_same_bits(
     assert killed.returncode == -signal.SIGKILL
     run = RunFolder.open(tmp_path / "run")
     assert run.info["status"] == "training"
-    partlabel.resume(run.path, report=False)
+    fitted = run.start.info["status"] == "done" and (run.start.model / "model.json").stat().st_mtime_ns
+    moved = shutil.copytree(color_images[0], tmp_path / "moved")
+    partlabel.resume(run.path, images=moved, report=False)
+    assert not fitted or (run.start.model / "model.json").stat().st_mtime_ns == fitted
+    assert run.start.inputs == run.inputs
+    assert run.inputs["images"] == str(moved)
     assert _same(run, undisturbed)
     assert _same(run.path / "start", undisturbed.path / "start")
     assert run.settings == undisturbed.settings
 
 
 def test_the_report_and_the_run_tell_of_it(tmp_path: Path, color_images: Data, partial_labels: LabelTable) -> None:
-    settings = {**STEPS, "report": True, "method": "auto"}
-    run = partlabel.train(partial_labels, images=color_images[0], out=tmp_path / "run", **settings)
+    settings = {**STEPS, "report": True, "method": "auto", "holdout": 0.3}
+    lines = Lines()
+    run = partlabel.train(partial_labels, images=color_images[0], out=tmp_path / "run", reporter=lines, **settings)
+    before, after = (100 * one.info["held_out"]["mAP"] for one in (run.start, run))
+    assert f"held-out mAP {after:.2f} after the steps, {before:.2f} before, of the fit that is kept as" in str(
+        lines.lines
+    )
     page = (run.path / "report.html").read_text()
     assert "auto took discriminant for these labels" in page
-    assert "Its steps began at a fit of discriminant to the same cells" in page
+    assert "Training started from a discriminant fit to the same cells (in start/), whose held-out mAP is" in page
     assert json.loads((run.path / "run.json").read_text())["start"]["method"] == "discriminant"

@@ -186,6 +186,33 @@ def test_a_training_can_start_from_it(tmp_path: Path, color_images: Data, partia
     assert run.settings.method_settings == {}
 
 
+def test_what_starts_from_two_stages_has_two(tmp_path: Path, color_images: Data, partial_labels: LabelTable) -> None:
+    images = color_images[0]
+    first, _ = _train(images, partial_labels, tmp_path / "first", transform="none", stages=2)
+    steps = {"epochs": 1, "lr": 1e-9, "init": first.path}
+    for method in ("bce", "hill", "auto"):
+        more = {"freeze": False} if method == "auto" else {}
+        run, lines = _train(images, partial_labels, tmp_path / method, method=method, **steps, **more)
+        assert run.settings.stages == 2
+        assert any(line.startswith("92 of 92 tensors start from") for line in lines)
+        assert any(line.startswith("stages 2, as in") for line in lines)
+    with pytest.raises(UsageError, match="reads features of two stages, which train_last, train_parts and joint_space"):
+        _train(images, partial_labels, tmp_path / "last", method="bce", train_last=1, **steps)
+    with pytest.raises(UsageError, match="reads features of two stages, which train_last, train_parts and joint_space"):
+        _train(images, partial_labels, tmp_path / "p", method="bce", train_parts="last_stage", freeze=False, **steps)
+    with pytest.raises(UsageError, match="reads features of stages 2, the one of this training of stages 1"):
+        _train(images, partial_labels, tmp_path / "one", method="bce", stages=1, **steps)
+
+
+def test_what_nothing_can_be_said_of_is_null(tmp_path: Path, color_images: Data, partial_labels: LabelTable) -> None:
+    states = np.zeros(partial_labels.shape, np.int8)
+    states[0] = 1
+    labels = LabelTable.from_dense(partial_labels.images, partial_labels.classes, states)
+    run, _ = _train(color_images[0], labels, tmp_path / "run", holdout=0, transform="none", soft_weight=0)
+    assert run.info["fitted"]["folds_mAP"] is None
+    assert run.info["fitted"]["shrinkage"] == 0.95
+
+
 def test_auto_says_what_has_no_effect_on_what_it_took(
     tmp_path: Path, color_images: Data, partial_labels: LabelTable
 ) -> None:

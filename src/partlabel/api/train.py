@@ -4,17 +4,17 @@ What imports torch is imported where it is needed, so that a bad label file is r
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from partlabel.api.training_settings import checked_settings, choice_for, settings_of_steps, settings_taken
 from partlabel.errors import Interrupted, RunError, StagesError, StorageError, UsageError
 from partlabel.files import remove_leftovers
 from partlabel.formats import read_written
 from partlabel.images.limits import limits_of
 from partlabel.images.paths import image_root
 from partlabel.labels import Cells, LabelTable
-from partlabel.methods.auto import AUTO, Choice, choose
+from partlabel.methods.auto import AUTO
 from partlabel.methods.catalogue import check_fit, check_start, entry, notice
 from partlabel.opening import ReadArguments, Table, image_folder, open_table, open_truth, origin
 from partlabel.progress import SILENT, Reporter
@@ -23,7 +23,7 @@ from partlabel.runs.holdout import images_without_label
 from partlabel.runs.origin import sealed
 from partlabel.runs.owning import earlier_run, new_run
 from partlabel.runs.processes import check_group, process_rank
-from partlabel.runs.settings import TrainSettings, defaults, given_for_steps, make_settings
+from partlabel.runs.settings import TrainSettings
 from partlabel.stopping import way_on
 from partlabel.training.learning_rates import candidate_rates
 from partlabel.training.threads import free_threads
@@ -88,22 +88,18 @@ def train(
     labels, _ = open_table(table, reporter, read or {}, shared=truth is not None)
     labels = usable_classes(labels, drop_empty_classes)
     true = None if truth is None else open_truth(truth, reporter, read or {}, shared=True)
-    checked = _checked(settings if refine is None else {**settings, "method": refine}, bool(find_lr), refine)
+    checked = checked_settings(settings, bool(find_lr), refine)
     stages_given = "stages" in checked.model_fields_set
     facts: dict[str, Any] = {}
     if refine is not None:
-        checked = _before_steps(str(settings.get("method", AUTO)), checked, labels, facts, reporter)
+        if init is not None:
+            raise UsageError("refine starts from a fit and init from an earlier run; leave one of them out")
+        checked = settings_of_steps(str(settings.get("method", AUTO)), checked, labels, facts, reporter)
     elif checked.method == AUTO:
-        choice = _choice(labels, checked, init)
-        reporter.say(str(choice))
-        checked = checked.model_copy(
-            update={"method": choice.method, "method_settings": choice.settings, "stages": choice.stages}
-        )
-        checked, find_lr = _without_steps(checked, find_lr, reporter)
-        facts["auto"] = {"kind": choice.facts.kind, "reason": choice.reason}
+        checked, find_lr = settings_taken(choice_for(labels, checked, init), checked, find_lr, facts, reporter)
     root, start_from = Path(folder).resolve(), Path(init).resolve() if init else None
     check_start(checked.method, start_from if refine is None else "start")
-    checked = checked if refine else _as_started(checked, start_from, reporter)
+    checked = _as_started(checked, start_from, reporter)
     check_fit(checked.method, labels, checked.method_settings)
     if told := notice(checked.method, checked.method_settings):
         reporter.say(told)
@@ -264,7 +260,7 @@ def _first_prepared(settings: TrainSettings, *shared: Any, fixed: bool) -> tuple
 
 def _finish(run: RunFolder, prepared: "Prepared", named: Path | None, report: bool, reporter: Reporter) -> None:
     """Train a run to its end."""
-    from partlabel.training.first_fit import fit_first
+    from partlabel.training.first_fit import fit_first, tell_beside_fit
     from partlabel.training.generators import own_generators
     from partlabel.training.phases import run_phases
 
@@ -274,6 +270,8 @@ def _finish(run: RunFolder, prepared: "Prepared", named: Path | None, report: bo
             if "start" in run.info:
                 fit_first(run, prepared, reporter)
             run_phases(run, prepared, reporter)
+            if "start" in run.info:
+                tell_beside_fit(run, reporter)
             if report and not process_rank():
                 _report(run, named, reporter)
     except KeyboardInterrupt as error:  # outside the steps: computing maps, scoring
@@ -289,64 +287,6 @@ def _report(run: RunFolder, named: Path | None, reporter: Reporter) -> None:
         reporter.say(f"{write_report(run, images=named or training_images(run))} shows how it went")
     except StorageError as error:
         reporter.say(f"the run is finished but has no report: {error}")
-
-
-def _checked(settings: dict[str, Any], searches: bool, refine: str | None) -> TrainSettings:
-    """Settings that go together and with this machine."""
-    from partlabel.methods.build import method_config, setting_names
-    from partlabel.methods.fitted import check_fitted
-    from partlabel.training.build import compute_device
-
-    checked = make_settings(settings, setting_names(str(settings.get("method", "bce"))))
-    if checked.method != AUTO:
-        method_config(checked.method, checked.method_settings)
-        check_fitted(checked, searches)
-    if searches or checked.refit or refine:
-        if checked.devices not in {"auto", "1", 1}:
-            raise UsageError(
-                "find_lr, refine and refit train several times, which one group of processes cannot; use one device"
-            )
-        checked = checked.model_copy(update={"devices": 1})
-    if not checked.holdout and (checked.refit or checked.select == "best"):
-        raise UsageError("refit and select='best' rest on held-out cells; set holdout above 0")
-    check_group(checked.devices, on_cpu=compute_device(checked).type == "cpu")
-    if checked.amp == "fp16" and compute_device(checked).type == "cpu":
-        raise UsageError("amp fp16 needs a GPU; a CPU has bf16")
-    kind, colon, folder = checked.backbone.partition(":")
-    if kind == "local-dir" and colon:  # so that the run can go on from any directory
-        checked = checked.model_copy(update={"backbone": f"local-dir:{Path(folder).resolve()}"})
-    return checked
-
-
-def _before_steps(
-    method: str, steps: TrainSettings, labels: LabelTable, facts: dict[str, Any], reporter: Reporter
-) -> TrainSettings:
-    """The settings of the steps that refine a fit, whose own settings are put among the facts of the run."""
-    from partlabel.training.first_fit import fit_settings
-
-    if method == AUTO:
-        choice = choose(labels, frozen=True)
-        reporter.say(str(choice))
-        method = choice.method
-        facts["auto"] = {"kind": choice.facts.kind, "reason": choice.reason}
-        whole = not steps.train_last and steps.joint_space == "off"
-        if whole and "stages" not in steps.model_fields_set:
-            steps = steps.model_copy(update={"stages": choice.stages})
-    facts["start"] = fit_settings(method, steps).model_dump(mode="json")
-    return steps
-
-
-def _without_steps(
-    settings: TrainSettings, find_lr: bool | Sequence[float], reporter: Reporter
-) -> tuple[TrainSettings, bool | Sequence[float]]:
-    """Settings and learning rates to search, without those that have no effect on a method that "auto" took."""
-    if not entry(settings.method).fitted:
-        return settings, find_lr
-    idle = given_for_steps(settings)
-    if idle or find_lr:
-        named = ", ".join([*idle, *(["find_lr"] if find_lr else [])])
-        reporter.say(f"{settings.method} takes no steps: {named} without effect")
-    return settings.model_copy(update=defaults(idle)), False
 
 
 def _as_started(settings: TrainSettings, init: Path | None, reporter: Reporter) -> TrainSettings:
@@ -399,13 +339,3 @@ def _check_held_out(cells: Cells, settings: TrainSettings, searches: bool) -> No
             "a search of the learning rate, refit, select='best' and schedule='plateau' rest on held-out cells, and so "
             f"few cells are known that none is held out at holdout {settings.holdout:g}; raise it"
         )
-
-
-def _choice(labels: LabelTable, settings: TrainSettings, init: Path | str | None) -> Choice:
-    """What "auto" takes; what the user set takes precedence over the rule's settings."""
-    frozen = settings.freeze and not settings.train_last
-    choice = choose(labels, frozen=frozen, pretrained=settings.pretrained or init is not None)
-    stages = (
-        settings.stages if "stages" in settings.model_fields_set or settings.joint_space != "off" else choice.stages
-    )
-    return replace(choice, settings={**choice.settings, **settings.method_settings}, stages=stages)

@@ -63,7 +63,8 @@ RULES: tuple[Rule, ...] = (
         ("frozen",),
         "discriminant",
         {},
-        "ahead of every loss on two sets of photographs with frozen features, the more so the fewer labels are known",
+        "ahead of every loss on two sets of photographs with frozen features, or level with the best, and most where "
+        "few labels are known",
         "docs/discriminant.md",
         stages=2,
     ),

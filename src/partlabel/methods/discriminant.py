@@ -181,7 +181,8 @@ class Discriminant(FittedMethod[DiscriminantConfig]):
         if without:
             data.reporter.say(
                 f"no absent cell is known of {without} of {len(data.labels.classes)} classes: their probabilities are "
-                "those of being known to be present, too low by what is missing; their ranking does not depend on it"
+                "those of being known to be present, too low because of what is missing; their ranking does not depend "
+                "on it"
             )
 
     def _by_stage(self, sums: _Sums, chosen: Chosen) -> list[_Sums]:
@@ -201,7 +202,7 @@ class Discriminant(FittedMethod[DiscriminantConfig]):
         fixed = self.config.shrinkage if chosen["shrinkage"] is None else float(chosen["shrinkage"])
         candidates = SHRINKAGES if fixed is None else (fixed,)
         rows = passes.judged(len(candidates))
-        labels = passes.data.labels
+        labels = passes.judging
         weights = [sums.directions(one, candidates).flatten(0, 1).float() for one in differences[: passes.folds]]
         scores = _scores_of_folds(passes, sums, rows, weights).reshape(len(rows), len(candidates), -1)
         states = contrasted(labels, rows)

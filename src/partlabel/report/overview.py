@@ -107,7 +107,9 @@ def notes(run: RunFolder, settings: TrainSettings, has_held_out: bool) -> list[s
         taken = info["start"]["method"] if "start" in info else settings.method
         found.append(f"auto took {taken} for these labels: {info['auto']['reason']}.")
     if "start" in info:
-        found.append(f"Its steps began at a fit of {info['start']['method']} to the same cells (the folder start).")
+        value = run.start.info.get("held_out", {}).get("mAP") if (run.start.path / "run.json").is_file() else None
+        judged = "" if value is None else f", whose held-out mAP is {percent(value)}"
+        found.append(f"Training started from a {info['start']['method']} fit to the same cells (in start/){judged}.")
     if not has_held_out:
         return found
     found.append(

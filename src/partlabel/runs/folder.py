@@ -159,6 +159,11 @@ class RunFolder:
         return self.path / "model"
 
     @property
+    def start(self) -> "RunFolder":
+        """The run of the fit that this one refines; missing where it refines none."""
+        return RunFolder(self.path / "start")
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of the checkpoints."""
         return self.path / "checkpoints"

@@ -31,7 +31,7 @@ def fit_settings(method: str, settings: TrainSettings) -> TrainSettings:
         )
     if entry(settings.method).fitted or not issubclass(method_class(settings.method).Config, LinearConfig):
         able = [name for name in CATALOGUE if issubclass(method_class(name).Config, LinearConfig)]
-        raise UsageError(f"refine {settings.method!r}: its layer cannot begin as one that was fitted; {_any(able)} can")
+        raise UsageError(f"refine {settings.method!r}: it cannot start from a fitted layer; {_any(able)} can")
     if not settings.freeze:
         raise UsageError("refine goes on from a fit to the features of a frozen backbone; add --freeze")
     given = {name: settings.method_settings[name] for name in ("pool", "transform") if name in settings.method_settings}
@@ -41,17 +41,29 @@ def fit_settings(method: str, settings: TrainSettings) -> TrainSettings:
 
 def fit_first(run: RunFolder, prepared: Prepared, reporter: Reporter) -> None:
     """Fit what a run refines, unless that is done, and let its training start from there."""
-    start = RunFolder(run.path / "start")
+    start = run.start
     if not (start.path / "run.json").is_file():
         settings = TrainSettings(**run.info["start"])
         start = RunFolder.create(start.path, settings, run.inputs, prepared.labels)
+    elif start.info["inputs"] != run.info["inputs"]:  # the images were moved
+        start.update(inputs=run.info["inputs"])
     if start.info["status"] != "done":
         remove_leftovers(start.path)
-        run_phases(start, Prepared.of(start.settings, prepared.labels, prepared.root, {}, prepared.init), reporter)
+        run_phases(start, Prepared.of(start.settings, prepared.labels, prepared.root, {}, None), reporter)
     settings = with_features_of(start.path, run.settings, reporter)
     if settings != run.settings:
         run.write_config(settings)
     prepared.go_on_from(start.path)
+
+
+def tell_beside_fit(run: RunFolder, reporter: Reporter) -> None:
+    """Say whether the steps have made the held-out mAP better or worse."""
+    before, after = (one.info.get("held_out", {}).get("mAP") for one in (run.start, run))
+    if before is not None and after is not None:
+        reporter.say(
+            f"held-out mAP {100 * after:.2f} after the steps, {100 * before:.2f} before, of the fit that is kept as "
+            f"{run.start.path}"
+        )
 
 
 def _any(names: list[str]) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from partlabel.errors import RunError, UsageError
 from partlabel.labels import Cells, LabelTable, State
-from partlabel.methods.base import LinearConfig, Method
+from partlabel.methods.base import LinearConfig, Method, PooledConfig
 from partlabel.methods.build import method_class
 from partlabel.methods.catalogue import entry
 from partlabel.methods.fitted import FittedMethod
@@ -43,6 +43,7 @@ def take_weights(method: Method[Any], run: Path, reporter: Reporter, *, whole: b
         mine = {name: value for name, value in mine.items() if not name.startswith("head.")}
     elif method.tagger.head_spec.kind == info.head.kind == "pooled":
         _check_features(method.tagger.head_spec, info.head, run)
+        _check_stages(method.tagger.backbone.spec.stages, info.backbone.stages, run)
     theirs = _counterparts(mine, other.state_dict())
     learned = dict(method.tagger.named_parameters())
     by_class = {name for name, axes in method.tagger.class_axes.items() if axes == (0,) and name in learned}
@@ -79,6 +80,15 @@ def _check_features(mine: HeadSpec, theirs: HeadSpec, run: Path) -> None:
             )
 
 
+def _check_stages(mine: int, theirs: int, run: Path) -> None:
+    """Refuse weights of a linear layer on features of other stages."""
+    if mine != theirs:
+        raise UsageError(
+            f"the linear layer of {run} reads features of stages {theirs}, the one of this training of stages {mine}; "
+            "give both the same stages, or start from another run"
+        )
+
+
 def with_features_of(run: Path, settings: TrainSettings, reporter: Reporter) -> TrainSettings:
     """The settings of a training that starts from a run, with the features that its linear layer reads: their stages
     and their transform.
@@ -89,9 +99,11 @@ def with_features_of(run: Path, settings: TrainSettings, reporter: Reporter) -> 
     kind, given = method_class(settings.method), settings.method_settings
     info = read_info(RunFolder.open(run).model)
     head = info.head
-    if entry(settings.method).fitted or not issubclass(kind.Config, LinearConfig) or head.kind != "pooled":
+    if entry(settings.method).fitted or not issubclass(kind.Config, PooledConfig) or head.kind != "pooled":
         return settings
     settings = _with_stages_of(run, info.backbone.stages, settings, reporter)
+    if not issubclass(kind.Config, LinearConfig):
+        return settings
     theirs = head.settings.get("transform", "none")
     if given.get("transform", theirs) != theirs:
         raise UsageError(
@@ -105,15 +117,12 @@ def with_features_of(run: Path, settings: TrainSettings, reporter: Reporter) -> 
 
 
 def _with_stages_of(run: Path, theirs: int, settings: TrainSettings, reporter: Reporter) -> TrainSettings:
-    if settings.stages == theirs:
+    if settings.stages == theirs or "stages" in settings.model_fields_set:
         return settings
-    if "stages" in settings.model_fields_set:
-        reporter.say(f"the linear layer of {run} reads features of stages {theirs}, so that it is not taken")
-        return settings
-    if settings.train_last or settings.joint_space != "off":
+    if settings.train_last or settings.train_parts != "all" or settings.joint_space != "off":
         raise UsageError(
-            f"the linear layer of {run} reads the features of two stages, which train_last and joint_space do not "
-            "have; train that run with --set stages=1, or start from another one"
+            f"the linear layer of {run} reads features of two stages, which train_last, train_parts and joint_space do "
+            "not have; train that run with stages 1 (--set stages=1), or start from another one"
         )
     reporter.say(f"stages {theirs}, as in {run}")
     return settings.model_copy(update={"stages": theirs})

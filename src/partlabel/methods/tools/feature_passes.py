@@ -43,6 +43,10 @@ class FeaturePasses:
     Args:
         data: what is fitted to.
         folds: number of folds K that the images are shared out to, by a keyed hash of their names.
+
+    Attributes:
+        judging: the labels by which candidates are compared: without recovered cells, which a model guessed, unless
+            there are no others.
     """
 
     def __init__(self, data: Fit, folds: int) -> None:
@@ -51,6 +55,8 @@ class FeaturePasses:
         ranks = ranks_within(np.zeros(len(words), np.int64), words)
         self.order, self.fold = ranks, torch.from_numpy(ranks % self.folds)
         self.passes = 0
+        own = data.labels.without_recovered()
+        self.judging = own if own.counts_by_class().present.any() else data.labels
 
     def largest(self) -> float:
         """The largest absolute value of a pooled feature."""
@@ -67,7 +73,7 @@ class FeaturePasses:
         """Numbers of the images by which so many candidates are compared, int64, ascending: those with a known cell, or
         as many of them as can be kept in memory, drawn by a keyed hash of their names.
         """
-        labels = self.data.labels
+        labels = self.judging
         counts = labels.counts_by_image()
         known = np.flatnonzero(counts.present + counts.absent)
         most = max(MOST_JUDGED // (candidates * len(labels.classes)), LEAST_JUDGED)

@@ -224,7 +224,9 @@ class TwoStages:
 
     def _as_maps(self, value: Tensor) -> Float[Tensor, "batch features h w"]:
         if value.ndim == 4:
-            return value.permute(0, 3, 1, 2) if getattr(self.network, "output_fmt", None) == "NHWC" else value
+            square = value.shape[1] == value.shape[2] != value.shape[3]  # of families that do not say their layout
+            channels_last = getattr(self.network, "output_fmt", None) == "NHWC" or square
+            return value.permute(0, 3, 1, 2) if channels_last else value
         places = value[:, _prefix_tokens(self.network) :] if value.ndim == 3 else value
         side = math.isqrt(places.shape[1])
         if value.ndim != 3 or side * side != places.shape[1]:
