@@ -47,8 +47,8 @@ def train(
     refine: Annotated[
         str | None,
         typer.Option(
-            help="Fit --method at once (default: auto), then go on from it with steps of this one (bce, asl, focal or "
-            "self_training), whose settings are meant."
+            help="Continue from a fit of --method (default: auto) in steps of this one, which the other settings are "
+            "for: bce, asl, focal or self_training."
         ),
     ] = None,
     truth: Annotated[

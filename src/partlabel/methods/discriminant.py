@@ -9,9 +9,9 @@ the means of f over the images where a class is known present and known absent (
     w(λ) = S(λ)⁻¹ (m⁺ - m⁻), scaled to wᵀ S w = 1,  S(λ) = (1 - λ) S + λ (tr S / d) I,  z = wᵀ (f - m)
 Then once more, with unknown cells in the two means: present by ω σ(a z + b), absent by ω (1 - σ(a z + b)), where b
 brings the mean over the unknown cells of the class to the share of present among its known cells, and a is how far
-known present images lie above known absent ones. The logit is a line of the last scores, fitted for each class to its
-known cells in folds of images that its scores were made without, and shrunk to the mean line (`class_lines`); for a
-class without both signs, a z + b once more, b for all images.
+known present images lie above known absent ones. The logit of a class is a line of the last scores, fitted to its known
+cells as the other folds score them and shrunk to the common line (`class_lines`); for a class without both signs it is
+a z + b once more, b for all images.
 
 λ of either pass, ω and the transform are chosen by the mean average precision of known training cells in folds of
 images: of a fold's images a class's means hold no label.
