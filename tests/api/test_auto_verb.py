@@ -19,6 +19,8 @@ from partlabel.inspection.record import record
 from partlabel.labels import LabelTable
 from partlabel.progress import Silent
 
+pytestmark = pytest.mark.slow
+
 TINY: dict[str, Any] = {
     "backbone": "test_resnet",
     "pretrained": False,
@@ -264,7 +266,6 @@ def test_cells_of_a_grid_depend_on_all_of_a_rule(monkeypatch: pytest.MonkeyPatch
     assert plan._rules(row) != before  # type: ignore[arg-type]
 
 
-@pytest.mark.slow
 def test_a_row_of_a_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grid, out = tmp_path / "grid.toml", tmp_path / "out"
     grid.write_text(GRID)

@@ -16,6 +16,8 @@ from partlabel.methods.catalogue import CATALOGUE
 from partlabel.progress import Silent
 from partlabel.runs.folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 FROZEN: dict[str, Any] = {"backbone": "test_resnet", "pretrained": False, "size": 32, "accelerator": "cpu"}
 TINY = {**FROZEN, "epochs": 2, "batch_size": 8}
 WITH_LABEL_VECTORS: dict[str, dict[str, Any]] = {
@@ -26,7 +28,6 @@ WITH_LABEL_VECTORS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("method", CATALOGUE)
 def test_trains_is_judged_and_tags(
     method: str, tmp_path: Path, color_images: tuple[Path, LabelTable], partial_labels: LabelTable
@@ -46,7 +47,6 @@ def test_trains_is_judged_and_tags(
     assert np.isfinite(tags["logit"].to_numpy()).all()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("method", "settings"), WITH_LABEL_VECTORS.items())
 def test_trains_on_vectors_of_class_names(
     method: str,

@@ -15,6 +15,8 @@ from PIL import Image
 from partlabel.cli import main
 from partlabel.labels import LabelTable
 
+pytestmark = pytest.mark.slow
+
 HEADER = "image,red,green,blue\n"
 CODES = ("--codes", "1=present,0=absent,=unknown")
 TINY = (
@@ -156,7 +158,6 @@ def test_unknown_class_names(run: Run, folder: Path) -> None:
     _one_sentence(_train(run, folder, "labels.csv", "--classes", "red,gren"), 3, "gren", "green")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["windows", "bom", "utf-16", "quoted"])
 def test_spelling_of_files(run: Run, folder: Path, how: str) -> None:
     text = (folder / "labels.csv").read_text()

@@ -25,6 +25,8 @@ from partlabel.models.encoders.base import Backbone, Features
 from partlabel.models.encoders.build import create_backbone
 from partlabel.models.encoders.timm_maps import TimmBackbone
 
+pytestmark = pytest.mark.slow
+
 
 class Row(NamedTuple):
     """How a setting is tried.

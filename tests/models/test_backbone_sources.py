@@ -18,6 +18,8 @@ from partlabel.models.encoders.cut import cut_before_last_stages
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("name", "size", "side"), [("coat_lite_tiny", 64, 2), ("levit_128s", 96, 2)])
 def test_lists_of_tokens_and_networks_made_for_one_size(name: str, size: int, side: int) -> None:

@@ -21,6 +21,8 @@ from partlabel.runs.folder import RunFolder
 from partlabel.runs.settings import TrainSettings, settings_of_fits
 from partlabel.training.first_fit import fit_settings
 
+pytestmark = pytest.mark.slow
+
 FROZEN: dict[str, Any] = {
     "method": "discriminant",
     "backbone": "test_resnet",
@@ -131,7 +133,6 @@ def test_the_fit_has_the_settings_that_a_fit_follows() -> None:
     assert found.epochs == plain.epochs
 
 
-@pytest.mark.slow
 def test_a_backbone_with_one_stage_gives_one_to_both(
     tmp_path: Path, color_images: Data, partial_labels: LabelTable
 ) -> None:
@@ -184,7 +185,6 @@ main()
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "function", "when"),
     [

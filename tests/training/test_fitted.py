@@ -21,6 +21,8 @@ from partlabel.runs.folder import RunFolder
 from partlabel.training import phases
 from partlabel.training.phase import Phase
 
+pytestmark = pytest.mark.slow
+
 FROZEN: dict[str, Any] = {
     "method": "discriminant",
     "backbone": "test_resnet",
@@ -134,7 +136,6 @@ main()
 """
 
 
-@pytest.mark.slow
 def test_killed_in_a_pass_it_ends_with_the_same_bits(
     tmp_path: Path, color_images: Data, partial_labels: LabelTable
 ) -> None:

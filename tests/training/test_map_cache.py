@@ -32,6 +32,8 @@ from partlabel.training.map_cache import Recipe, cached_maps, content_hashes
 from partlabel.training.map_store import check_room
 from partlabel.training.scoring import score
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 TINY = {"backbone": "test_resnet", "pretrained": False, "size": 32, "freeze": True, "epochs": 1, "accelerator": "cpu"}
 
