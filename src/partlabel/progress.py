@@ -37,6 +37,20 @@ class Silent:
 SILENT = Silent()
 
 
+class BarsOnly:
+    """Passes on how long work goes on, and not what it says.
+
+    Args:
+        reporter: where progress goes.
+    """
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.track = reporter.track
+
+    def say(self, text: str) -> None:
+        """Ignore the line."""
+
+
 class Terminal:
     """For the command line: writes to standard error, so that standard output stays for results."""
 

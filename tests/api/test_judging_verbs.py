@@ -25,7 +25,7 @@ from partlabel.runs.folder import RunFolder
 pytestmark = pytest.mark.slow
 
 Images = tuple[Path, LabelTable]
-RECOVER: dict[str, Any] = {"min_precision": 0.5}
+RECOVER: dict[str, Any] = {"precision": 0.5, "estimate": True}
 
 
 class Listening:

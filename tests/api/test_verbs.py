@@ -133,7 +133,9 @@ def test_recovered_labels_can_be_merged_and_checks_are_not_written_over(
     run: partlabel.RunFolder, color_images: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path
 ) -> None:
     root, _ = color_images
-    found = partlabel.recover(run, partial_labels, images=root, out=tmp_path / "found.csv", min_precision=0.5)
+    found = partlabel.recover(
+        run, partial_labels, images=root, out=tmp_path / "found.csv", precision=0.5, estimate=True
+    )
     for one in found:
         assert (
             partial_labels.rows([partial_labels.image_positions[one.image]])[
@@ -143,11 +145,11 @@ def test_recovered_labels_can_be_merged_and_checks_are_not_written_over(
         )
     merged, conflicts = merge(partial_labels, found.to_table())
     assert not conflicts
-    partlabel.recover(run, partial_labels, images=root, out=tmp_path / "found.csv", min_precision=0.5)
+    partlabel.recover(run, partial_labels, images=root, out=tmp_path / "found.csv", precision=0.5, estimate=True)
     with (tmp_path / "found.csv").open("a") as file:
         file.write("\n")
     with pytest.raises(UsageError, match="may hold your checks"):
-        partlabel.recover(run, partial_labels, images=root, out=tmp_path / "found.csv", min_precision=0.5)
+        partlabel.recover(run, partial_labels, images=root, out=tmp_path / "found.csv", precision=0.5, estimate=True)
     again = partlabel.read_table(tmp_path / "found.csv").table if len(found) else None
     assert again is None or int(again.counts_by_class().present.sum()) == len(found)
     assert json.loads((tmp_path / "found.csv.json").read_text())["suggested"] == len(found)
@@ -329,9 +331,11 @@ def test_the_number_of_cells_that_initial_weights_knew_goes_with_the_suggestions
     third = partlabel.train(partial_labels, images=root, out=tmp_path / "third", init=second.path, seed=1, **settings)
     assert second.info["init_knew"] > 0
     assert third.info["init_knew"] == second.info["init_knew"]  # second did not see them, but first did
-    partlabel.recover(third, partial_labels, images=root, out=tmp_path / "s.csv")
+    with pytest.raises(partlabel.LabelError, match=f"trained on {third.info['init_knew']} of the known cells"):
+        partlabel.recover(third, partial_labels, images=root, out=tmp_path / "s.csv")
+    partlabel.recover(third, partial_labels, images=root, out=tmp_path / "s.csv", estimate=True)
     written = json.loads((tmp_path / "s.csv.json").read_text())
-    assert written["seen_before"].startswith(f"{third.info['init_knew']} of the held-out cells were training cells")
+    assert written["evidence"]["seen_by_start"] == third.info["init_knew"]
 
 
 def test_recovered_cells_are_no_truth(

@@ -256,7 +256,7 @@ def test_thresholds_and_suggestions_rest_on_whole_images_too(color_images: Color
     assert run.info["held_out"]["mAP"] is not None
     cells = run.held_out(table.classes)
     assert cells.states.size == split.held_out.states.size
-    partlabel.recover(run, table, images=root, out=tmp_path / "found.csv", min_precision=0.5)
+    partlabel.recover(run, table, images=root, out=tmp_path / "found.csv", precision=0.5, estimate=True)
     assert (tmp_path / "found.csv").is_file()
 
 

@@ -1,28 +1,35 @@
-"""`recover`: suggestions for the unknown cells of a table, chosen by cells that training never saw."""
+"""`recover`: suggestions for the unknown cells of a table, with a promise on their precision."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
-from partlabel.errors import LabelError
+import numpy as np
+
+from partlabel.errors import LabelError, StorageError, UsageError
 from partlabel.evaluation.histogram import Histogram, added, probability_histogram
+from partlabel.evaluation.scored_cells import ScoredCells
 from partlabel.inference.classes import same_classes
 from partlabel.inference.images import image_limits
-from partlabel.inference.scores import run_blocks
-from partlabel.labels import LabelTable
+from partlabel.inference.judging_cells import JudgingCells, crossed_cells, held_out_cells, usual_folds
+from partlabel.labels import LabelTable, State
 from partlabel.opening import ReadArguments, Table, image_folder, open_table, open_truth, refuse_input
 from partlabel.progress import SILENT, Reporter
 from partlabel.recovery.calibrate import calibrate
+from partlabel.recovery.design import design_of
 from partlabel.recovery.judge import states_by_name
-from partlabel.recovery.suggest import Suggestions, refuse_checked, suggest
-from partlabel.recovery.thresholds import precision_thresholds
+from partlabel.recovery.promise import LOWEST, Promise, Unknown, promise_precision
+from partlabel.recovery.suggest import Candidates, Suggestions, Thresholds, find_candidates, refuse_checked
+from partlabel.recovery.thresholds import PrecisionThresholds, precision_thresholds
 from partlabel.report import write_report
 from partlabel.report.folder import training_images
 from partlabel.report.histograms import keep_histogram
 from partlabel.report.recovered import keep_recovered, recovered_section
 from partlabel.runs.folder import RunFolder
 from partlabel.runs.side_files import courtesy
-from partlabel.training.scoring import Block
+
+Groups = Mapping[str, Sequence[str]]
 
 
 def recover(
@@ -32,38 +39,55 @@ def recover(
     images: Path | str | None = None,
     out: Path | str | None = None,
     truth: Table | None = None,
-    min_precision: float = 0.95,
+    precision: float = 0.9,
+    confidence: float = 0.9,
+    estimate: bool = False,
+    state: Literal["present", "absent"] = "present",
+    each: Literal["class"] | Groups | None = None,
+    folds: int | None = None,
     max_image_mb: float | None = None,
     reporter: Reporter = SILENT,
     read: ReadArguments | None = None,
 ) -> Suggestions:
-    """Suggest present labels for unknown cells.
+    """Suggest labels for unknown cells, so that their precision keeps a promise.
 
-    Probabilities and thresholds come from the run's held-out known cells. After a refit these are the cells of the
-    first training, whose model never saw them; the logits of the cells to fill are the refitted model's.
+    The promise is tested on known cells that the models never saw, and holds where cells are known by chance; see
+    `recovery.promise`. Of a run of a fitted method these are all known cells, each scored by the model of a fold that
+    was fitted without it (`cross-fitting`); the unknown cells of the fold are scored by the same model. Otherwise they
+    are the cells that the training held out. After a refit the logits of the cells to fill are then the refitted
+    model's.
 
     Args:
         run: a finished run.
         table: label table, or the path of a label file, with the classes of the run; it is not changed.
         images: folder that the image names are relative to; a published data set (`NAME:DIR`) as table or truth brings
             its own.
-        out: CSV file to write; `out` + ".json" says what each class's threshold rests on, and the run's report.html
-            shows examples, unless the run may only be read.
+        out: CSV file to write; `out` + ".json" says what the thresholds rest on, and the run's report.html shows
+            examples, unless the run may only be read.
         truth: label table, or the path of a label file, by which the report marks suggestions as right or wrong; it
             chooses nothing.
-        min_precision: precision that the suggestions should reach.
+        precision: share of the suggestions that are right, at least.
+        confidence: with which that is promised, over repetitions of which cells are known.
+        estimate: aim at the precision, without a promise: for exploring, and where known cells are too few.
+        state: that is suggested.
+        each: what keeps the promise by itself: all suggestions together (None), those of each class, or those of each
+            group of classes. A class or group that cannot gets no suggestions.
+        folds: number of folds of cells to cross-fit, each a training; 0: use the held-out cells; None: 5 for a fitted
+            method, whose folds take seconds, 0 for others.
         max_image_mb: most memory, in MB, that decoding one image may take; None: as in the run's training.
         reporter: where progress goes.
         read: how to read the label file.
 
     Raises:
-        LabelError: the held-out cells hold no present or no absent cell, so that no precision can be measured; or the
-            truth has none of the images or classes.
+        LabelError: the known cells hold no present or no absent cell, so that no precision can be measured; an earlier
+            run knew them; or the truth has none of the images or classes.
         RunError: the table has other classes than the run.
         ImageError: an image cannot be read.
-        UsageError: `out` is a file that is read, or it exists and was changed since it was written.
+        UsageError: a setting is out of range; `out` is a file that is read, or it exists and was changed since it was
+            written.
     """
     root = Path(image_folder(images, table, truth))
+    _check(precision, confidence, state)
     if out is not None:
         refuse_input(out, table, *(() if truth is None else (truth,)))
         refuse_checked(out)
@@ -73,20 +97,28 @@ def recover(
     true = None if truth is None else open_truth(truth, reporter, read or {}, shared=True)
     if true is not None:
         _check_truth(true, labels)
-    held_out = folder.held_out(labels.classes)
-    calibrated = calibrate(held_out)
+    judging = _judging(folder, labels, folds, root, reporter, max_image_mb)
+    if judging.seen and not estimate:
+        raise LabelError(
+            f"the run that this one started from was trained on {judging.seen:,} of the known cells, so that they can "
+            "promise nothing; train without --init, or ask for an estimate (--estimate)"
+        )
+    calibrated = calibrate(judging.cells, judging.fold)
     if not calibrated.applied:
         reporter.say(str(calibrated))
-    thresholds = precision_thresholds(held_out, calibrated.probability, min_precision)
-    blocks, info = run_blocks(folder, labels.images, root.resolve(), reporter, max_image_mb)
-    seen = int(folder.info.get("init_knew", 0))
-    counted = _Counted(blocks, labels.select_classes(info.classes), true)
-    found = replace(suggest(labels, counted, calibrated.calibration, thresholds), seen_before=seen)
-    reporter.say(_said(found, min_precision))
-    if seen:
-        reporter.say(
-            f"the run that this one started from was trained on {seen} of the held-out cells: expect less precision"
-        )
+    wanted = State[state.upper()]
+    probability = calibrated.probability if wanted is State.PRESENT else 1 - calibrated.probability
+    blocks = judging.blocks(labels.images, root.resolve(), reporter, max_image_mb)
+    counted = _Counted(blocks, labels, true)
+    limit = min(LOWEST, precision)
+    candidates = find_candidates(labels, counted, calibrated.calibrations, limit, wanted)
+    thresholds: Thresholds
+    if estimate:
+        thresholds = precision_thresholds(_turned(judging.cells, wanted), probability, precision)
+    else:
+        thresholds = _promise(judging, probability, candidates, precision, confidence, each)
+    found = replace(candidates.accepted(thresholds), evidence=judging.to_json())
+    reporter.say(_said(found, judging))
     if out is not None:
         found.write(out)
         with courtesy(reporter):
@@ -96,24 +128,82 @@ def recover(
     return found
 
 
+def _check(precision: float, confidence: float, state: str) -> None:
+    for name, value in (("precision", precision), ("confidence", confidence)):
+        if not 0 < value < 1:
+            raise UsageError(f"{name} {value:g} must lie between 0 and 1, such as 0.9")
+    if state not in {"present", "absent"}:
+        raise UsageError(f"state {state!r} is not 'present' or 'absent'")
+
+
+def _judging(
+    run: RunFolder, labels: LabelTable, folds: int | None, root: Path, reporter: Reporter, max_image_mb: float | None
+) -> JudgingCells:
+    """The known cells to judge by, cross-fitted where that was asked for or costs little."""
+    count = usual_folds(run) if folds is None else folds
+    if not count:
+        return held_out_cells(run, labels.classes)
+    where = training_images(run, root)
+    try:
+        if not isinstance(where, Path):
+            raise StorageError(str(where))
+        return crossed_cells(run, labels.classes, count, where, reporter, max_image_mb)
+    except StorageError as error:
+        if folds is not None:
+            raise
+        reporter.say(f"no cross-fitting, the held-out cells are used: {error}")
+        return held_out_cells(run, labels.classes)
+
+
+def _promise(
+    judging: JudgingCells,
+    probability: Any,
+    candidates: Candidates,
+    precision: float,
+    confidence: float,
+    each: Literal["class"] | Groups | None,
+) -> Promise:
+    groups = {name: (name,) for name in judging.cells.classes} if each == "class" else each
+    if groups is not None:
+        strange = [name for members in groups.values() for name in members if name not in judging.cells.classes]
+        if strange:
+            raise UsageError(f"group of class {strange[0]!r}: the run has no such class")
+    return promise_precision(
+        judging.cells,
+        probability,
+        Unknown(candidates.probability, candidates.class_index),
+        precision,
+        confidence,
+        groups,
+        candidates.state,
+        design_of(judging.cells, judging.images),
+    )
+
+
+def _turned(cells: ScoredCells, state: State) -> ScoredCells:
+    """Cells whose present ones are those of a state."""
+    return cells if state is State.PRESENT else replace(cells, states=-cells.states)
+
+
 class _Counted:
     """Blocks of logits, passed on, whose cells are counted by their probabilities on the way.
 
     Args:
-        blocks: row numbers and logits.
+        blocks: row numbers, logits and folds.
         labels: the table, with the classes of the logits.
         truth: true labels of some of its images and classes.
     """
 
-    def __init__(self, blocks: Iterable[Block], labels: LabelTable, truth: LabelTable | None) -> None:
+    def __init__(self, blocks: Iterator[tuple[Any, ...]], labels: LabelTable, truth: LabelTable | None) -> None:
         self.blocks, self.labels, self.truth = blocks, labels, truth
         self.histogram: Histogram = {}
 
-    def __iter__(self) -> Iterator[Block]:
-        for rows, logits in self.blocks:
+    def __iter__(self) -> Iterator[Any]:
+        for block in self.blocks:
+            rows, logits = block[:2]
             truths = None if self.truth is None else states_by_name(self.truth, self.labels, rows)
             self.histogram = added(self.histogram, probability_histogram(logits, self.labels.rows(rows), truths))
-            yield rows, logits
+            yield block
 
 
 def _check_truth(truth: LabelTable, labels: LabelTable) -> None:
@@ -125,24 +215,65 @@ def _check_truth(truth: LabelTable, labels: LabelTable) -> None:
             )
 
 
-def _said(found: Suggestions, target: float) -> str:
+def _said(found: Suggestions, judging: JudgingCells) -> str:
     """How many suggestions there are, what their precision rests on, and why classes are without."""
     thresholds = found.thresholds
-    parts = [f"{len(found)} suggestions of present labels for precision {target:g}"]
+    told = _of_promise(thresholds) if isinstance(thresholds, Promise) else _of_estimate(thresholds)
+    state = found.state.name.lower()
+    lines = [f"{len(found):,} suggestions of {state} labels, by {judging.words}", *told]
+    if judging.seen:
+        lines.append(
+            f"the run that this one started from was trained on {judging.seen:,} of these cells: expect less precision"
+        )
+    return "; ".join(lines)
+
+
+def _of_promise(promised: Promise) -> list[str]:
+    """What is promised, and what would help where nothing is."""
+    wanted = f"at least {100 * promised.target_precision:g} % right, at {100 * promised.confidence:g} % confidence"
+    kept = [group for group in promised.groups if group.threshold is not None]
+    told = []
+    if len(promised.groups) > 1:
+        told.append(f"promised for {len(kept)} of {len(promised.groups)} groups, each by itself: {wanted}")
+    elif kept:
+        group = kept[0]
+        told.append(
+            f"promised: {wanted} ({group.correct:,} of {group.accepted:,} known cells at or above the threshold are)"
+        )
+    missed = [group for group in promised.groups if group.threshold is None]
+    if missed:
+        told.append(f"nothing can be promised of {promised.missed(missed[0])}")
+        told += _advice(missed[0].verdicts)
+    out = int(promised.unmeasured.sum())
+    if out:
+        told.append(
+            f"{out} class(es) get none, first {promised.names[int(np.argmax(promised.unmeasured))]!r}: "
+            f"{promised.why_not(int(np.argmax(promised.unmeasured)))}"
+        )
+    return told
+
+
+def _advice(verdicts: int | None) -> list[str]:
+    """What would help where nothing can be promised."""
+    others = "ask for less (--precision 0.8), or for an estimate without a promise (--estimate)"
+    if verdicts is None:
+        return [f"by its own probabilities no part of the list is that good; {others}"]
+    return [f"about {verdicts:,} verdicts on random suggestions would have a good chance to carry it; or {others}"]
+
+
+def _of_estimate(thresholds: PrecisionThresholds) -> list[str]:
+    """The counts that an estimate rests on."""
+    parts = [f"aimed at precision {thresholds.target_precision:g}, estimated and not promised"]
     measured = {(e.rule, e.accepted, e.correct, e.lower_bound) for e in thresholds.classes if e.reached}
     for rule, accepted, correct, bound in sorted(measured)[-3:]:
         whose = "classes pooled" if rule == "pooled" else "a class of its own"
         parts.append(
-            f"{whose}: {correct} of {accepted} held-out cells right (90 % lower bound of that count: "
-            f"{100 * bound:.0f} %; the "
-            "threshold was chosen on these cells, so it is no promise)"
+            f"{whose}: {correct} of {accepted} known cells right (90 % lower bound of that count: {100 * bound:.0f} %; "
+            "the threshold was chosen on these cells)"
         )
     without = [
         reason for column in range(len(thresholds.classes)) if (reason := thresholds.why_not(column)) is not None
     ]
     if without:
-        parts.append(
-            f"{len(without)} classes get none, first reason: {without[0]}; a better model or more held-out cells "
-            f"help (longer training, more labels, train --holdout)"
-        )
-    return "; ".join(parts)
+        parts.append(f"{len(without)} classes get none, first reason: {without[0]}; a lower --precision helps")
+    return parts

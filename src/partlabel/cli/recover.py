@@ -1,7 +1,7 @@
 """`partlabel recover`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,15 +17,36 @@ def recover(
     truth: Annotated[
         Path | None, typer.Option(help="True labels, to mark suggestions as right or wrong in report.html.")
     ] = None,
-    min_precision: Annotated[float, typer.Option(help="Precision the suggestions should reach.")] = 0.95,
+    precision: Annotated[float, typer.Option(help="Share of the suggestions that are right, at least.")] = 0.9,
+    confidence: Annotated[float, typer.Option(help="With which that is promised.")] = 0.9,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Aim at the precision without a promise, where known cells are too few.")
+    ] = False,
+    state: Annotated[Literal["present", "absent"], typer.Option(help="What to suggest.")] = "present",
+    each: Annotated[
+        str | None,
+        typer.Option(
+            help="What keeps the promise by itself: 'class', or a CSV file with the columns class and group. Default: "
+            "all suggestions together."
+        ),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Cross-fit so many models, so that all known cells count; 0: use the held-out ones. Default: 5 for a "
+            "fitted method, 0 for others, each of whose folds is a training.",
+        ),
+    ] = None,
     *,
     read: ReadArguments,
     max_image_mb: o.MaxImageMb = None,
     quiet: o.Quiet = False,
 ) -> None:
-    """Suggest labels for unknown cells, each with a calibrated probability."""
+    """Suggest labels for unknown cells, with a promise on their precision."""
     o.check_there([table, truth], images)
     from partlabel.api.recover import recover as api
+    from partlabel.recovery.groups import read_groups
 
     suggestions = api(
         run,
@@ -33,7 +54,12 @@ def recover(
         images=images,
         out=out,
         truth=truth,
-        min_precision=min_precision,
+        precision=precision,
+        confidence=confidence,
+        estimate=estimate,
+        state=state,
+        each="class" if each == "class" else None if each is None else read_groups(Path(each)),
+        folds=folds,
         max_image_mb=max_image_mb,
         reporter=o.reporter(quiet),
         read=read,

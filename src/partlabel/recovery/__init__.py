@@ -2,7 +2,8 @@
 
 from partlabel.recovery.calibrate import Calibrated, Calibration, calibrate, fit_calibration
 from partlabel.recovery.judge import SuggestionScore, score_suggestions
-from partlabel.recovery.suggest import Suggestion, Suggestions, suggest
+from partlabel.recovery.promise import GroupPromise, Promise, promise_precision
+from partlabel.recovery.suggest import Candidates, Suggestion, Suggestions, find_candidates, suggest
 from partlabel.recovery.suggestions_file import ReadSuggestion, read_suggestions
 from partlabel.recovery.thresholds import (
     ClassThreshold,
@@ -14,16 +15,21 @@ from partlabel.recovery.thresholds import (
 __all__ = [
     "Calibrated",
     "Calibration",
+    "Candidates",
     "ClassThreshold",
+    "GroupPromise",
     "PrecisionThresholds",
+    "Promise",
     "ReadSuggestion",
     "Suggestion",
     "SuggestionScore",
     "Suggestions",
     "calibrate",
+    "find_candidates",
     "fit_calibration",
     "fit_thresholds",
     "precision_thresholds",
+    "promise_precision",
     "read_suggestions",
     "score_suggestions",
     "suggest",

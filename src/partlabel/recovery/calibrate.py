@@ -15,6 +15,7 @@ from scipy.special import expit
 from partlabel.errors import LabelError, NotFiniteError, RunError
 from partlabel.evaluation.calibration import expected_calibration_error
 from partlabel.evaluation.scored_cells import BoolArray, FloatArray, ScoredCells, check_held_out, require_precision
+from partlabel.labels import IntArray
 from partlabel.recovery.logistic import fit_lines
 
 # How far a class may leave the shared line, in log-odds and in log slope. Ours, from a search on Corel5k.
@@ -118,23 +119,30 @@ def fit_calibration(
         LabelError: the arrays do not fit, or present or absent cells are missing; says what to do.
         NotFiniteError: a logit is NaN or infinite.
     """
-    return _fitted(check_held_out(logits, states, class_index, classes))
+    cells = check_held_out(logits, states, class_index, classes)
+    return Calibration(cells.classes, *_fit(cells, cells.measurable[cells.class_index]))
 
 
 class Calibrated(NamedTuple):
     """Probabilities of held-out cells, and whether a calibration makes them better.
 
     Args:
-        calibration: to be used; it leaves the sigmoid of the logit as it is where the fitted one did not help.
+        calibrations: to be used, one for all cells or one for each fold of cells; they leave the sigmoid of the logit
+            as it is where the fitted ones did not help.
         probability: float64 `[K]`, of the held-out cells, each without its own help.
         before: expected calibration error of the sigmoid of the logit on these cells.
-        after: the same of calibrations that were fitted without the cell (5 parts).
+        after: the same of calibrations that were fitted without the cell.
     """
 
-    calibration: Calibration
+    calibrations: tuple[Calibration, ...]
     probability: FloatArray
     before: float
     after: float
+
+    @property
+    def calibration(self) -> Calibration:
+        """The one for all cells, or of the first fold."""
+        return self.calibrations[0]
 
     @property
     def applied(self) -> bool:
@@ -150,45 +158,60 @@ class Calibrated(NamedTuple):
         return found if self.applied else f"no calibration is applied: {found}"
 
 
-def calibrate(cells: ScoredCells) -> Calibrated:
+def calibrate(cells: ScoredCells, fold: IntArray | None = None) -> Calibrated:
     """The calibration of held-out cells, used only where it makes probabilities better.
+
+    Args:
+        cells: K known cells, with logits of a model that never saw them.
+        fold: int64 `[K]`, the fold of each, where each fold has a model of its own. Then each has a calibration of its
+            own too, from the cells of the other folds, for its known and its unknown cells alike.
 
     Raises:
         LabelError: present or absent cells are missing; says what to do.
         NotFiniteError: a logit is NaN or infinite.
     """
     require_precision(cells)
-    plain, crossed = np.asarray(expit(cells.logits), np.float64), cross_fit(cells)
+    count = 1 if fold is None else int(fold.max()) + 1
+    parts = _random_parts(cells.logits.size) if fold is None else fold
+    lines = _lines_without(cells, parts)
+    plain, crossed = np.asarray(expit(cells.logits), np.float64), _of_parts(cells, parts, lines)
     before, after = (
         expected_calibration_error(one[:, None], cells.states[:, None], ERROR_BINS) for one in (plain, crossed)
     )
-    if after <= before:
-        return Calibrated(_fitted(cells), crossed, before, after)
-    return Calibrated(Calibration.none(cells.classes), plain, before, after)
-
-
-def _fitted(cells: ScoredCells) -> Calibration:
-    intercept, slope = _fit(cells, cells.measurable[cells.class_index])
-    return Calibration(cells.classes, intercept, slope)
+    if after > before:
+        return Calibrated((Calibration.none(cells.classes),) * count, plain, before, after)
+    if fold is None:
+        lines = [_fit(cells, cells.measurable[cells.class_index])]
+    return Calibrated(tuple(Calibration(cells.classes, *line) for line in lines), crossed, before, after)
 
 
 def cross_fit(cells: ScoredCells) -> FloatArray:
     """Probabilities, float64 `[K]`, of the held-out cells, each from a calibration that was fitted without it.
 
     A class's own line follows the few presents of the class, so thresholds set on the probabilities that these same
-    cells produced accept too much. The five folds are drawn without regard to state, class or logit: folds that share
+    cells produced accept too much. The five parts are drawn without regard to state, class or logit: parts that share
     the presents of each class evenly would let the luck of the draw through again (see `thresholds` for the size of
     both effects).
     """
-    fold = np.random.default_rng(0).permutation(cells.logits.size) % _FOLDS
+    parts = _random_parts(cells.logits.size)
+    return _of_parts(cells, parts, _lines_without(cells, parts))
+
+
+def _random_parts(size: int) -> IntArray:
+    return np.random.default_rng(0).permutation(size) % _FOLDS
+
+
+def _lines_without(cells: ScoredCells, parts: IntArray) -> list[tuple[FloatArray, FloatArray]]:
+    """Intercepts and slopes of the classes without the cells of each part."""
     counts = cells.measurable[cells.class_index]
-    probability = np.empty(fold.size)
-    for number in range(_FOLDS):
-        left_out = fold == number
-        intercept, slope = _fit(cells, counts & ~left_out)
-        columns = cells.class_index[left_out]
-        probability[left_out] = expit(intercept[columns] + slope[columns] * cells.logits[left_out])
-    return probability
+    return [_fit(cells, counts & (parts != number)) for number in range(int(parts.max(initial=0)) + 1)]
+
+
+def _of_parts(cells: ScoredCells, parts: IntArray, lines: list[tuple[FloatArray, FloatArray]]) -> FloatArray:
+    """Probabilities `[K]`, each by the lines without its part."""
+    intercept, slope = (np.stack(one) for one in zip(*lines, strict=True))
+    where = parts, cells.class_index
+    return np.asarray(expit(intercept[where] + slope[where] * cells.logits), np.float64)
 
 
 def _fit(cells: ScoredCells, used: BoolArray) -> tuple[FloatArray, FloatArray]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from partlabel.errors import LabelError
-from partlabel.labels import Int8Array, IntArray, LabelTable, State
+from partlabel.labels import Cells, Int8Array, IntArray, LabelTable, State
 from partlabel.recovery.suggest import Suggestions
 
 
@@ -15,10 +15,11 @@ class SuggestionScore:
 
     Args:
         suggested: all suggestions.
-        correct: suggestions that are present in truth.
-        wrong: suggestions that are absent in truth.
+        correct: suggestions that have the suggested state in truth.
+        wrong: suggestions that have the other one.
         unjudged: suggestions whose truth is not known; they count neither for nor against.
-        hidden: cells that are present in truth, unknown in the completed table, and of an image that was scored.
+        hidden: cells that have the suggested state in truth, unknown in the completed table, and of an image that
+            was scored.
     """
 
     suggested: int
@@ -52,7 +53,7 @@ def score_suggestions(suggestions: Suggestions, truth: LabelTable) -> Suggestion
     states = np.zeros(rows.size, np.int8)
     covered = (rows >= 0) & (columns >= 0)
     states[covered] = truth.states_at(rows[covered], columns[covered])
-    correct, wrong = int((states == State.PRESENT).sum()), int((states == State.ABSENT).sum())
+    correct, wrong = (int((states == sign * suggestions.state).sum()) for sign in (1, -1))
     hidden = _hidden(suggestions, truth, truth_row, truth_column)
     return SuggestionScore(len(suggestions), correct, wrong, len(suggestions) - correct - wrong, hidden)
 
@@ -71,19 +72,27 @@ def states_by_name(truth: LabelTable, table: LabelTable, rows: IntArray) -> Int8
 
 
 def _hidden(suggestions: Suggestions, truth: LabelTable, truth_row: IntArray, truth_column: IntArray) -> int:
-    """Cells that a perfect model would have suggested. Only listed cells can be present, so no dense table is
-    needed.
+    """Cells that a perfect model would have suggested. Only listed cells can be present, so no dense table is needed
+    for them.
     """
+    cells = truth.cells() if suggestions.state is State.PRESENT else _all_known(truth)
     row_of, column_of = np.full(len(truth), -1, np.int64), np.full(len(truth.classes), -1, np.int64)
     row_of[truth_row[truth_row >= 0]] = np.flatnonzero(truth_row >= 0)
     column_of[truth_column[truth_column >= 0]] = np.flatnonzero(truth_column >= 0)
-    cells = truth.cells()
-    present = cells.states == State.PRESENT
-    rows, columns = row_of[cells.image_index[present]], column_of[cells.class_index[present]]
+    wanted = cells.states == suggestions.state
+    rows, columns = row_of[cells.image_index[wanted]], column_of[cells.class_index[wanted]]
     kept = (rows >= 0) & (columns >= 0)
     rows, columns = rows[kept], columns[kept]
     unknown = suggestions.table.states_at(rows, columns) == State.UNKNOWN
     return int((unknown & suggestions.scored[rows]).sum())
+
+
+def _all_known(table: LabelTable) -> Cells:
+    """Known cells, those that the background declares included."""
+    dense = table.dense()
+    rows, columns = np.nonzero(dense)
+    states = dense[rows, columns]
+    return Cells(rows, columns, states, np.zeros_like(states))
 
 
 def _matches(names: tuple[str, ...], positions: dict[str, int], kind: str) -> IntArray:

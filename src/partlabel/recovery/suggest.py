@@ -1,9 +1,9 @@
-"""Suggestions: unknown cells that are probably present, each with its calibrated probability."""
+"""Suggestions: unknown cells that probably have a state, each with its calibrated probability."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,23 +16,18 @@ from partlabel.files import atomic_path, file_sha256, write_json
 from partlabel.formats.text import name_cell
 from partlabel.labels import IntArray, LabelTable, Source, State
 from partlabel.recovery.calibrate import Calibration
-from partlabel.recovery.thresholds import CONFIDENCE, PrecisionThresholds
+from partlabel.recovery.promise import Promise
+from partlabel.recovery.thresholds import PrecisionThresholds
+
+Thresholds = Promise | PrecisionThresholds
 
 COLUMNS = ("image", "class", "state", "source", "probability", "logit", "rule")
-ASSUMPTION = (
-    "The precision was measured on known cells that training never saw. It holds for unknown cells only if being "
-    "known does not depend on the state of a cell, given the model's score. A lower bound reads the two counts alone; "
-    "the threshold was "
-    "chosen on the same cells, so it promises less than its confidence."
-)
-_SEEN = (
-    "{} of the held-out cells were training cells of the run whose weights this one started from, so that the "
-    "precision comes out too high."
-)
 
 
 class Suggestion(NamedTuple):
-    """One unknown cell that is probably present; `rule` says whose threshold it passed, "own" or "pooled"."""
+    """One unknown cell that probably has the suggested state, with the probability of that state; `rule` says what it
+    was accepted by.
+    """
 
     image: str
     class_name: str
@@ -42,8 +37,49 @@ class Suggestion(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
+class Candidates:
+    """Unknown cells that may be suggested, U of them, the most probable first; equal ones in the order of images, then
+    classes.
+
+    Args:
+        table: the labels that they complete.
+        state: that is suggested, present or absent.
+        scored: bool `[N]`; the images whose logits were given.
+        unknown: int64 `[C]`, unknown cells of the scored images.
+        image_index: int64 `[U]`.
+        class_index: int64 `[U]`, in the class order of the table.
+        probability: float64 `[U]`, of the state, calibrated.
+        logit: float64 `[U]`, of the class.
+    """
+
+    table: LabelTable
+    state: State
+    scored: BoolArray = field(repr=False)
+    unknown: IntArray = field(repr=False)
+    image_index: IntArray = field(repr=False)
+    class_index: IntArray = field(repr=False)
+    probability: FloatArray = field(repr=False)
+    logit: FloatArray = field(repr=False)
+
+    def accepted(self, thresholds: Thresholds) -> "Suggestions":
+        """Those at or above the threshold of their class; thresholds are in the class order of the table."""
+        kept = self.probability >= thresholds.values[self.class_index]
+        return Suggestions(
+            self.table,
+            thresholds,
+            self.scored,
+            self.unknown,
+            self.image_index[kept],
+            self.class_index[kept],
+            self.probability[kept],
+            self.logit[kept],
+            self.state,
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Suggestions:
-    """Suggested present cells, L of them, the most probable first; equal ones in the order of images, then classes.
+    """Suggested cells, L of them, the most probable first; equal ones in the order of images, then classes.
 
     Args:
         table: the labels that they complete; none of its known cells is among them.
@@ -52,67 +88,64 @@ class Suggestions:
         unknown: int64 `[C]`, unknown cells of the scored images.
         image_index: int64 `[L]`.
         class_index: int64 `[L]`, in the class order of the table.
-        probability: float64 `[L]`, calibrated.
-        logit: float64 `[L]`.
-        seen_before: how many held-out cells the model knew after all, from the run that it started from.
+        probability: float64 `[L]`, of the suggested state, calibrated.
+        logit: float64 `[L]`, of the class.
+        state: that is suggested.
+        evidence: JSON values that say which known cells the thresholds rest on.
     """
 
-    table: LabelTable
-    thresholds: PrecisionThresholds
+    table: LabelTable = field(repr=False)
+    thresholds: Thresholds = field(repr=False)
     scored: BoolArray = field(repr=False)
     unknown: IntArray = field(repr=False)
     image_index: IntArray = field(repr=False)
     class_index: IntArray = field(repr=False)
     probability: FloatArray = field(repr=False)
     logit: FloatArray = field(repr=False)
-    seen_before: int = 0
+    state: State = State.PRESENT
+    evidence: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.image_index.size
 
+    def __repr__(self) -> str:
+        return f"Suggestions({len(self)} {self.state.name.lower()} labels of {int(self.scored.sum())} images)"
+
     def __iter__(self) -> Iterator[Suggestion]:
         columns = zip(self.image_index, self.class_index, self.probability, self.logit, strict=True)
+        rules = self.thresholds.rules
         for row, column, probability, logit in columns:
-            entry = self.thresholds.classes[column]
-            yield Suggestion(self.table.images[row], entry.name, float(probability), float(logit), entry.rule)
+            image, name = self.table.images[row], self.table.classes[column]
+            yield Suggestion(image, name, float(probability), float(logit), rules[column])
 
     def to_table(self) -> LabelTable:
         """The suggestions as labels of source `RECOVERED` over the images and classes of the table, ready to be
         merged.
         """
-        states = np.full(len(self), State.PRESENT, np.int8)
+        states = np.full(len(self), self.state, np.int8)
         names = self.table.images, self.table.classes
         return LabelTable.from_cells(*names, self.image_index, self.class_index, states, Source.RECOVERED)
 
     def summary(self) -> dict[str, Any]:
-        """JSON values: target, counts, what each class's threshold rests on, and what was left out and why."""
+        """JSON values: target, counts, what the thresholds rest on, and what was left out and why."""
         suggested = np.bincount(self.class_index, minlength=len(self.table.classes))
-        classes = []
-        for column, entry in enumerate(self.thresholds.classes):
-            classes.append(
-                {
-                    "class": entry.name,
-                    "suggested": int(suggested[column]),
-                    "unknown": int(self.unknown[column]),
-                    "rule": entry.rule,
-                    "threshold": entry.threshold,
-                    "held_out": {
-                        "present": entry.present,
-                        "absent": entry.absent,
-                        "accepted": entry.accepted,
-                        "correct": entry.correct,
-                        "precision": entry.precision,
-                        "expected": entry.expected,
-                        "lower_bound": entry.lower_bound,
-                    },
-                }
-            )
+        rules, limits = self.thresholds.rules, self.thresholds.values
+        classes = [
+            {
+                "class": name,
+                "suggested": int(suggested[column]),
+                "unknown": int(self.unknown[column]),
+                "rule": rules[column],
+                "threshold": float(limits[column]) if np.isfinite(limits[column]) else None,
+                **self.thresholds.of_class(column),
+            }
+            for column, name in enumerate(self.table.classes)
+        ]
         reasons = ((column, self.thresholds.why_not(column)) for column in range(len(classes)))
         return {
-            "target_precision": self.thresholds.target_precision,
-            "lower_bound_confidence": CONFIDENCE,
-            "assumption": ASSUMPTION,
-            **({"seen_before": _SEEN.format(self.seen_before)} if self.seen_before else {}),
+            **self.thresholds.summary(),
+            "evidence": dict(self.evidence),
+            "state": self.state.name.lower(),
             "suggested": len(self),
             "unknown": int(self.unknown.sum()),
             "images": int(self.scored.sum()),
@@ -140,9 +173,10 @@ class Suggestions:
         with atomic_path(path) as temporary:
             with temporary.open("w", encoding="utf-8", newline="") as file:
                 file.write(",".join(COLUMNS) + "\n")
+                state = self.state.name.lower()
                 for image, name, probability, logit, rule in self:
                     names = f"{name_cell(image)},{name_cell(name)}"
-                    file.write(f"{names},present,recovered,{probability:.6f},{logit:.6g},{rule}\n")
+                    file.write(f"{names},{state},recovered,{probability:.6f},{logit:.6g},{rule}\n")
             digest = file_sha256(temporary)
             replaces = {"replaces": replaced} if replaced not in {None, digest} else {}
             write_json(f"{path}.json", {"sha256": digest, **replaces, **self.summary()})
@@ -168,33 +202,38 @@ def refuse_checked(path: Path | str) -> None:
         raise UsageError(f"{beside} exists and is no summary that recover wrote; give another file to write")
 
 
-def suggest(
-    table: LabelTable,
-    scores: Iterable[tuple[ArrayLike, ArrayLike]],
-    calibration: Calibration,
-    thresholds: PrecisionThresholds,
-) -> Suggestions:
-    """Suggest the unknown cells whose calibrated probability is at or above the threshold of their class.
+Scores = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike]
+"""Rows of the table `[n]`, logits `[n, C]` and, where each fold of cells has a model of its own, folds `[n, C]`."""
 
-    Memory beyond the suggestions is that of one chunk.
+
+def find_candidates(
+    table: LabelTable,
+    scores: Iterable[Scores],
+    calibrations: Sequence[Calibration],
+    at_least: ArrayLike,
+    state: State = State.PRESENT,
+) -> Candidates:
+    """The unknown cells that reach a probability of a state.
+
+    Memory beyond the candidates is that of one chunk.
 
     Args:
         table: the labels to complete; only cells that are unknown in it are suggested.
-        scores: chunks of (rows of the table `[n]`, logits `[n, C]` in the class order of the calibration); no row
-            twice.
-        calibration: of the model that gave the logits.
-        thresholds: from the same held-out cells as the calibration.
+        scores: chunks, no row twice; see `Scores`. Logits are in the class order of the calibrations.
+        calibrations: of the model that gave the logits, or of that of each fold.
+        at_least: smallest probability, a number or one for each class of the calibrations.
+        state: present or absent.
 
     Raises:
-        LabelError: the classes of table, calibration and thresholds differ, a chunk has another shape, or a row comes
-        twice. NotFiniteError: a logit is NaN.
+        LabelError: the classes of table and calibration differ, a chunk has another shape, or a row comes twice.
+        NotFiniteError: a logit is NaN.
     """
-    columns = _columns(table, calibration, thresholds)
-    limits = thresholds.values
+    columns = _columns(table, calibrations[0])
+    limits = np.broadcast_to(np.asarray(at_least, np.float64), columns.shape)
     scored = np.zeros(len(table), bool)
     unknown = np.zeros(len(columns), np.int64)
     found: list[tuple[NDArray[Any], ...]] = []
-    for rows, logits in scores:
+    for rows, logits, *folds in scores:
         index, values = np.asarray(rows, np.int64).ravel(), np.asarray(logits)
         if values.shape != (index.size, len(columns)):
             raise LabelError(
@@ -203,14 +242,52 @@ def suggest(
         open_cells = table.rows(index)[:, columns] == State.UNKNOWN
         if scored[index].any() or np.unique(index).size < index.size:
             raise LabelError("an image was scored twice; give the logits of each image once")
-        _refuse_nan(values, index, table, calibration.classes)
+        _refuse_nan(values, index, table, calibrations[0].classes)
         scored[index] = True
         unknown += open_cells.sum(axis=0)
-        probability = calibration.probability(values)
-        chunk_row, column = np.nonzero(open_cells & (probability >= limits))
-        at = chunk_row, column
-        found.append((index[chunk_row], columns[column], probability[at], values[at].astype(np.float64)))
-    return _sorted(table, thresholds, columns, scored, unknown, found)
+        probability = _probability(values, calibrations, np.asarray(folds[0]) if folds else None)
+        if state is State.ABSENT:
+            probability = 1 - probability
+        at = np.nonzero(open_cells & (probability >= limits))
+        found.append((index[at[0]], columns[at[1]], probability[at], values[at].astype(np.float64)))
+    empty = tuple(np.empty(0, kind) for kind in (np.int64, np.int64, np.float64, np.float64))
+    image, column, probability, logit = (np.concatenate(parts) for parts in zip(empty, *found, strict=True))
+    order = np.lexsort((column, image, -probability))
+    by_table = np.argsort(columns)
+    return Candidates(
+        table, state, scored, unknown[by_table], image[order], column[order], probability[order], logit[order]
+    )
+
+
+def suggest(
+    table: LabelTable, scores: Iterable[Scores], calibration: Calibration, thresholds: PrecisionThresholds
+) -> Suggestions:
+    """Suggest the unknown cells whose calibrated probability is at or above the threshold of their class.
+
+    Args:
+        table: the labels to complete; only cells that are unknown in it are suggested.
+        scores: chunks, no row twice; see `Scores`.
+        calibration: of the model that gave the logits.
+        thresholds: from the same held-out cells as the calibration.
+
+    Raises:
+        LabelError: the classes of table, calibration and thresholds differ, a chunk has another shape, or a row comes
+            twice.
+        NotFiniteError: a logit is NaN.
+    """
+    if calibration.classes != thresholds.names:
+        raise LabelError("calibration and thresholds are of different classes; make both from the same held-out cells")
+    found = find_candidates(table, scores, (calibration,), thresholds.values)
+    entry = {entry.name: entry for entry in thresholds.classes}
+    return found.accepted(replace(thresholds, classes=tuple(entry[name] for name in table.classes)))
+
+
+def _probability(logits: NDArray[Any], calibrations: Sequence[Calibration], fold: NDArray[Any] | None) -> FloatArray:
+    """Probabilities of being present, `[n, C]`, each by the calibration of its fold."""
+    if fold is None:
+        return calibrations[0].probability(logits)
+    each = np.stack([calibration.probability(logits) for calibration in calibrations])
+    return np.asarray(np.take_along_axis(each, fold[None], 0)[0], np.float64)
 
 
 def _refuse_nan(logits: NDArray[Any], rows: IntArray, table: LabelTable, classes: tuple[str, ...]) -> None:
@@ -223,10 +300,8 @@ def _refuse_nan(logits: NDArray[Any], rows: IntArray, table: LabelTable, classes
         )
 
 
-def _columns(table: LabelTable, calibration: Calibration, thresholds: PrecisionThresholds) -> IntArray:
+def _columns(table: LabelTable, calibration: Calibration) -> IntArray:
     """The table's column of each class of the model."""
-    if calibration.classes != thresholds.names:
-        raise LabelError("calibration and thresholds are of different classes; make both from the same held-out cells")
     if set(calibration.classes) != set(table.classes):
         strange = sorted(set(calibration.classes) ^ set(table.classes))
         raise LabelError(
@@ -235,29 +310,3 @@ def _columns(table: LabelTable, calibration: Calibration, thresholds: PrecisionT
             f"on, or one with the same classes"
         )
     return np.array([table.class_positions[name] for name in calibration.classes], np.int64)
-
-
-def _sorted(
-    table: LabelTable,
-    thresholds: PrecisionThresholds,
-    columns: IntArray,
-    scored: BoolArray,
-    unknown: IntArray,
-    found: list[tuple[NDArray[Any], ...]],
-) -> Suggestions:
-    """Everything in the class order of the table, the most probable first."""
-    empty = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0), np.empty(0))
-    image, column, probability, logit = (np.concatenate(parts) for parts in zip(empty, *found, strict=True))
-    order = np.lexsort((column, image, -probability))
-    by_table = np.argsort(columns)
-    entries = tuple(thresholds.classes[position] for position in by_table)
-    return Suggestions(
-        table,
-        PrecisionThresholds(thresholds.target_precision, thresholds.min_accepted, thresholds.min_present, entries),
-        scored,
-        unknown[by_table],
-        image[order],
-        column[order],
-        probability[order],
-        logit[order],
-    )

@@ -18,7 +18,7 @@ as good as the calibration's shape, which the counted one checks. Neither is a p
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -30,6 +30,11 @@ from partlabel.labels import IntArray
 from partlabel.recovery.calibrate import cross_fit
 
 CONFIDENCE = 0.9
+ASSUMPTION = (
+    "The precision was estimated on known cells that the model never saw, and is not promised. It holds for unknown "
+    "cells only if being known does not depend on the state of a cell, given the score. A lower bound reads the two "
+    "counts alone; the threshold was chosen on the same cells, so it means less than its confidence."
+)
 _LOWEST_THRESHOLD = 0.5
 _ROUNDING = 1e-9
 
@@ -118,6 +123,26 @@ class PrecisionThresholds:
     def values(self) -> FloatArray:
         """Thresholds, float64 `[C]`; infinity where a class gets no suggestions."""
         return np.array([np.inf if entry.threshold is None else entry.threshold for entry in self.classes], np.float64)
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Whose threshold each class has."""
+        return tuple(entry.rule for entry in self.classes)
+
+    def of_class(self, column: int) -> dict[str, Any]:
+        """JSON values of what the threshold of a class rests on."""
+        entry = self.classes[column]
+        shown = ("present", "absent", "accepted", "correct", "precision", "expected", "lower_bound")
+        return {"known": {name: getattr(entry, name) for name in shown}}
+
+    def summary(self) -> dict[str, Any]:
+        """JSON values of what is said of all classes."""
+        return {
+            "kind": "estimate",
+            "target_precision": self.target_precision,
+            "lower_bound_confidence": CONFIDENCE,
+            "assumption": ASSUMPTION,
+        }
 
     def why_not(self, column: int) -> str | None:
         """Why a class gets no suggestions, in a sentence with numbers; None if it gets them."""

@@ -8,7 +8,7 @@ from partlabel.evaluation.measures import MEASURES
 from partlabel.labels import LabelTable
 from partlabel.methods.catalogue import entry
 from partlabel.models.bundle import BundleInfo
-from partlabel.recovery import Suggestions, SuggestionScore
+from partlabel.recovery import Promise, Suggestions, SuggestionScore
 from partlabel.report.classes import Judged
 from partlabel.runs.folder import RunFolder
 from partlabel.runs.settings import TrainSettings
@@ -61,8 +61,15 @@ def cards(labels: LabelTable, held_out: Judged | None, evaluation: Mapping[str, 
 
 def recovered_card(suggestions: Suggestions, score: SuggestionScore | None) -> Card:
     """How many labels were suggested, and how many rightly, where the truth is known."""
-    target = suggestions.thresholds.target_precision
-    note = f"of {int(suggestions.unknown.sum()):,} unknown cells; aimed at precision {target:g}"
+    thresholds = suggestions.thresholds
+    note = f"of {int(suggestions.unknown.sum()):,} unknown cells; "
+    if isinstance(thresholds, Promise):
+        note += (
+            f"at least {percent(thresholds.target_precision)} of them right, promised with confidence "
+            f"{percent(thresholds.confidence)}"
+        )
+    else:
+        note += f"aimed at precision {thresholds.target_precision:g}, which is estimated and not promised"
     if score is not None and score.suggested:
         note += (
             f"; by the truth given: precision {percent(score.precision)} ({score.correct:,} right, {score.wrong:,} "

@@ -10,7 +10,6 @@ from partlabel.files import write_json
 from partlabel.images.limits import DEFAULT_LIMITS, Limits
 from partlabel.labels import LabelTable
 from partlabel.recovery import Suggestions, score_suggestions
-from partlabel.recovery.suggest import ASSUMPTION
 from partlabel.report.classes import MOST_ROWS
 from partlabel.report.overview import Card, recovered_card
 from partlabel.report.strips import ClassStrips, recovered_strips
@@ -59,7 +58,7 @@ def recovered_section(
     return Recovered(
         card=recovered_card(found, score),
         strips=[] if root is None else recovered_strips(found, truth, Thumbnails(root, limits)),
-        assumption=ASSUMPTION,
+        assumption=found.thresholds.summary()["assumption"],
         folder=None if root is None else readable_name(root.absolute()),
         without=[(name, reason) for name, reason in reasons if reason is not None][:MOST_ROWS],
         classes=len(set(found.class_index.tolist())),

@@ -73,7 +73,7 @@ def _suggested(suggestions: Suggestions, place: int, truth: LabelTable | None, t
     row = truth.image_positions.get(image)
     column = truth.class_positions.get(table.classes[suggestions.class_index[place]])
     state = State.UNKNOWN if row is None or column is None else int(truth.states_at([row], [column])[0])
-    mark, text = JUDGED[state]
+    mark, text = JUDGED[state * int(suggestions.state)]
     return tile._replace(mark=mark, mark_text=text)
 
 

@@ -5,6 +5,7 @@ run.json           versions, inputs, how it ended  checkpoints/      last.ckpt, 
 labels.parquet     the labels as trained on        model/            the bundle to ship
 truth.parquet      complete labels, for log.csv
 held_out.parquet   held-out cells, their logits    report.html       to look at
+folds/             models that never saw a fold of cells, and what they make of it (`recover`)
 assets/            vectors of the class names and other tensors that the method took from outside the labels
 label_graph.csv    weights between classes that the method learned, if it learns any
 evaluation.json    the last evaluation             recovered.json    what the report shows of the last suggestions
@@ -163,6 +164,10 @@ class RunFolder:
         """The run of the fit that this one refines; missing where it refines none."""
         return RunFolder(self.path / "start")
 
+    def fold(self, count: int, number: int) -> Path:
+        """The folder of the model that never saw one of so many folds of cells."""
+        return self.path / "folds" / f"{number + 1}-of-{count}"
+
     @property
     def checkpoints(self) -> Path:
         """The folder of the checkpoints."""
@@ -241,29 +246,41 @@ class RunFolder:
         """Whether held-out cells were judged and kept."""
         return (self.path / "held_out.parquet").is_file() and "held_out" in self.info
 
-    def write_held_out(self, cells: Cells, logits: NDArray[np.float32], table: LabelTable) -> None:
-        """Keep the held-out cells with the logits of the model that never saw them."""
+    def write_held_out(
+        self, cells: Cells, logits: NDArray[np.float32], table: LabelTable, folds: int | None = None
+    ) -> None:
+        """Keep known cells with the logits of a model that never saw them: those held out of the training, or all that
+        were stated, each scored by the model of its fold of so many.
+        """
         columns = {
             "image": pyarrow.array(table.images).take(pyarrow.array(cells.image_index)),
             "class": pyarrow.array(table.classes).take(pyarrow.array(cells.class_index)),
             "state": pyarrow.array(cells.states),
             "logit": pyarrow.array(logits),
         }
-        with atomic_path(self.path / "held_out.parquet") as temporary:
+        with atomic_path(self._scored(folds)) as temporary:
             pyarrow.parquet.write_table(pyarrow.table(columns), temporary)
 
-    def held_out(self, classes: tuple[str, ...]) -> ScoredCells:
-        """The held-out cells with the logits of the model that never saw them, numbered by the order of `classes`.
+    def held_out(self, classes: tuple[str, ...], folds: int | None = None) -> ScoredCells:
+        """The held-out cells with the logits of the model that never saw them, numbered by the order of `classes`; or
+        all stated cells, by the models of so many folds.
 
         Raises:
             RunError: the run has none, or they are of other classes.
         """
-        path = self.path / "held_out.parquet"
+        path = self._scored(folds)
         if not path.is_file():
             if self.info["status"] != "done":
                 raise RunError(f"the training of {self.path} has not finished; go on with: {self.resume_command}")
-            raise RunError(f"{self.path} holds no held-out cells; train with --holdout above 0")
+            raise RunError(f"{self.path} holds no held-out cells; train with --holdout above 0, or give --folds")
         return _read_held_out(path, classes)
+
+    def has_crossed(self, folds: int) -> bool:
+        """Whether all stated cells were scored by the models of so many folds."""
+        return self._scored(folds).is_file()
+
+    def _scored(self, folds: int | None) -> Path:
+        return self.path / ("held_out.parquet" if folds is None else f"folds/scored-by-{folds}.parquet")
 
     def write_evaluation(self, result: Mapping[str, Any]) -> None:
         """Keep the last evaluation of the run."""

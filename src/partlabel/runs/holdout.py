@@ -47,9 +47,9 @@ def hold_out(table: LabelTable, fraction: float, seed: int, by: By = "auto") -> 
     Recovered cells are never held out, and an image that has no others counts as one without a known cell: a model
     chose them for its own high scores, so that by them it would look better than it is.
     """
-    cells = _known_cells(table)
+    cells = known_cells(table)
     if fraction == 0 or not cells.states.size:
-        return Split(table, _some(cells, np.zeros(cells.states.size, bool)))
+        return Split(table, some_cells(cells, np.zeros(cells.states.size, bool)))
     recovered = cells.sources == Source.RECOVERED
     by_images = by == "images" or (by == "auto" and not (cells.states[~recovered] < 0).any())
     if by_images:
@@ -64,7 +64,7 @@ def hold_out(table: LabelTable, fraction: float, seed: int, by: By = "auto") -> 
     quota = np.floor(fraction * sizes + np.tile(np.repeat(rounding, 2), 2)).astype(np.int64)
     quota = np.minimum(quota, np.maximum(sizes - 1, 0))
     chosen = ranks_within(groups, words) < quota[groups]
-    return Split(_without(table, cells, chosen), _some(cells, chosen))
+    return Split(without_cells(table, cells, chosen), some_cells(cells, chosen))
 
 
 def _hold_out_images(table: LabelTable, cells: Cells, fraction: float, seed: int) -> Split:
@@ -84,7 +84,7 @@ def _hold_out_images(table: LabelTable, cells: Cells, fraction: float, seed: int
             held_out[row], quota = True, quota - 1
     rows = np.flatnonzero(~held_out)
     judged = held_out[cells.image_index] & (cells.sources != Source.RECOVERED)
-    return Split(table.select_images(rows), _some(cells, judged), rows)
+    return Split(table.select_images(rows), some_cells(cells, judged), rows)
 
 
 def images_without_label(table: LabelTable, split: Split) -> int:
@@ -130,12 +130,12 @@ def _groups(cells: Cells) -> NDArray[np.int64]:
     return cells.class_index * 2 + (cells.states > 0)
 
 
-def _known_cells(table: LabelTable) -> Cells:
+def known_cells(table: LabelTable) -> Cells:
     """All known cells, those that the background declares included."""
     if (table.background == State.UNKNOWN).all():
         cells = table.cells()
         known = cells.states != State.UNKNOWN
-        return cells if known.all() else _some(cells, known)
+        return cells if known.all() else some_cells(cells, known)
     parts = []
     for start in range(0, len(table), _ROWS):
         rows = np.arange(start, min(start + _ROWS, len(table)))
@@ -152,11 +152,12 @@ def _known_cells(table: LabelTable) -> Cells:
     return Cells(image_index, class_index, states, sources)
 
 
-def _some(cells: Cells, chosen: NDArray[np.bool_]) -> Cells:
+def some_cells(cells: Cells, chosen: NDArray[np.bool_]) -> Cells:
+    """The chosen cells, by a bool `[K]`."""
     return Cells(cells.image_index[chosen], cells.class_index[chosen], cells.states[chosen], cells.sources[chosen])
 
 
-def _without(table: LabelTable, cells: Cells, hidden: NDArray[np.bool_]) -> LabelTable:
+def without_cells(table: LabelTable, cells: Cells, hidden: NDArray[np.bool_]) -> LabelTable:
     """The table with the hidden cells unknown; where the background is absent they are listed as unknown."""
     listed = table.cells()
     width = len(table.classes)
