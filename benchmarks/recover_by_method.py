@@ -51,7 +51,7 @@ def main() -> None:
         "--rows", nargs="*", choices=ROWS, default=list(ROWS), help="what others start from comes first"
     )
     arguments = parser.parse_args()
-    table, images = _data(arguments.data)
+    table, images = data_of(arguments.data)
     print(
         "| known | method | mAP, unknown cells | found, at 0.9 | right | found, at 0.8 | right | at best, 0.9 | 0.95 |"
     )
@@ -70,7 +70,8 @@ def main() -> None:
             print(f"| {100 * ratio:g} % | {name} | {' | '.join(columns)} |", flush=True)
 
 
-def _data(name: str) -> tuple[LabelTable, Path]:
+def data_of(name: str) -> tuple[LabelTable, Path]:
+    """Complete labels of the training images, classes with enough present cells, and the image folder."""
     if name == "corel5k":
         data, where = Path(os.environ["PARTLABEL_COREL5K"]), {"split": "train"}
         file, least = data / "labels.csv", 50
@@ -87,10 +88,10 @@ def _one(truth: LabelTable, labels: LabelTable, images: Path, out: Path, setting
     hidden = truth.dense() * (labels.dense() == 0)
     present, row = hidden > 0, []
     for target in (0.9, 0.8):
-        found = partlabel.recover(run, labels, images=images, min_precision=target)
+        found = partlabel.recover(run, labels, images=images, precision=target, estimate=True)
         right = hidden[found.image_index, found.class_index] > 0
         row += [right.sum() / present.sum(), right.mean() if len(found) else np.nan]
-    most = partlabel.recover(run, labels, images=images, min_precision=0.01)
+    most = partlabel.recover(run, labels, images=images, precision=0.01, estimate=True)
     right = hidden[most.image_index, most.class_index] > 0
     precision = np.cumsum(right) / np.arange(1, len(right) + 1)
     best = [np.cumsum(right)[precision >= level].max(initial=0) / present.sum() for level in (0.9, 0.95)]

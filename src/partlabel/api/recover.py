@@ -45,6 +45,7 @@ def recover(
     state: Literal["present", "absent"] = "present",
     each: Literal["class"] | Groups | None = None,
     folds: int | None = None,
+    image_labels: bool = False,
     max_image_mb: float | None = None,
     reporter: Reporter = SILENT,
     read: ReadArguments | None = None,
@@ -74,6 +75,7 @@ def recover(
             group of classes. A class or group that cannot gets no suggestions.
         folds: number of folds of cells to cross-fit, each a training; 0: use the held-out cells; None: 5 for a fitted
             method, whose folds take seconds, 0 for others.
+        image_labels: let the known labels of an image inform its unknown ones (`recovery.image_labels`); needs folds.
         max_image_mb: most memory, in MB, that decoding one image may take; None: as in the run's training.
         reporter: where progress goes.
         read: how to read the label file.
@@ -103,6 +105,8 @@ def recover(
             f"the run that this one started from was trained on {judging.seen:,} of the known cells, so that they can "
             "promise nothing; train without --init, or ask for an estimate (--estimate)"
         )
+    if image_labels:
+        judging = judging.with_image_labels()
     calibrated = calibrate(judging.cells, judging.fold)
     if not calibrated.applied:
         reporter.say(str(calibrated))

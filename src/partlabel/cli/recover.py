@@ -38,6 +38,9 @@ def recover(
             "fitted method, 0 for others, each of whose folds is a training.",
         ),
     ] = None,
+    image_labels: Annotated[
+        bool, typer.Option("--image-labels", help="Let the known labels of an image inform its unknown ones.")
+    ] = False,
     *,
     read: ReadArguments,
     max_image_mb: o.MaxImageMb = None,
@@ -60,6 +63,7 @@ def recover(
         state=state,
         each="class" if each == "class" else None if each is None else read_groups(Path(each)),
         folds=folds,
+        image_labels=image_labels,
         max_image_mb=max_image_mb,
         reporter=o.reporter(quiet),
         read=read,

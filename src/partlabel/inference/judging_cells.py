@@ -1,18 +1,21 @@
 """The known cells that suggestions are judged by, and scores of unknown cells that these speak for."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from partlabel.errors import UsageError
 from partlabel.evaluation.scored_cells import ScoredCells
 from partlabel.inference.crossed import crossed_blocks
 from partlabel.inference.scores import run_blocks
 from partlabel.labels import Cells, IntArray
 from partlabel.methods.catalogue import entry
 from partlabel.progress import Reporter
+from partlabel.recovery.image_labels import ImageLabels
 from partlabel.runs.cell_folds import CellFolds, stated_cells
 from partlabel.runs.folder import RunFolder
 from partlabel.training.cross_fit import cross_fit
@@ -34,6 +37,7 @@ class JudgingCells(NamedTuple):
         seed: of the folds.
         images: how many images the known cells might have been of.
         seen: how many of them an earlier run knew that this one started from.
+        image_labels: what known labels say of the other cells of their image, where that is asked for.
     """
 
     cells: ScoredCells
@@ -42,6 +46,7 @@ class JudgingCells(NamedTuple):
     seed: int
     images: int
     seen: int
+    image_labels: ImageLabels | None = None
 
     @property
     def words(self) -> str:
@@ -59,7 +64,20 @@ class JudgingCells(NamedTuple):
             "present": present,
             "absent": absent,
             "seen_by_start": self.seen,
+            "image_labels": self.image_labels is not None,
         }
+
+    def with_image_labels(self) -> "JudgingCells":
+        """With the logits that follow when the known labels of an image inform its other cells.
+
+        Raises:
+            UsageError: the cells are not cross-fitted, or there are too many classes.
+        """
+        if self.fold is None:
+            raise UsageError("the labels of the same image need cross-fitted scores; add --folds 5")
+        found = ImageLabels.fitted(self.cells, self.fold)
+        logits = found.changed(self.cells.logits, found.of_known(self.cells), self.fold)
+        return self._replace(cells=replace(self.cells, logits=logits), image_labels=found)
 
     def blocks(self, names: Sequence[str], root: Path, reporter: Reporter, max_image_mb: float | None) -> Scores:
         """Scores of images, by the models that these cells speak for."""
@@ -67,7 +85,8 @@ class JudgingCells(NamedTuple):
             yield from run_blocks(self.models[0], names, root, reporter, max_image_mb)[0]
             return
         folds = CellFolds(names, self.cells.classes, len(self.models), self.seed)
-        yield from crossed_blocks(self.models, folds, names, root, reporter, max_image_mb)
+        blocks = crossed_blocks(self.models, folds, names, root, reporter, max_image_mb)
+        yield from blocks if self.image_labels is None else self.image_labels.blocks(blocks, names)
 
 
 def held_out_cells(run: RunFolder, classes: tuple[str, ...]) -> JudgingCells:
