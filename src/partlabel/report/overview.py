@@ -65,8 +65,8 @@ def recovered_card(suggestions: Suggestions, score: SuggestionScore | None) -> C
     note = f"of {int(suggestions.unknown.sum()):,} unknown cells; "
     if isinstance(thresholds, Promise):
         note += (
-            f"at least {percent(thresholds.target_precision)} of them right, promised with confidence "
-            f"{percent(thresholds.confidence)}"
+            f"at least {100 * thresholds.target_precision:g} % of them right, promised at "
+            f"{100 * thresholds.confidence:g} % confidence"
         )
     else:
         note += f"aimed at precision {thresholds.target_precision:g}, which is estimated and not promised"
