@@ -3,20 +3,23 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from partlabel.api.auditing import audit_of
 from partlabel.errors import LabelError, StorageError, UsageError
 from partlabel.evaluation.histogram import Histogram, added, probability_histogram
-from partlabel.evaluation.scored_cells import ScoredCells
+from partlabel.evaluation.scored_cells import FloatArray, ScoredCells
 from partlabel.inference.classes import same_classes
 from partlabel.inference.images import image_limits
 from partlabel.inference.judging_cells import JudgingCells, crossed_cells, held_out_cells, usual_folds
+from partlabel.inference.scores import run_blocks
 from partlabel.labels import LabelTable, State
 from partlabel.opening import ReadArguments, Table, image_folder, open_table, open_truth, refuse_input
 from partlabel.progress import SILENT, Reporter
-from partlabel.recovery.calibrate import calibrate
+from partlabel.recovery.audit_file import write_audit
+from partlabel.recovery.calibrate import Calibration, calibrate
 from partlabel.recovery.design import design_of
 from partlabel.recovery.judge import states_by_name
 from partlabel.recovery.promise import LOWEST, Promise, Unknown, promise_precision
@@ -46,6 +49,8 @@ def recover(
     each: Literal["class"] | Groups | None = None,
     folds: int | None = None,
     image_labels: bool = False,
+    audit: int | None = None,
+    audited: Path | str | None = None,
     max_image_mb: float | None = None,
     reporter: Reporter = SILENT,
     read: ReadArguments | None = None,
@@ -76,6 +81,10 @@ def recover(
         folds: number of folds of cells to cross-fit, each a training; 0: use the held-out cells; None: 5 for a fitted
             method, whose folds take seconds, 0 for others.
         image_labels: let the known labels of an image inform its unknown ones (`recovery.image_labels`); needs folds.
+        audit: draw so many suggestions at random for a person to judge, and write these; 0: as many as the promise is
+            expected to need. Needs no known absent cell, and holds however labels came to be known.
+        audited: file that an audit wrote, with verdicts in it or in the journal of its review: what they allow is
+            released. With `audit`, so many more are drawn in place of that.
         max_image_mb: most memory, in MB, that decoding one image may take; None: as in the run's training.
         reporter: where progress goes.
         read: how to read the label file.
@@ -99,30 +108,23 @@ def recover(
     true = None if truth is None else open_truth(truth, reporter, read or {}, shared=True)
     if true is not None:
         _check_truth(true, labels)
-    judging = _judging(folder, labels, folds, root, reporter, max_image_mb)
-    if judging.seen and not estimate:
-        raise LabelError(
-            f"the run that this one started from was trained on {judging.seen:,} of the known cells, so that they can "
-            "promise nothing; train without --init, or ask for an estimate (--estimate)"
-        )
-    if image_labels:
-        judging = judging.with_image_labels()
-    calibrated = calibrate(judging.cells, judging.fold)
-    if not calibrated.applied:
-        reporter.say(str(calibrated))
-    wanted = State[state.upper()]
-    probability = calibrated.probability if wanted is State.PRESENT else 1 - calibrated.probability
-    blocks = judging.blocks(labels.images, root.resolve(), reporter, max_image_mb)
-    counted = _Counted(blocks, labels, true)
-    limit = min(LOWEST, precision)
-    candidates = find_candidates(labels, counted, calibrated.calibrations, limit, wanted)
-    thresholds: Thresholds
-    if estimate:
-        thresholds = precision_thresholds(_turned(judging.cells, wanted), probability, precision)
+    wanted, by_audit = State[state.upper()], audit is not None or audited is not None
+    basis = _basis(folder, labels, folds, image_labels, by_audit or estimate, root, reporter, max_image_mb)
+    counted = _Counted(basis.blocks(labels.images, root.resolve(), reporter, max_image_mb), labels, true)
+    limit, most = (min(LOWEST, precision), None) if basis.judging else (0.0, basis.most)
+    candidates = find_candidates(labels, counted, basis.calibrations, limit, wanted, most)
+    if by_audit:
+        found, drawn = audit_of(candidates, basis.evidence, precision, confidence, audit, audited, folder, reporter)
+        if out is not None and drawn is not None:
+            write_audit(Path(out), candidates, drawn, basis.evidence)
+            return found
     else:
-        thresholds = _promise(judging, probability, candidates, precision, confidence, each)
-    found = replace(candidates.accepted(thresholds), evidence=judging.to_json())
-    reporter.say(_said(found, judging))
+        assert basis.judging is not None
+        found = replace(
+            candidates.accepted(_thresholds(basis, candidates, precision, confidence, estimate, each)),
+            evidence=basis.evidence,
+        )
+        reporter.say(_said(found, basis.judging))
     if out is not None:
         found.write(out)
         with courtesy(reporter):
@@ -138,6 +140,80 @@ def _check(precision: float, confidence: float, state: str) -> None:
             raise UsageError(f"{name} {value:g} must lie between 0 and 1, such as 0.9")
     if state not in {"present", "absent"}:
         raise UsageError(f"state {state!r} is not 'present' or 'absent'")
+
+
+class _Basis(NamedTuple):
+    """What scores unknown cells, and the known cells that speak for the scores.
+
+    Args:
+        judging: known cells; None where an audit goes without.
+        calibrations: of the scores.
+        probability: float64 `[K]`, of being present, of the known cells.
+        run: what scores where there are no judging cells.
+        most: candidates of an audit without them: as many as present cells are known.
+    """
+
+    judging: JudgingCells | None
+    calibrations: tuple[Calibration, ...]
+    probability: FloatArray
+    run: RunFolder
+    most: int
+
+    @property
+    def evidence(self) -> dict[str, Any]:
+        """JSON values."""
+        return {"by": "nothing but verdicts"} if self.judging is None else self.judging.to_json()
+
+    def blocks(self, names: Sequence[str], root: Path, reporter: Reporter, max_image_mb: float | None) -> Any:
+        """Scores of images."""
+        if self.judging is None:
+            return run_blocks(self.run, names, root, reporter, max_image_mb)[0]
+        return self.judging.blocks(names, root, reporter, max_image_mb)
+
+
+def _basis(
+    run: RunFolder,
+    labels: LabelTable,
+    folds: int | None,
+    image_labels: bool,
+    unseen: bool,
+    root: Path,
+    reporter: Reporter,
+    max_image_mb: float | None,
+) -> _Basis:
+    """The known cells to judge by, and their calibration; `unseen` where they need not be unseen by earlier runs."""
+    most = max(int(run.labels().counts_by_class().present.sum()), 1)
+    without = _Basis(None, (Calibration.none(labels.classes),), np.empty(0), run, most)
+    if unseen and not run.labels().counts_by_class().absent.any():
+        return without
+    judging = _judging(run, labels, folds, root, reporter, max_image_mb)
+    if judging.seen and not unseen:
+        raise LabelError(
+            f"the run that this one started from was trained on {judging.seen:,} of the known cells, so that they can "
+            "promise nothing; train without --init, ask for an estimate (--estimate), or audit (--audit)"
+        )
+    if image_labels:
+        judging = judging.with_image_labels()
+    calibrated = calibrate(judging.cells, judging.fold)
+    if not calibrated.applied:
+        reporter.say(str(calibrated))
+    return _Basis(judging, calibrated.calibrations, calibrated.probability, run, most)
+
+
+def _thresholds(
+    basis: _Basis,
+    candidates: Candidates,
+    precision: float,
+    confidence: float,
+    estimate: bool,
+    each: Literal["class"] | Groups | None,
+) -> Thresholds:
+    judging, state = basis.judging, candidates.state
+    assert judging is not None
+    probability = basis.probability if state is State.PRESENT else 1 - basis.probability
+    if estimate:
+        return precision_thresholds(_turned(judging.cells, state), probability, precision)
+    return _promise(judging, probability, candidates, precision, confidence, each)
 
 
 def _judging(
@@ -222,7 +298,8 @@ def _check_truth(truth: LabelTable, labels: LabelTable) -> None:
 def _said(found: Suggestions, judging: JudgingCells) -> str:
     """How many suggestions there are, what their precision rests on, and why classes are without."""
     thresholds = found.thresholds
-    told = _of_promise(thresholds) if isinstance(thresholds, Promise) else _of_estimate(thresholds)
+    told = _of_promise(thresholds) if isinstance(thresholds, Promise) else []
+    told = _of_estimate(thresholds) if isinstance(thresholds, PrecisionThresholds) else told
     state = found.state.name.lower()
     lines = [f"{len(found):,} suggestions of {state} labels, by {judging.words}", *told]
     if judging.seen:
@@ -262,7 +339,7 @@ def _advice(verdicts: int | None) -> list[str]:
     others = "ask for less (--precision 0.8), or for an estimate without a promise (--estimate)"
     if verdicts is None:
         return [f"by its own probabilities no part of the list is that good; {others}"]
-    return [f"about {verdicts:,} verdicts on random suggestions would have a good chance to carry it; or {others}"]
+    return [f"about {verdicts:,} verdicts have a good chance to release some (--audit); or {others}"]
 
 
 def _of_estimate(thresholds: PrecisionThresholds) -> list[str]:

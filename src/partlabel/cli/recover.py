@@ -41,6 +41,17 @@ def recover(
     image_labels: Annotated[
         bool, typer.Option("--image-labels", help="Let the known labels of an image inform its unknown ones.")
     ] = False,
+    audit: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Draw so many suggestions at random to be judged, and write these; 0: as many as are expected to be "
+            "needed. For labels that are not missing by chance, or too few.",
+        ),
+    ] = None,
+    audited: Annotated[
+        Path | None, typer.Option(help="A judged audit: write what its verdicts release. With --audit: draw more.")
+    ] = None,
     *,
     read: ReadArguments,
     max_image_mb: o.MaxImageMb = None,
@@ -64,8 +75,10 @@ def recover(
         each="class" if each == "class" else None if each is None else read_groups(Path(each)),
         folds=folds,
         image_labels=image_labels,
+        audit=audit,
+        audited=audited,
         max_image_mb=max_image_mb,
         reporter=o.reporter(quiet),
         read=read,
     )
-    typer.echo(f"{out}: {len(suggestions)} suggestions")
+    typer.echo(f"{out}: {len(suggestions)} {'suggestions' if audit is None else 'cells to judge'}")

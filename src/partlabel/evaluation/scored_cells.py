@@ -164,11 +164,12 @@ def require_precision(cells: ScoredCells) -> None:
         if none:
             raise LabelError(
                 f"{'the held-out cell is' if total == 1 else f'all {total:,} held-out cells are'} {other}, so "
-                f"precision cannot be measured; mark more cells {lacking}, or hold out more (`train --holdout`); "
-                "`predict` gives scores without a promise"
+                f"precision cannot be measured; mark more cells {lacking}, or judge some suggestions (`recover "
+                "--audit`); `predict` gives scores without a promise"
             )
     if not cells.has_class_of_both_states:
         raise LabelError(
             f"each of the {present} known present held-out cells is of a class without a known absent one, so precision"
-            " cannot be measured; mark some cells of these classes absent; `predict` gives scores without a promise"
+            " cannot be measured; mark some cells of these classes absent, or judge some suggestions (`recover "
+            "--audit`); `predict` gives scores without a promise"
         )

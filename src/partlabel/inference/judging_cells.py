@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partlabel.errors import UsageError
-from partlabel.evaluation.scored_cells import ScoredCells
+from partlabel.evaluation.scored_cells import ScoredCells, require_precision
 from partlabel.inference.crossed import crossed_blocks
 from partlabel.inference.scores import run_blocks
 from partlabel.labels import Cells, IntArray
@@ -113,10 +113,14 @@ def crossed_cells(
         root: the image folder of the training.
         reporter: where progress goes.
         max_image_mb: most memory, in MB, that decoding one image may take.
+
+    Raises:
+        LabelError: present or absent cells are missing, so that no precision can be measured.
     """
-    models = cross_fit(run, count, reporter, root)
     labels, seed = run.labels(), run.settings.seed
     cells = stated_cells(labels)
+    require_precision(ScoredCells.of(cells, np.zeros(cells.states.size), labels.images, labels.classes))
+    models = cross_fit(run, count, reporter, root)
     if not run.has_crossed(count):
         folds = CellFolds(labels.images, labels.classes, count, seed)
         logits = _logits(cells, crossed_blocks(models, folds, labels.images, root, reporter, max_image_mb))

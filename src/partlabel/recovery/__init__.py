@@ -1,5 +1,6 @@
 """Recovery of missing labels: calibrated probabilities, thresholds for a stated precision, suggestions. No torch."""
 
+from partlabel.recovery.audited import Audited
 from partlabel.recovery.calibrate import Calibrated, Calibration, calibrate, fit_calibration
 from partlabel.recovery.judge import SuggestionScore, score_suggestions
 from partlabel.recovery.promise import GroupPromise, Promise, promise_precision
@@ -13,6 +14,7 @@ from partlabel.recovery.thresholds import (
 )
 
 __all__ = [
+    "Audited",
     "Calibrated",
     "Calibration",
     "Candidates",

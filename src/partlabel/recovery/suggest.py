@@ -15,11 +15,12 @@ from partlabel.evaluation.scored_cells import BoolArray, FloatArray
 from partlabel.files import atomic_path, file_sha256, write_json
 from partlabel.formats.text import name_cell
 from partlabel.labels import IntArray, LabelTable, Source, State
+from partlabel.recovery.audited import Audited
 from partlabel.recovery.calibrate import Calibration
 from partlabel.recovery.promise import Promise
 from partlabel.recovery.thresholds import PrecisionThresholds
 
-Thresholds = Promise | PrecisionThresholds
+Thresholds = Promise | PrecisionThresholds | Audited
 
 COLUMNS = ("image", "class", "state", "source", "probability", "logit", "rule")
 
@@ -63,16 +64,19 @@ class Candidates:
 
     def accepted(self, thresholds: Thresholds) -> "Suggestions":
         """Those at or above the threshold of their class; thresholds are in the class order of the table."""
-        kept = self.probability >= thresholds.values[self.class_index]
+        return self.chosen(self.probability >= thresholds.values[self.class_index], thresholds)
+
+    def chosen(self, which: BoolArray | IntArray, thresholds: Thresholds) -> "Suggestions":
+        """Those of a bool `[U]`, or with these numbers."""
         return Suggestions(
             self.table,
             thresholds,
             self.scored,
             self.unknown,
-            self.image_index[kept],
-            self.class_index[kept],
-            self.probability[kept],
-            self.logit[kept],
+            self.image_index[which],
+            self.class_index[which],
+            self.probability[which],
+            self.logit[which],
             self.state,
         )
 
@@ -212,8 +216,9 @@ def find_candidates(
     calibrations: Sequence[Calibration],
     at_least: ArrayLike,
     state: State = State.PRESENT,
+    most: int | None = None,
 ) -> Candidates:
-    """The unknown cells that reach a probability of a state.
+    """The unknown cells that reach a probability of a state, or the most probable of them.
 
     Memory beyond the candidates is that of one chunk.
 
@@ -223,6 +228,7 @@ def find_candidates(
         calibrations: of the model that gave the logits, or of that of each fold.
         at_least: smallest probability, a number or one for each class of the calibrations.
         state: present or absent.
+        most: how many at most.
 
     Raises:
         LabelError: the classes of table and calibration differ, a chunk has another shape, or a row comes twice.
@@ -250,6 +256,8 @@ def find_candidates(
             probability = 1 - probability
         at = np.nonzero(open_cells & (probability >= limits))
         found.append((index[at[0]], columns[at[1]], probability[at], values[at].astype(np.float64)))
+        if most is not None:
+            found = [_most_probable(found, most)]
     empty = tuple(np.empty(0, kind) for kind in (np.int64, np.int64, np.float64, np.float64))
     image, column, probability, logit = (np.concatenate(parts) for parts in zip(empty, *found, strict=True))
     order = np.lexsort((column, image, -probability))
@@ -257,6 +265,13 @@ def find_candidates(
     return Candidates(
         table, state, scored, unknown[by_table], image[order], column[order], probability[order], logit[order]
     )
+
+
+def _most_probable(found: list[tuple[NDArray[Any], ...]], most: int) -> tuple[NDArray[Any], ...]:
+    """Of columns of images, classes, probabilities and logits, the rows of highest probability."""
+    columns = tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.lexsort((columns[1], columns[0], -columns[2]))[:most]
+    return tuple(column[order] for column in columns)
 
 
 def suggest(

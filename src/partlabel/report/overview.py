@@ -8,7 +8,7 @@ from partlabel.evaluation.measures import MEASURES
 from partlabel.labels import LabelTable
 from partlabel.methods.catalogue import entry
 from partlabel.models.bundle import BundleInfo
-from partlabel.recovery import Promise, Suggestions, SuggestionScore
+from partlabel.recovery import Audited, Promise, Suggestions, SuggestionScore
 from partlabel.report.classes import Judged
 from partlabel.runs.folder import RunFolder
 from partlabel.runs.settings import TrainSettings
@@ -63,7 +63,7 @@ def recovered_card(suggestions: Suggestions, score: SuggestionScore | None) -> C
     """How many labels were suggested, and how many rightly, where the truth is known."""
     thresholds = suggestions.thresholds
     note = f"of {int(suggestions.unknown.sum()):,} unknown cells; "
-    if isinstance(thresholds, Promise):
+    if isinstance(thresholds, Promise | Audited):
         note += (
             f"at least {100 * thresholds.target_precision:g} % of them right, promised at "
             f"{100 * thresholds.confidence:g} % confidence"

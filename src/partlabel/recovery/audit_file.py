@@ -1,0 +1,140 @@
+"""Suggestions to be judged by a person, as a file, and the verdicts in it or in the journal of a review."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from partlabel.errors import LabelError
+from partlabel.files import atomic_path, file_sha256, write_json
+from partlabel.formats.text import name_cell
+from partlabel.labels import IntArray, State
+from partlabel.recovery.strata import Strata
+from partlabel.recovery.suggest import COLUMNS, Candidates
+from partlabel.recovery.suggestions_file import read_suggestions
+
+RULE = "audit"
+_OPEN = "unknown"
+
+
+class Audit(NamedTuple):
+    """What is asked in an audit, and what was answered.
+
+    Args:
+        strata: that candidates were drawn from.
+        asked: int64 `[n]`, the candidates in the order in which they are asked.
+        answers: "present", "absent", "unsure" or "unknown" of each.
+        target: precision that suggestions are to be released at.
+        confidence: of that.
+    """
+
+    strata: Strata
+    asked: IntArray
+    answers: tuple[str, ...]
+    target: float
+    confidence: float
+
+    def verdicts(self, state: State) -> list[int]:
+        """For `release`: `State.PRESENT` for each cell with the suggested state, up to the last cell that was answered.
+        What is unsure, or was passed over, counts as wrong.
+        """
+        answered = [number for number, answer in enumerate(self.answers) if answer != _OPEN]
+        right, last = state.name.lower(), max(answered, default=-1)
+        return [int(State.PRESENT if answer == right else State.ABSENT) for answer in self.answers[: last + 1]]
+
+
+def candidates_digest(candidates: Candidates) -> str:
+    """A hash of the candidates and their order, by which an audit knows its own again."""
+    digest = hashlib.sha256(f"partlabel candidates 1 {int(candidates.state)}".encode())
+    for names in (candidates.table.images, candidates.table.classes):
+        digest.update("\0".join(names).encode(errors="surrogatepass") + b"\1")
+    for part in (candidates.image_index, candidates.class_index):
+        digest.update(np.ascontiguousarray(part, "<i8").tobytes())
+    return digest.hexdigest()
+
+
+def write_audit(path: Path, candidates: Candidates, audit: Audit, evidence: Mapping[str, Any]) -> None:
+    """Write the cells that are asked, in order, each with the state that was answered or unknown; and PATH.json.
+
+    Raises:
+        StorageError: a file cannot be written.
+    """
+    table = candidates.table
+    with atomic_path(path) as temporary:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(",".join(COLUMNS) + "\n")
+            for place, answer in zip(audit.asked, audit.answers, strict=True):
+                image = name_cell(table.images[candidates.image_index[place]])
+                name = name_cell(table.classes[candidates.class_index[place]])
+                state = answer if answer in {"present", "absent"} else _OPEN
+                numbers = f"{candidates.probability[place]:.6f},{candidates.logit[place]:.6g}"
+                file.write(f"{image},{name},{state},recovered,{numbers},{RULE}\n")
+        digest = file_sha256(temporary)
+        strata = audit.strata
+        summary = {
+            "sha256": digest,
+            "kind": "audit",
+            "target_precision": audit.target,
+            "confidence": audit.confidence,
+            "state": candidates.state.name.lower(),
+            "evidence": dict(evidence),
+            "candidates": len(candidates.probability),
+            "candidates_sha256": candidates_digest(candidates),
+            "asked": len(audit.asked),
+            "strata": {
+                "ends": strata.ends.tolist(),
+                "means": strata.means.tolist(),
+                "seed": strata.seed,
+                "prior": strata.prior,
+            },
+        }
+        write_json(f"{path}.json", summary)
+
+
+def read_audit(path: Path, candidates: Candidates, journal: Mapping[tuple[str, str], str]) -> Audit:
+    """An audit with its answers.
+
+    Args:
+        path: the file that `write_audit` wrote; its states may have been changed since.
+        candidates: found anew.
+        journal: verdicts ("present", "absent", "unsure") by image and class, which take precedence over the file.
+
+    Raises:
+        LabelError: a file cannot be read, or the audit is of other candidates.
+    """
+    strata, digest, target, confidence = _read_summary(path)
+    if digest != candidates_digest(candidates):
+        raise LabelError(
+            f"{path} was drawn from other suggestions than the run makes of this table now; give the run and the table "
+            "of the audit (its verdicts are merged into the table after the release, not before)"
+        )
+    table = candidates.table
+    places = {
+        (table.images[row], table.classes[column]): place
+        for place, (row, column) in enumerate(zip(candidates.image_index, candidates.class_index, strict=True))
+    }
+    asked, answers = [], []
+    for line in read_suggestions(path):
+        cell = (line.image, line.class_name)
+        if cell not in places:
+            raise LabelError(f"{path}: class {line.class_name!r} of {line.image!r} was not among the suggestions")
+        asked.append(places[cell])
+        answers.append(journal.get(cell) or line.state.name.lower())
+    return Audit(strata, np.array(asked, np.int64), tuple(answers), target, confidence)
+
+
+def _read_summary(path: Path) -> tuple[Strata, str, float, float]:
+    try:
+        summary = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))
+        drawn = summary["strata"]
+        ends, means = np.array(drawn["ends"], np.int64), np.array(drawn["means"], np.float64)
+        strata = Strata(ends, means, int(drawn["seed"]), drawn["prior"])
+        numbers = float(summary["target_precision"]), float(summary["confidence"])
+        return strata, str(summary["candidates_sha256"]), *numbers
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LabelError(
+            f"{path}.json does not say how an audit was drawn ({error!r}); draw one with --audit"
+        ) from error
