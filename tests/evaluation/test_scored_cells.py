@@ -14,9 +14,9 @@ CLASSES = ("sky", "sea")
         (
             [1, 1],
             [0, 1],
-            "all 2 held-out cells are present, .*mark more cells absent, or hold out more .*; `predict` gives scores",
+            "all 2 held-out cells are present, .*mark more cells absent, or judge some .*; `predict` gives scores",
         ),
-        ([-1, -1], [0, 1], "all 2 held-out cells are absent, .*mark more cells present, or hold out more"),
+        ([-1, -1], [0, 1], "all 2 held-out cells are absent, .*mark more cells present, or judge some"),
         ([-1], [0], "^the held-out cell is absent, so precision"),
         ([1, -1], [0, 1], "each of the 1 known present held-out cells is of a class without a known absent one"),
         ([1, 0], [0, 0], "neither present \\(\\+1\\) nor absent"),

@@ -1,0 +1,179 @@
+"""`recover --audit` and `--audited`, from files to files."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import partlabel
+from partlabel.errors import LabelError, UsageError
+from partlabel.formats import write_table
+from partlabel.labels import LabelTable, State
+from partlabel.progress import Silent
+from partlabel.recovery import Audited, Suggestions
+
+pytestmark = pytest.mark.slow
+
+Data = tuple[Path, LabelTable]
+
+
+class Lines(Silent):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+@pytest.fixture(scope="module")
+def positives(color_images: Data) -> LabelTable:
+    """The first images have their present labels known, the others nothing; no absent label is known."""
+    truth = color_images[1]
+    states = np.where(truth.dense() > 0, 1, 0).astype(np.int8)
+    states[14:] = 0
+    return LabelTable.from_dense(truth.images, truth.classes, states)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, color_images: Data, positives: LabelTable) -> partlabel.RunFolder:
+    return partlabel.train(
+        positives,
+        images=color_images[0],
+        out=tmp_path_factory.mktemp("audit") / "run",
+        method="discriminant",
+        backbone="test_resnet",
+        pretrained=False,
+        size=32,
+        accelerator="cpu",
+        freeze=True,
+        report=False,
+    )
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _answer(path: Path, truth: LabelTable, first: int | None = None) -> None:
+    """What a person does who knows the truth: set the states, of the first cells or all."""
+    rows = _rows(path)
+    for row in rows[:first]:
+        state = truth.states_at([truth.image_positions[row["image"]]], [truth.class_positions[row["class"]]])[0]
+        row["state"] = State(int(state)).name.lower()
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _audited(found: Suggestions) -> Audited:
+    assert isinstance(found.thresholds, Audited)
+    return found.thresholds
+
+
+def test_positives_alone_promise_nothing_and_an_audit_does(
+    run: partlabel.RunFolder, color_images: Data, positives: LabelTable, tmp_path: Path
+) -> None:
+    root, truth = color_images
+    where: dict[str, Any] = {"images": root}
+    with pytest.raises(
+        LabelError, match=r"known.*present, so precision cannot be measured.*recover --audit|all .* are"
+    ):
+        partlabel.recover(run, positives, **where)
+    audit, out = tmp_path / "audit.csv", tmp_path / "released.csv"
+    drawn = partlabel.recover(run, positives, out=audit, audit=12, precision=0.5, confidence=0.8, **where)
+    rows = _rows(audit)
+    assert [(row["state"], row["rule"]) for row in rows] == [("unknown", "audit")] * 12
+    assert [(one.image, one.class_name) for one in drawn] == [(row["image"], row["class"]) for row in rows]
+    table = partlabel.read_table(audit, format="long").table
+    assert not table.counts_by_class().present.any()
+    assert not table.counts_by_class().absent.any()
+
+    nothing = partlabel.recover(run, positives, audited=audit, **where)
+    assert len(nothing) == 0
+    _answer(audit, truth)
+    right = [row["state"] == "present" for row in _rows(audit)]
+    reporter = Lines()
+    released = partlabel.recover(run, positives, audited=audit, out=out, reporter=reporter, **where)
+    found = _audited(released)
+    assert (found.target_precision, found.confidence) == (0.5, 0.8)  # those of the audit, not the defaults
+    assert (int(found.release.judged.sum()), int(found.release.right.sum())) == (12, sum(right))
+    assert f"{sum(right)} of 12 verdicts are that they are right" in "\n".join(reporter.lines)
+    assert len(released) > sum(right)
+    judged_wrong = {(row["image"], row["class"]) for row in _rows(audit) if row["state"] == "absent"}
+    assert not judged_wrong & {(one.image, one.class_name) for one in released}
+    states = truth.states_at(released.image_index, released.class_index)
+    assert (states > 0).mean() >= 0.5
+    written = json.loads(Path(f"{out}.json").read_text())
+    assert (written["kind"], written["judged"], written["right"]) == ("audited", 12, sum(right))
+    assert {row["rule"] for row in _rows(out)} == {"audited"}
+
+
+def test_more_can_be_drawn_and_answers_stay(
+    run: partlabel.RunFolder, color_images: Data, positives: LabelTable, tmp_path: Path
+) -> None:
+    root, truth = color_images
+    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    partlabel.recover(run, positives, images=root, out=first, audit=5, precision=0.5)
+    _answer(first, truth)
+    with pytest.raises(UsageError, match="may hold your checks"):
+        partlabel.recover(run, positives, images=root, out=first, audit=5, precision=0.5)
+    partlabel.recover(run, positives, images=root, out=second, audited=first, audit=4)
+    old, new = (_rows(path) for path in (first, second))
+    assert new[:5] == old
+    assert len(new) == 9
+    assert {row["state"] for row in new[5:]} == {"unknown"}
+    assert len({(row["image"], row["class"]) for row in new}) == 9
+
+
+def test_passed_over_cells_count_as_wrong(
+    run: partlabel.RunFolder, color_images: Data, positives: LabelTable, tmp_path: Path
+) -> None:
+    root, truth = color_images
+    audit = tmp_path / "audit.csv"
+    partlabel.recover(run, positives, images=root, out=audit, audit=8, precision=0.5)
+    _answer(audit, truth)
+    lines = audit.read_text().splitlines()
+    lines[2] = lines[2].replace(",present,", ",unknown,").replace(",absent,", ",unknown,")
+    audit.write_text("\n".join(lines) + "\n")
+    found = _audited(partlabel.recover(run, positives, images=root, audited=audit))
+    assert int(found.release.judged.sum()) == 8
+    answered = [row["state"] for row in _rows(audit)]
+    assert int(found.release.right.sum()) == answered.count("present")
+
+
+def test_an_audit_of_other_suggestions_is_refused(
+    run: partlabel.RunFolder, color_images: Data, positives: LabelTable, tmp_path: Path
+) -> None:
+    root, truth = color_images
+    audit = tmp_path / "audit.csv"
+    partlabel.recover(run, positives, images=root, out=audit, audit=8, precision=0.5)
+    dense = positives.dense()
+    dense[14:] = truth.dense()[14:]
+    more = LabelTable.from_dense(positives.images, positives.classes, dense)
+    with pytest.raises(LabelError, match="drawn from other suggestions"):
+        partlabel.recover(run, more, images=root, audited=audit)
+    Path(f"{audit}.json").unlink()
+    with pytest.raises(LabelError, match="does not say how an audit was drawn"):
+        partlabel.recover(run, positives, images=root, audited=audit)
+
+
+def test_as_a_command(run: partlabel.RunFolder, color_images: Data, positives: LabelTable, tmp_path: Path) -> None:
+    root, truth = color_images
+    table, audit, out = tmp_path / "labels.parquet", tmp_path / "audit.csv", tmp_path / "released.csv"
+    write_table(positives, table)
+    command = [sys.executable, "-m", "partlabel", "recover", str(run.path), str(table), "--images", str(root)]
+    asked = ["--audit", "0", "--precision", "0.5", "--out", str(audit)]
+    done = subprocess.run([*command, *asked], check=True, capture_output=True, text=True)
+    assert done.stdout.endswith("cells to judge\n")
+    _answer(audit, truth)
+    done = subprocess.run(
+        [*command, "--audited", str(audit), "--out", str(out)], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.endswith("suggestions\n")
