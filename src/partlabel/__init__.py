@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from partlabel.api.merge import merge
     from partlabel.api.predict import predict
     from partlabel.api.recover import recover
+    from partlabel.api.review import review, reviewed
     from partlabel.api.train import resume, train
     from partlabel.errors import PartlabelError
     from partlabel.formats import read_table, write_table
@@ -38,6 +39,8 @@ _HOMES = {
     "predict": "api.predict",
     "recover": "api.recover",
     "resume": "api.train",
+    "review": "api.review",
+    "reviewed": "api.review",
     "train": "api.train",
     "PartlabelError": "errors",
     "read_dataset": "opening",
@@ -68,6 +71,8 @@ __all__ = [
     "read_table",
     "recover",
     "resume",
+    "review",
+    "reviewed",
     "train",
     "write_table",
 ]

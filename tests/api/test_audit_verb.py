@@ -104,7 +104,7 @@ def test_positives_alone_promise_nothing_and_an_audit_does(
     found = _audited(released)
     assert (found.target_precision, found.confidence) == (0.5, 0.8)  # those of the audit, not the defaults
     assert (int(found.release.judged.sum()), int(found.release.right.sum())) == (12, sum(right))
-    assert f"{sum(right)} of 12 verdicts are that they are right" in "\n".join(reporter.lines)
+    assert f"{sum(right)} of 12 judged suggestions are right" in "\n".join(reporter.lines)
     assert len(released) > sum(right)
     judged_wrong = {(row["image"], row["class"]) for row in _rows(audit) if row["state"] == "absent"}
     assert not judged_wrong & {(one.image, one.class_name) for one in released}

@@ -15,6 +15,7 @@ from partlabel.recovery.audit_file import Audit, read_audit
 from partlabel.recovery.audited import Audited
 from partlabel.recovery.strata import draw, plan_strata
 from partlabel.recovery.suggest import Candidates, Suggestions
+from partlabel.reviewing.journal import journal_beside, last_verdicts, read_journal
 from partlabel.runs.folder import RunFolder
 
 _FEWEST = 50
@@ -113,4 +114,5 @@ def _how_to_judge(audit: Audit, candidates: Candidates) -> str:
 
 def _journal(path: Path) -> dict[tuple[str, str], str]:
     """Verdicts of the review of an audit, where there was one."""
-    return {}
+    journal = journal_beside(path)
+    return last_verdicts(read_journal(journal).records) if journal.is_file() else {}

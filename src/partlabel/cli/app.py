@@ -5,7 +5,21 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from partlabel.cli import bench, datasets, demo, evaluate, explain, hide, look, merge, methods, predict, recover, train
+from partlabel.cli import (
+    bench,
+    datasets,
+    demo,
+    evaluate,
+    explain,
+    hide,
+    look,
+    merge,
+    methods,
+    predict,
+    recover,
+    review,
+    train,
+)
 from partlabel.cli import options as o
 from partlabel.errors import Interrupted
 
@@ -35,6 +49,7 @@ app.command("hide", context_settings={"ignore_unknown_options": False})(o.takes_
 app.command("train")(o.takes_labels(train.train))
 app.command("evaluate")(o.takes_labels(evaluate.evaluate))
 app.command("recover")(o.takes_labels(recover.recover))
+app.command("review")(o.takes_labels(review.review))
 app.command("merge")(o.takes_labels(merge.merge))
 app.command("predict")(predict.predict)
 app.command("explain")(o.takes_labels(explain.explain, leave_out=["classes"]))

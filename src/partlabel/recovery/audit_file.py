@@ -83,7 +83,7 @@ def write_audit(path: Path, candidates: Candidates, audit: Audit, evidence: Mapp
             "evidence": dict(evidence),
             "candidates": len(candidates.probability),
             "candidates_sha256": candidates_digest(candidates),
-            "asked": len(audit.asked),
+            "asked": audit.asked.tolist(),
             "strata": {
                 "ends": strata.ends.tolist(),
                 "means": strata.means.tolist(),
@@ -92,6 +92,44 @@ def write_audit(path: Path, candidates: Candidates, audit: Audit, evidence: Mapp
             },
         }
         write_json(f"{path}.json", summary)
+
+
+class AuditPlan(NamedTuple):
+    """How the cells of an audit were drawn, by the file beside it.
+
+    Args:
+        strata: that candidates were drawn from.
+        asked: int64 `[n]`, the candidates in the order of the lines of the file.
+        state: that is suggested.
+        target: precision that suggestions are to be released at.
+        confidence: of that.
+        digest: of the candidates.
+    """
+
+    strata: Strata
+    asked: IntArray
+    state: State
+    target: float
+    confidence: float
+    digest: str
+
+
+def read_audit_plan(path: Path) -> AuditPlan | None:
+    """How the cells of a file were drawn; None if it is no file of an audit."""
+    try:
+        summary = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))
+        drawn = summary["strata"]
+        ends, means = np.array(drawn["ends"], np.int64), np.array(drawn["means"], np.float64)
+        return AuditPlan(
+            Strata(ends, means, int(drawn["seed"]), drawn["prior"]),
+            np.array(summary["asked"], np.int64),
+            State[summary["state"].upper()],
+            float(summary["target_precision"]),
+            float(summary["confidence"]),
+            str(summary["candidates_sha256"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def read_audit(path: Path, candidates: Candidates, journal: Mapping[tuple[str, str], str]) -> Audit:
@@ -105,36 +143,23 @@ def read_audit(path: Path, candidates: Candidates, journal: Mapping[tuple[str, s
     Raises:
         LabelError: a file cannot be read, or the audit is of other candidates.
     """
-    strata, digest, target, confidence = _read_summary(path)
-    if digest != candidates_digest(candidates):
+    plan = read_audit_plan(path)
+    if plan is None:
+        raise LabelError(f"{path}.json does not say how an audit was drawn; draw one with --audit")
+    if plan.digest != candidates_digest(candidates):
         raise LabelError(
             f"{path} was drawn from other suggestions than the run makes of this table now; give the run and the table "
             "of the audit (its verdicts are merged into the table after the release, not before)"
         )
     table = candidates.table
-    places = {
-        (table.images[row], table.classes[column]): place
-        for place, (row, column) in enumerate(zip(candidates.image_index, candidates.class_index, strict=True))
-    }
-    asked, answers = [], []
-    for line in read_suggestions(path):
-        cell = (line.image, line.class_name)
-        if cell not in places:
-            raise LabelError(f"{path}: class {line.class_name!r} of {line.image!r} was not among the suggestions")
-        asked.append(places[cell])
-        answers.append(journal.get(cell) or line.state.name.lower())
-    return Audit(strata, np.array(asked, np.int64), tuple(answers), target, confidence)
-
-
-def _read_summary(path: Path) -> tuple[Strata, str, float, float]:
-    try:
-        summary = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))
-        drawn = summary["strata"]
-        ends, means = np.array(drawn["ends"], np.int64), np.array(drawn["means"], np.float64)
-        strata = Strata(ends, means, int(drawn["seed"]), drawn["prior"])
-        numbers = float(summary["target_precision"]), float(summary["confidence"])
-        return strata, str(summary["candidates_sha256"]), *numbers
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LabelError(
-            f"{path}.json does not say how an audit was drawn ({error!r}); draw one with --audit"
-        ) from error
+    found = {(line.image, line.class_name): line.state.name.lower() for line in read_suggestions(path)}
+    answers = []
+    for place in plan.asked:
+        cell = table.images[candidates.image_index[place]], table.classes[candidates.class_index[place]]
+        if cell not in found:
+            raise LabelError(
+                f"{path}: the line of class {cell[1]!r} of {cell[0]!r} is gone; leave a cell that you are not sure of "
+                "as unknown, and delete none"
+            )
+        answers.append(journal.get(cell) or found[cell])
+    return Audit(plan.strata, plan.asked, tuple(answers), plan.target, plan.confidence)

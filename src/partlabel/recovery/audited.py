@@ -54,26 +54,7 @@ class Audited:
     @property
     def told(self) -> str:
         """What is released, and what is still needed."""
-        release = self.release
-        wanted = f"at least {100 * release.target:g} % right, at {100 * release.confidence:g} % confidence"
-        judged, right = int(release.judged.sum()), int(release.right.sum())
-        told = f"{right:,} of {judged:,} verdicts are that they are right"
-        if release.released:
-            told += f"; released: the {release.prefixes[release.released - 1].candidates:,} most probable, {wanted}"
-        else:
-            told += f"; nothing is released yet ({wanted})"
-        return told + "; " + self.next_step
-
-    @property
-    def next_step(self) -> str:
-        """Whether more verdicts would release more."""
-        release = self.release
-        if release.released == len(release.prefixes):
-            return "that is all of them"
-        size = release.prefixes[release.next_prefix - 1].candidates
-        if release.more is None:
-            return f"the {size:,} most probable are not expected to be that good: a reason to stop, or to ask for less"
-        return f"about {release.more:,} more verdicts are expected to release the {size:,} most probable"
+        return told_of(self.release)
 
     def of_class(self, column: int) -> dict[str, Any]:
         """JSON values of what the threshold of a class rests on: nothing of its own."""
@@ -81,7 +62,7 @@ class Audited:
 
     def why_not(self, column: int) -> str | None:
         """Why a class gets no suggestions; None if it may get them."""
-        return None if self.release.released else f"the audit has released nothing yet; {self.next_step}"
+        return None if self.release.released else f"the audit has released nothing yet; {_next_step(self.release)}"
 
     def summary(self) -> dict[str, Any]:
         """JSON values of what is said of all classes."""
@@ -96,3 +77,25 @@ class Audited:
             "least_precision_of_unjudged": self.release.least_unjudged,
             "prefixes": [vars(prefix) for prefix in self.release.prefixes],
         }
+
+
+def told_of(release: Release) -> str:
+    """What is released, and what is still needed, as a sentence without a full stop."""
+    wanted = f"at least {100 * release.target:g} % right, at {100 * release.confidence:g} % confidence"
+    judged, right = int(release.judged.sum()), int(release.right.sum())
+    told = f"{right:,} of {judged:,} judged suggestions are right"
+    if release.released:
+        told += f"; released: the {release.prefixes[release.released - 1].candidates:,} most probable, {wanted}"
+    else:
+        told += f"; nothing is released yet ({wanted})"
+    return f"{told}; {_next_step(release)}"
+
+
+def _next_step(release: Release) -> str:
+    """Whether more verdicts would release more."""
+    if release.released == len(release.prefixes):
+        return "that is all of them"
+    size = release.prefixes[release.next_prefix - 1].candidates
+    if release.more is None:
+        return f"the {size:,} most probable are not expected to be that good: a reason to stop, or to ask for less"
+    return f"about {release.more:,} more verdicts are expected to release the {size:,} most probable"

@@ -1,0 +1,188 @@
+"""`review`: cells decided by people on a page of this machine, and their verdicts as labels."""
+
+import getpass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal, cast
+
+from partlabel.errors import UsageError
+from partlabel.formats import write_table
+from partlabel.formats.options import ReadOptions
+from partlabel.formats.text import quote
+from partlabel.images.limits import DEFAULT_LIMITS, limits_of
+from partlabel.images.paths import image_root
+from partlabel.labels import LabelTable
+from partlabel.opening import ReadArguments, Table, image_folder, is_published, refuse_to_overwrite
+from partlabel.progress import SILENT, Reporter
+from partlabel.reviewing.export import Exported, export
+from partlabel.reviewing.journal import SUFFIX, Journal, journal_beside, read_journal
+from partlabel.reviewing.source import open_subject
+from partlabel.wording import amount, command, printable
+
+
+def review(
+    source: Table,
+    *,
+    images: Path | str | None = None,
+    table: Table | None = None,
+    run: Path | str | None = None,
+    journal: Path | str | None = None,
+    who: str | None = None,
+    port: int = 0,
+    opened: Callable[[str], None] | None = None,
+    max_image_mb: float | None = None,
+    reporter: Reporter = SILENT,
+    read: ReadArguments | None = None,
+) -> None:
+    """Serve a page on which people decide cells, on 127.0.0.1, until Ctrl-C.
+
+    Every verdict is on disk before the page shows it as kept. Another start with the same journal goes on.
+
+    Args:
+        source: a file of suggestions that `recover` wrote; a label table or the path of a label file, of which every
+            unknown cell is asked; or a text file (.txt) with one class name per line, of which every cell of every
+            picture below `images` is asked.
+        images: folder that the image names are relative to.
+        table: what is known beside suggestions; known cells are shown, and not asked again.
+        run: a run, or a bundle copied anywhere, whose maps the page can show.
+        journal: file that verdicts are appended to; by default `source` + ".verdicts.jsonl".
+        who: name that stands beside verdicts; by default that of the user of this machine.
+        port: of the page; 0 for any free one.
+        opened: called with the address of the page, which works once, for the browser that opens it first; by default
+            it is opened in the user's browser.
+        max_image_mb: most memory, in MB, that decoding one image may take.
+        reporter: where findings go.
+        read: how to read label files.
+
+    Raises:
+        LabelError: a file cannot be read, or the journal is damaged or of other images or classes.
+        ImageError: there is no such image folder.
+        StorageError: the journal cannot be written, or another process has it; or the port cannot be had.
+        UsageError: an argument cannot be used.
+    """
+    from partlabel.reviewing.evidence import Evidence
+    from partlabel.reviewing.server import Site
+    from partlabel.reviewing.serving import open_in_browser, serve
+    from partlabel.reviewing.session import Session
+    from partlabel.reviewing.thumbnails import Pictures
+
+    root = image_root(image_folder(images, source, table))
+    limits = DEFAULT_LIMITS if max_image_mb is None else limits_of(max_image_mb)
+    path = _journal(source, journal)
+    refuse_to_overwrite([path], source, *([] if table is None else [table]))
+    subject, _ = open_subject(source, table, root, reporter, read or {})
+    evidence = None if run is None else Evidence(_run(run), root, limits)
+    with Journal(path, subject) as kept:
+        session = Session(subject, kept, printable(who or _user()), has_evidence=evidence is not None)
+        for note in kept.notes:
+            reporter.say(note)
+        if session.verdicts.given:
+            reporter.say(f"{path} holds {amount(session.verdicts.given, 'verdict')} already; going on")
+        serve(Site(session, Pictures(root, limits), evidence), port, opened or open_in_browser)
+        given = amount(session.verdicts.given, "verdict")
+    reporter.say(
+        f"{given} in {path}; to make labels of them: {_export_command(source, images, table, path, read or {})}"
+    )
+
+
+def reviewed(
+    source: Table,
+    *,
+    out: Path | str | None = None,
+    images: Path | str | None = None,
+    table: Table | None = None,
+    journal: Path | str | None = None,
+    prefer: Literal["review", "table"] | None = None,
+    reporter: Reporter = SILENT,
+    read: ReadArguments | None = None,
+) -> Exported:
+    """The labels of a review: the table with the verdicts on it, marked as reviewed.
+
+    A verdict "unsure" leaves its cell as it was. Suggestions that nobody decided are not taken.
+
+    Args:
+        source: as in `review`.
+        out: label file to write.
+        images: as in `review`; needed where `source` is a list of classes.
+        table: label table, or the path of a label file, that verdicts are added to; by default `source` where it is
+            one, else verdicts stand alone.
+        journal: as in `review`.
+        prefer: which one is right where a verdict contradicts what is known. By default such verdicts are refused.
+        reporter: where findings go.
+        read: how to read label files.
+
+    Raises:
+        LabelError: a file cannot be read, the journal is of other images or classes, it holds no verdict, or a verdict
+            contradicts a known label and `prefer` does not decide.
+        UsageError: `out` is a file that is read, or `prefer` is something else.
+        StorageError: the file cannot be written.
+    """
+    if prefer not in {"review", "table", None}:
+        raise UsageError(f"prefer {prefer!r} is not 'review', 'table' or None")
+    path = _journal(source, journal)
+    if out is not None:
+        tables = [source] if table is None else [source, table]
+        refuse_to_overwrite([Path(out), Path(f"{out}.json")], *tables, path, *_beside(source))
+    listed = isinstance(source, str | Path) and Path(source).suffix.casefold() == ".txt"
+    root = image_root(image_folder(images, source, table)) if listed else Path()
+    subject, known = open_subject(source, table, root, reporter, read or {})
+    found = export(subject, known, read_journal(path), path, prefer)
+    if out is not None:
+        write_table(found.table, out)
+    return found
+
+
+def _journal(source: Table, given: Path | str | None) -> Path:
+    if given is not None:
+        return Path(given)
+    if isinstance(source, LabelTable) or is_published(source):
+        raise UsageError("say where verdicts are kept (--journal FILE): this source is no single file to put it beside")
+    return journal_beside(source)
+
+
+def _beside(source: Table) -> list[Path]:
+    """The summary beside a file of suggestions."""
+    return [] if isinstance(source, LabelTable) or is_published(source) else [Path(f"{source}.json")]
+
+
+def _run(run: Path | str) -> Path:
+    path = Path(run)
+    if not path.is_dir():
+        raise UsageError(f"{path} is no folder; give the folder of a run, or of its model")
+    return path
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number without a name
+        return "somebody"
+
+
+def _export_command(
+    source: Table, images: Path | str | None, table: Table | None, journal: Path, read: ReadArguments
+) -> str:
+    """The command line that exports, as far as one can be given for tables in memory."""
+    words: list[Path | str] = ["review", "SOURCE" if isinstance(source, LabelTable) else str(source)]
+    if images is not None:
+        words += ["--images", images]
+    if table is not None:
+        words += ["--table", "TABLE" if isinstance(table, LabelTable) else str(table)]
+    if isinstance(source, LabelTable) or str(journal) != f"{source}{SUFFIX}":
+        words += ["--journal", journal]
+    return command(*words, *_read_words(read), "--export", "reviewed.csv")
+
+
+def _read_words(read: ReadArguments) -> Iterator[str]:
+    """The options of reading that differ from their defaults, as words of a command line."""
+    checked = ReadOptions.of(read)
+    for name, field in ReadOptions.model_fields.items():
+        value = read.get(name)
+        if value is None or getattr(checked, name) == field.default:
+            continue
+        if name == "classes":
+            value = ",".join(map(quote, cast(Iterable[str], value)))
+        elif isinstance(value, Mapping):
+            value = [f"{column}={wanted}" for column, wanted in value.items()]
+        for one in [value] if isinstance(value, str) else cast(Iterable[str], value):
+            yield from (f"--{name}", one)

@@ -1,0 +1,168 @@
+"""From a journal to a label table, and what that changes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from partlabel.errors import LabelError
+from partlabel.labels import Conflict, Int8Array, LabelTable, Source, State
+from partlabel.merging import merge
+from partlabel.reviewing.journal import Content
+from partlabel.reviewing.subject import Subject
+from partlabel.wording import amount
+
+_STATES = {"present": State.PRESENT, "absent": State.ABSENT}
+_EXAMPLES = 3
+
+
+class ClassChange(NamedTuple):
+    """What a review changes of one class.
+
+    Args:
+        name: of the class.
+        present: cells that become present.
+        absent: cells that become absent.
+        changed: those of them that were known as the opposite.
+        examples: names of the first images among all of them.
+    """
+
+    name: str
+    present: int
+    absent: int
+    changed: int
+    examples: tuple[str, ...]
+
+    def __str__(self) -> str:
+        changed = f", {self.changed:,} of them known otherwise before" if self.changed else ""
+        shown = ", ".join(map(repr, self.examples))
+        more = ", ..." if self.present + self.absent > len(self.examples) else ""
+        return f"{self.name}: {self.present:+,} present, {self.absent:+,} absent{changed} ({shown}{more})"
+
+
+class Exported(NamedTuple):
+    """The labels of a review.
+
+    Args:
+        table: with the verdicts, whose cells are of source `REVIEW`.
+        changes: of each class that changes, in the order of the table.
+        contradictions: cells whose verdict is the opposite of what was known.
+        unsure: how many cells were left as they were because nobody could tell.
+    """
+
+    table: LabelTable
+    changes: tuple[ClassChange, ...]
+    contradictions: tuple[Conflict, ...]
+    unsure: int
+
+    def lines(self) -> Iterator[str]:
+        """The changes in words, a line per class."""
+        yield from map(str, self.changes)
+        total = sum(change.present for change in self.changes), sum(change.absent for change in self.changes)
+        yield f"in all: {total[0]:+,} present, {total[1]:+,} absent in {amount(len(self.changes), 'class', 'classes')}"
+        if self.unsure:
+            yield f"{amount(self.unsure, 'cell')} left as before: unsure"
+        for one in self.contradictions:
+            yield f"contradicted: class {one.class_name!r} of {one.image!r}"
+
+
+def export(
+    subject: Subject,
+    known: LabelTable | None,
+    content: Content,
+    journal: Path,
+    prefer: Literal["review", "table"] | None,
+) -> Exported:
+    """The table with the last verdict on each cell.
+
+    Args:
+        subject: what was reviewed.
+        known: table that verdicts are added to; None: they stand alone.
+        content: of the journal.
+        journal: its path, for messages.
+        prefer: which one is right where a verdict contradicts what is known; None: refuse.
+
+    Raises:
+        LabelError: there is no verdict, one is on something else, or contradictions are not decided.
+    """
+    given = _last_verdicts(subject, content, journal)
+    decided = {cell: _STATES[verdict] for cell, verdict in given.items() if verdict in _STATES}
+    if not given:
+        raise LabelError(f"journal {journal} holds no verdict; there is nothing to export")
+    cells = np.array(sorted(decided), np.int64)
+    rows, columns = np.divmod(cells, len(subject.classes))
+    states = np.array([decided[cell] for cell in cells.tolist()], np.int8)
+    names = subject.images, subject.classes
+    verdicts = LabelTable.from_cells(*names, rows, columns, states, Source.REVIEW)
+    base = LabelTable.from_cells(*names, [], [], []) if known is None else known
+    merged, contradictions = merge(base, verdicts, "self" if prefer == "table" else "other")
+    if contradictions and prefer is None:
+        raise LabelError(_undecided(contradictions, verdicts))
+    return Exported(
+        merged,
+        tuple(_changes(base, verdicts, merged)),
+        tuple(contradictions),
+        sum(verdict == "unsure" for verdict in given.values()),
+    )
+
+
+def _last_verdicts(subject: Subject, content: Content, journal: Path) -> dict[int, str]:
+    """By cell; those that were taken back are left out."""
+    given: dict[int, str] = {}
+    for record in content.records:
+        cell = subject.cell(record.image, record.class_name)
+        if cell is None:
+            raise LabelError(
+                f"journal {journal} is of other images or classes: its record {record.number} is about class "
+                f"{record.class_name!r} of {record.image!r}, which is not here; give the source that was reviewed"
+            )
+        given[cell] = record.verdict
+    return {cell: verdict for cell, verdict in given.items() if verdict != "none"}
+
+
+def _undecided(contradictions: list[Conflict], verdicts: LabelTable) -> str:
+    shown = []
+    for one in contradictions[:10]:
+        at = [verdicts.image_positions[one.image]], [verdicts.class_positions[one.class_name]]
+        verdict, before = ("present", "absent") if verdicts.states_at(*at)[0] > 0 else ("absent", "present")
+        shown.append(f"class {one.class_name!r} of {one.image!r} (known {before}, verdict {verdict})")
+    more = f", and {len(contradictions) - 10:,} more" if len(contradictions) > 10 else ""
+    return (
+        f"{amount(len(contradictions), 'verdict')} the opposite of a known label: {', '.join(shown)}{more}; say "
+        f"which is right (--prefer review, or table)"
+    )
+
+
+def _changes(base: LabelTable, verdicts: LabelTable, merged: LabelTable) -> Iterator[ClassChange]:
+    """Of each class of the verdicts, in its order."""
+    cells = verdicts.cells()
+    rows = np.array([merged.image_positions[name] for name in verdicts.images], np.int64)[cells.image_index]
+    columns = np.array([merged.class_positions[name] for name in verdicts.classes], np.int64)[cells.class_index]
+    after = merged.states_at(rows, columns)
+    before = _before(base, verdicts)
+    differs = after != before
+    order = np.argsort(cells.class_index, kind="stable")
+    starts = np.searchsorted(cells.class_index[order], np.arange(len(verdicts.classes) + 1))
+    for column in np.flatnonzero(np.diff(starts)).tolist():
+        at = order[starts[column] : starts[column + 1]]
+        at = at[differs[at]]
+        if at.size:
+            yield ClassChange(
+                verdicts.classes[column],
+                int((after[at] == State.PRESENT).sum()),
+                int((after[at] == State.ABSENT).sum()),
+                int((before[at] != State.UNKNOWN).sum()),
+                tuple(verdicts.images[row] for row in cells.image_index[at[:_EXAMPLES]]),
+            )
+
+
+def _before(base: LabelTable, verdicts: LabelTable) -> Int8Array:
+    """States that the cells of the verdicts had; unknown where the table lacks image or class."""
+    cells = verdicts.cells()
+    rows = np.array([base.image_positions.get(name, -1) for name in verdicts.images], np.int64)[cells.image_index]
+    columns = np.array([base.class_positions.get(name, -1) for name in verdicts.classes], np.int64)[cells.class_index]
+    there = (rows >= 0) & (columns >= 0)
+    states = np.zeros(rows.size, np.int8)
+    states[there] = base.states_at(rows[there], columns[there])
+    return states

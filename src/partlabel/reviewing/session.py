@@ -1,0 +1,226 @@
+"""What the page is told, as JSON: the session, its cells and images, and what changed."""
+
+import hashlib
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from partlabel.labels import IntArray, State
+from partlabel.reviewing.journal import Journal
+from partlabel.reviewing.queues import VERDICTS, BoolArray, Wanted, asked_of, queue_list
+from partlabel.reviewing.subject import KINDS, Subject, no_cells
+from partlabel.reviewing.verdicts import Decision, Last, Verdicts
+
+if TYPE_CHECKING:  # it brings scipy, which would make every start slower
+    from partlabel.reviewing.audit_progress import AuditProgress
+
+REVISION = 1
+_ALL_CLASSES_UP_TO = 300
+_ORDERED_AT_MOST = 1_000_000
+
+
+class Session:
+    """A review that is going on.
+
+    Args:
+        subject: what is reviewed.
+        journal: where verdicts are kept.
+        who: name of the person at this machine.
+        has_evidence: whether maps can be drawn.
+
+    Attributes:
+        key: of this source and journal, the same after a restart: numbers of cells mean something else in any other.
+    """
+
+    def __init__(self, subject: Subject, journal: Journal, who: str, *, has_evidence: bool = False) -> None:
+        self.subject, self.who, self.has_evidence = subject, who, has_evidence
+        self.asked = asked_of(subject)
+        self.verdicts = Verdicts(subject, self.asked, journal)
+        self.listed = no_cells() if subject.listed is None else subject.listed
+        place = str(journal.path.resolve()).encode(errors="surrogateescape")
+        self.key = hashlib.sha256(subject.hash.encode() + place).hexdigest()[:32]
+        self._audit = _audit_of(subject)
+        self._folded = [name.casefold() for name in subject.images]
+
+    def summary(self) -> dict[str, Any]:
+        """Title, counts, classes and queues."""
+        tally = self.asked.tally.tolist()
+        columns = zip(self.subject.classes, self.asked.cells_by_class.tolist(), tally, strict=True)
+        return {
+            "subject": self.key,
+            "title": self.subject.title,
+            "who": self.who,
+            "images": len(self.subject.images),
+            "cells": int(self.asked.cells_by_class.sum()),
+            "seq": self.verdicts.number,
+            "revision": REVISION,
+            "classes": [
+                {"id": column, "name": name, "cells": cells, **dict(zip(("open", *VERDICTS[1:]), counts, strict=True))}
+                for column, (name, cells, counts) in enumerate(columns)
+            ],
+            "queues": queue_list(self.asked),
+            "has_suggestions": self.subject.listed is not None,
+            "has_evidence": self.has_evidence,
+            "journal": str(self.verdicts.journal.path),
+            "progress": self.progress(),
+        }
+
+    def progress(self) -> dict[str, Any] | None:
+        """What the verdicts of an audit allow so far; None where the cells are not those of an audit, so that verdicts
+        promise nothing.
+        """
+        if self._audit is None:
+            return None
+        given = ((cell, _name(last)) for cell, last in self.verdicts.last.items())
+        return self._audit(self.verdicts.number, {cell: name for cell, name in given if name is not None})
+
+    def matching(self, search: str) -> BoolArray | None:
+        """Images whose name holds the text, in any case, as bool `[N]`; None if every one does."""
+        text = search.casefold()
+        return np.array([text in name for name in self._folded], bool) if text else None
+
+    def cells(self, wanted: Wanted, offset: int, limit: int) -> dict[str, Any]:
+        """Some cells of a queue."""
+        page = self.asked.page(wanted, offset, limit)
+        return {
+            "total": page.total,
+            "offset": offset,
+            "revision": REVISION,
+            "cells": self._described(page.cells),
+        }
+
+    def order(self, wanted: Wanted) -> dict[str, Any]:
+        """The numbers of the cells of a queue, a million at most."""
+        page = self.asked.page(wanted, 0, _ORDERED_AT_MOST)
+        return {
+            "total": page.total,
+            "seq": self.verdicts.number,
+            "revision": REVISION,
+            "cells": page.cells.tolist(),
+        }
+
+    def cells_at(self, cells: IntArray) -> dict[str, Any]:
+        """Any cells by their numbers; those that do not exist are left out."""
+        there = (cells >= 0) & (cells < len(self.subject.images) * len(self.subject.classes))
+        return {"cells": self._described(cells[there])}
+
+    def images(self, search: str, offset: int, limit: int) -> dict[str, Any]:
+        """Some images, in the order of the table."""
+        fits = self.matching(search)
+        found = np.arange(len(self.subject.images)) if fits is None else np.flatnonzero(fits)
+        shown = found[offset : offset + limit]
+        return {"total": int(found.size), "images": [self._image(row) for row in shown.tolist()]}
+
+    def image(self, row: int, size: tuple[int, int] | None) -> dict[str, Any]:
+        """One image with its cells: all of them where there are few classes, else those that somebody said something
+        about.
+        """
+        width = len(self.subject.classes)
+        first = row * width
+        complete = width <= _ALL_CLASSES_UP_TO
+        cells = np.arange(first, first + width)
+        if not complete:
+            known = first + np.flatnonzero(self.subject.known.rows([row])[0] != State.UNKNOWN)
+            listed = self.listed.cells[self.listed.of_image(row, width)]
+            decided = [cell for cell in range(first, first + width) if cell in self.verdicts.last]
+            cells = np.unique(np.concatenate([known, listed, np.array(decided, np.int64)]))
+        return {
+            "id": row,
+            "name": self.subject.images[row],
+            "width": None if size is None else size[0],
+            "height": None if size is None else size[1],
+            "cells": self._described(cells),
+            "complete": complete,
+        }
+
+    def decide(self, client: str, decisions: list[Decision]) -> dict[str, Any]:
+        """Keep verdicts."""
+        accepted, conflicts = self.verdicts.decide(client, self.who, decisions)
+        return {
+            "seq": self.verdicts.number,
+            "accepted": [_told(cell, last) for cell, last in accepted],
+            "conflicts": [{**_told(cell, last), "who": last.who, "when": last.when} for cell, last in conflicts],
+        }
+
+    def undo(self, client: str) -> dict[str, Any]:
+        """Take back the last request of a client."""
+        restored = self.verdicts.undo(client, self.who)
+        return {"seq": self.verdicts.number, "restored": [_told(cell, last) for cell, last in restored]}
+
+    def changes(self, after: int, client: str) -> dict[str, Any]:
+        """What other clients did after a record."""
+        upto, changed = self.verdicts.changes(after, client)
+        return {
+            "seq": upto,
+            "changes": [{**_told(cell, last), "who": last.who} for cell, last in changed],
+            "revision": REVISION,
+            "announcements": [],
+            "progress": self.progress(),
+        }
+
+    def _image(self, row: int) -> dict[str, Any]:
+        width = len(self.subject.classes)
+        known = self.subject.known.rows([row])[0]
+        where = self.listed.of_image(row, width)
+        suggested = self.listed.cells[where][self.listed.suggests[where] == State.PRESENT] - row * width
+        return {
+            "id": row,
+            "name": self.subject.images[row],
+            "open": int(self.asked.open_by_image[row]),
+            "known_present": np.flatnonzero(known == State.PRESENT).tolist(),
+            "suggested": suggested.tolist(),
+        }
+
+    def _described(self, cells: IntArray) -> list[dict[str, Any]]:
+        rows, columns = np.divmod(cells, max(len(self.subject.classes), 1))
+        known = self.subject.known.states_at(rows, columns).tolist()
+        positions, listed = self.listed.find(cells)
+        parts: Iterable[Any] = zip(
+            cells.tolist(), rows.tolist(), columns.tolist(), known, positions.tolist(), listed.tolist(), strict=True
+        )
+        return [
+            {
+                "cell": cell,
+                "image": row,
+                "class": column,
+                "name": self.subject.images[row],
+                "known": State(state).name.lower(),
+                **self._suggestion(position if is_listed else None),
+                **self._verdict(cell),
+            }
+            for cell, row, column, state, position, is_listed in parts
+        ]
+
+    def _suggestion(self, position: int | None) -> dict[str, Any]:
+        if position is None:
+            return {"kind": "unlabelled", "suggests": None, "probability": None}
+        state, probability = int(self.listed.suggests[position]), float(self.listed.probability[position])
+        return {
+            "kind": KINDS[self.listed.kind[position]],
+            "suggests": State(state).name.lower() if state else None,
+            "probability": None if math.isnan(probability) else probability,
+        }
+
+    def _verdict(self, cell: int) -> dict[str, Any]:
+        last = self.verdicts.last.get(cell)
+        return {"verdict": None, "seq": None} if last is None else {"verdict": _name(last), "seq": last.number}
+
+
+def _audit_of(subject: Subject) -> "AuditProgress | None":
+    """The progress of an audit, where the file still lists all cells that were drawn."""
+    plan, listed = subject.audit, subject.listed
+    if plan is None or listed is None or listed.cells.size != plan.asked.size:
+        return None
+    from partlabel.reviewing.audit_progress import AuditProgress
+
+    return AuditProgress(plan, listed.cells[np.argsort(listed.line)])
+
+
+def _told(cell: int, last: Last) -> dict[str, Any]:
+    return {"cell": cell, "verdict": _name(last), "seq": last.number}
+
+
+def _name(last: Last) -> str | None:
+    return VERDICTS[last.verdict] if last.verdict else None

@@ -1,0 +1,210 @@
+"""The verdicts of a journal in memory: the last one on each cell, and what each tab can still undo."""
+
+from array import array
+from collections.abc import Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import NamedTuple
+
+import numpy as np
+
+from partlabel.errors import UsageError
+from partlabel.labels import Int8Array
+from partlabel.reviewing.journal import Journal, Record, now
+from partlabel.reviewing.queues import VERDICTS, Asked
+from partlabel.reviewing.subject import Subject
+
+_NUMBER = {name: number for number, name in enumerate(VERDICTS)}
+_CHANGES = 10_000
+
+
+class Last(NamedTuple):
+    """The last record on a cell.
+
+    Args:
+        verdict: position in `VERDICTS`.
+        number: of the record.
+        origin: number of the record that gave this verdict: of a record that takes another back, what was there before.
+        who: name of the person.
+        client: the tab that sent it.
+        when: UTC, ISO 8601.
+    """
+
+    verdict: int
+    number: int
+    origin: int
+    who: str
+    client: str
+    when: str
+
+
+class Decision(NamedTuple):
+    """A verdict that a client sends; `seen` is the number of the record that it knows on the cell."""
+
+    cell: int
+    verdict: str
+    seen: int | None = None
+    force: bool = False
+
+
+_NOTHING = Last(0, 0, 0, "", "", "")
+
+
+class _Step(NamedTuple):
+    """What a request did to a cell: the number of its record, and verdict and origin before it."""
+
+    request: int
+    cell: int
+    number: int
+    verdict: int
+    origin: int
+
+
+class Verdicts:
+    """All verdicts, kept in step with the journal and with the counts of the cells that are asked.
+
+    Args:
+        subject: what is reviewed.
+        asked: the cells that are asked; its counts start without verdicts.
+        journal: where each verdict is written first.
+    """
+
+    def __init__(self, subject: Subject, asked: Asked, journal: Journal) -> None:
+        self.subject, self.asked, self.journal = subject, asked, journal
+        self.last: dict[int, Last] = {}
+        self.number = 0
+        self._changed = array("q")
+        self._steps: dict[str, list[_Step]] = {}
+        self._undone: dict[str, tuple[int, dict[int, _Step]]] = {}
+        self._replay(journal.take_records())
+        cells = np.array(list(self.last), np.int64)
+        after = np.array([last.verdict for last in self.last.values()], np.int8)
+        asked.note(cells, np.zeros_like(after), after)
+
+    @property
+    def given(self) -> int:
+        """How many cells have a verdict."""
+        return sum(last.verdict > 0 for last in self.last.values())
+
+    def decide(
+        self, client: str, who: str, decisions: Sequence[Decision]
+    ) -> tuple[list[tuple[int, Last]], list[tuple[int, Last]]]:
+        """Write verdicts; those on cells that another client decided otherwise meanwhile are left out.
+
+        Returns:
+            Cells that were accepted, and those in conflict, each with its last record.
+
+        Raises:
+            UsageError: a cell or verdict does not exist, or a cell comes twice.
+            StorageError: they could not be written; nothing has changed.
+        """
+        self._check(decisions)
+        free = [one for one in decisions if not self._in_conflict(client, one)]
+        kept = {one.cell for one in free}
+        first, by = self.number + 1, (who, client, now())
+        records = [
+            self._new(number, one.cell, one.verdict, by, "verdict", first) for number, one in enumerate(free, first)
+        ]
+        self._write([one.cell for one in free], records)
+        conflicts = [(one.cell, self.last[one.cell]) for one in decisions if one.cell not in kept]
+        return [(one.cell, self.last[one.cell]) for one in free], conflicts
+
+    def undo(self, client: str, who: str) -> list[tuple[int, Last]]:
+        """Take back the last request of a client that is not yet undone; cells that somebody else has changed since
+        then stay as they are.
+
+        Returns:
+            The cells that were restored, each with its last record.
+
+        Raises:
+            StorageError: it could not be written; nothing has changed.
+        """
+        for request, steps in groupby(reversed(self._steps.get(client, [])), attrgetter("request")):
+            left = [step for step in steps if self.last[step.cell].origin == step.number][::-1]
+            if left:
+                by = who, client, now()
+                records = [
+                    self._new(number, step.cell, VERDICTS[step.verdict], by, "undo", request)
+                    for number, step in enumerate(left, self.number + 1)
+                ]
+                cells = [step.cell for step in left]
+                self._write(cells, records)
+                return [(cell, self.last[cell]) for cell in cells]
+        return []
+
+    def changes(self, after: int, client: str) -> tuple[int, list[tuple[int, Last]]]:
+        """Cells that other clients changed after a record, each with its last record; and the number up to which this
+        is complete.
+        """
+        start = min(max(after, 0), self.number)
+        end = min(start + _CHANGES, self.number)
+        cells = dict.fromkeys(self._changed[start:end])
+        return end, [(cell, self.last[cell]) for cell in cells if self.last[cell].client != client]
+
+    def _check(self, decisions: Sequence[Decision]) -> None:
+        cells = len(self.subject.images) * len(self.subject.classes)
+        seen = set()
+        for one in decisions:
+            if not 0 <= one.cell < cells:
+                raise UsageError(f"cell {one.cell} does not exist; cells are 0 to {cells - 1}: reload the page")
+            if one.verdict not in _NUMBER:
+                raise UsageError(f"verdict {one.verdict!r} is not {', '.join(VERDICTS)}")
+            if one.cell in seen:
+                raise UsageError(f"cell {one.cell} comes twice in one request; send its last verdict only")
+            seen.add(one.cell)
+
+    def _in_conflict(self, client: str, one: Decision) -> bool:
+        last = self.last.get(one.cell)
+        if last is None or one.force or last.client == client or last.number <= (one.seen or 0):
+            return False
+        return last.verdict != _NUMBER[one.verdict]
+
+    def _new(self, number: int, cell: int, verdict: str, by: tuple[str, str, str], kind: str, request: int) -> Record:
+        row, column = divmod(cell, len(self.subject.classes))
+        names = self.subject.images[row], self.subject.classes[column]
+        previous = VERDICTS[self.last.get(cell, _NOTHING).verdict]
+        return Record(number, *names, verdict, previous, *by, kind, request)
+
+    def _write(self, cells: list[int], records: list[Record]) -> None:
+        """On disk first: what the page is told, and what it can undo, is never more than what a restart finds."""
+        if not records:
+            return
+        self.journal.append(records)
+        before = self._numbers(cells)
+        for cell, record in zip(cells, records, strict=True):
+            self._apply(cell, record)
+        self.asked.note(np.array(cells, np.int64), before, self._numbers(cells))
+
+    def _numbers(self, cells: list[int]) -> Int8Array:
+        return np.array([self.last.get(cell, _NOTHING).verdict for cell in cells], np.int8)
+
+    def _replay(self, records: Sequence[Record]) -> None:
+        rows, columns = self.subject.known.image_positions, self.subject.known.class_positions
+        width = len(self.subject.classes)
+        for record in records:  # the journal has none of other images or classes
+            self._apply(rows[record.image] * width + columns[record.class_name], record)
+
+    def _apply(self, cell: int, record: Record) -> None:
+        number, origin = record.number, record.number
+        if record.kind == "undo":
+            step = self._taken_back(record).get(cell)
+            origin = number if step is None else step.origin
+        else:
+            before = self.last.get(cell, _NOTHING)
+            step = _Step(record.request, cell, number, before.verdict, before.origin)
+            self._steps.setdefault(record.client, []).append(step)
+        self.last[cell] = Last(_NUMBER[record.verdict], number, origin, record.who, record.client, record.when)
+        self.number = number
+        self._changed.append(cell)
+
+    def _taken_back(self, record: Record) -> dict[int, _Step]:
+        """By cell, the steps of the request that a record undoes; they, and those after them, can be undone no more."""
+        request, taken = self._undone.get(record.client, (0, {}))
+        if request != record.request:
+            steps, taken = self._steps.get(record.client, []), {}
+            while steps and steps[-1].request >= record.request:
+                step = steps.pop()
+                if step.request == record.request:
+                    taken[step.cell] = step
+            self._undone[record.client] = record.request, taken
+        return taken
