@@ -331,7 +331,7 @@ def test_the_number_of_cells_that_initial_weights_knew_goes_with_the_suggestions
     third = partlabel.train(partial_labels, images=root, out=tmp_path / "third", init=second.path, seed=1, **settings)
     assert second.info["init_knew"] > 0
     assert third.info["init_knew"] == second.info["init_knew"]  # second did not see them, but first did
-    with pytest.raises(partlabel.LabelError, match=f"trained on {third.info['init_knew']} of the known cells"):
+    with pytest.raises(LabelError, match=f"trained on {third.info['init_knew']} of the known cells"):
         partlabel.recover(third, partial_labels, images=root, out=tmp_path / "s.csv")
     partlabel.recover(third, partial_labels, images=root, out=tmp_path / "s.csv", estimate=True)
     written = json.loads((tmp_path / "s.csv.json").read_text())

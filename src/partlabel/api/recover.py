@@ -22,7 +22,8 @@ from partlabel.recovery.audit_file import write_audit
 from partlabel.recovery.calibrate import Calibration, calibrate
 from partlabel.recovery.design import design_of
 from partlabel.recovery.judge import states_by_name
-from partlabel.recovery.promise import LOWEST, Promise, Unknown, promise_precision
+from partlabel.recovery.promise import LOWEST, Promise, promise_precision
+from partlabel.recovery.sample import Unknown
 from partlabel.recovery.suggest import Candidates, Suggestions, Thresholds, find_candidates, refuse_checked
 from partlabel.recovery.thresholds import PrecisionThresholds, precision_thresholds
 from partlabel.report import write_report
@@ -251,7 +252,7 @@ def _promise(
     return promise_precision(
         judging.cells,
         probability,
-        Unknown(candidates.probability, candidates.class_index),
+        Unknown(candidates.probability, candidates.class_index, candidates.unknown),
         precision,
         confidence,
         groups,

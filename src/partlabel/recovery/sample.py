@@ -1,0 +1,109 @@
+"""Known and unknown cells of a group of classes, and how large a sample the known ones are."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from partlabel.evaluation.scored_cells import BoolArray, FloatArray, ScoredCells
+from partlabel.labels import IntArray
+from partlabel.recovery.design import Design
+
+
+class Unknown(NamedTuple):
+    """Unknown cells that may be suggested, U of them.
+
+    Args:
+        probability: float64 `[U]`, of the state that is suggested.
+        class_index: int64 `[U]`.
+        of_class: int64 `[C]`, all unknown cells of each class, whatever their probability.
+    """
+
+    probability: FloatArray
+    class_index: IntArray
+    of_class: IntArray
+
+
+class Sample(NamedTuple):
+    """Known and unknown cells of a group that may be accepted, each the most probable first.
+
+    Args:
+        probability: float64 `[n]`, of the known cells.
+        right: bool `[n]`.
+        column: int64 `[n]`, their class.
+        image: int64 `[n]`, their image.
+        unknown: float64 `[m]`, of the unknown cells.
+        unknown_column: int64 `[m]`, their class.
+        weight: float64 `[C]`, how many unknown cells of its class a known one stands for.
+        design: how the known cells came to be known.
+    """
+
+    probability: FloatArray
+    right: BoolArray
+    column: IntArray
+    image: IntArray
+    unknown: FloatArray
+    unknown_column: IntArray
+    weight: FloatArray
+    design: Design
+
+    @classmethod
+    def of(
+        cls,
+        cells: ScoredCells,
+        right: BoolArray,
+        probability: FloatArray,
+        unknown: Unknown,
+        chosen: BoolArray,
+        lowest: float,
+        design: Design,
+    ) -> "Sample":
+        """Of the chosen classes (bool `[C]`), from a probability on."""
+        mine = np.flatnonzero(chosen[cells.class_index] & (probability >= lowest))
+        mine = mine[np.argsort(-probability[mine], kind="stable")]
+        theirs = np.flatnonzero(chosen[unknown.class_index] & (unknown.probability >= lowest))
+        theirs = theirs[np.argsort(-unknown.probability[theirs], kind="stable")]
+        image = cells.image_index[mine] if cells.image_index.size else mine
+        weight = unknown.of_class / np.maximum(np.bincount(cells.class_index, minlength=len(cells.classes)), 1)
+        return cls(
+            probability[mine],
+            right[mine],
+            cells.class_index[mine],
+            image,
+            unknown.probability[theirs],
+            unknown.class_index[theirs],
+            weight,
+            design,
+        )
+
+    def effective(self, known: int, unknown: int, target: float) -> tuple[float, float]:
+        """Size of the effective sample at a threshold, and how many of it are right.
+
+        Cells that stand for many unknown ones, and images whose cells err together, make it smaller by as much as
+        their misses show; see `weighted` for what classes that were missed altogether take away.
+
+        Args:
+            known: accepted known cells.
+            unknown: accepted unknown cells.
+            target: precision whose refusal is tested.
+        """
+        right, size = self.right[:known].astype(np.float64), self.weighted(known, unknown)
+        if not (self.design.by_image or self.design.by_class):
+            return size, float(right.sum())
+        weight = self.weight[self.column[:known]] if self.design.by_class else np.ones(known)
+        residual = weight * (right - target)
+        alone = max(float((residual**2).sum()), 1e-12)
+        size = min(size, float(weight.sum() * (residual * (right - target)).sum()) / alone)
+        if self.design.by_image:
+            sums = np.bincount(np.unique(self.image[:known], return_inverse=True)[1], weights=residual)
+            size *= min(alone / max(float((sums**2).sum()), 1e-12), 1.0)
+        return size, size * float((weight * right).sum()) / max(float(weight.sum()), 1e-12)
+
+    def weighted(self, known: int, unknown: int) -> float:
+        """Size of the effective sample as far as the rates of classes make it; no state has a part in it.
+
+        It is that of a sample by class of the accepted unknown cells, so that a class without an accepted known cell,
+        for which many would be needed, makes it smaller too.
+        """
+        if not (self.design.by_class and unknown):
+            return float(known)
+        return min(unknown**2 / max(float(self.weight[self.unknown_column[:unknown]].sum()), 1e-12), float(known))
