@@ -68,8 +68,7 @@ def main() -> None:
         scores = SimulatedScores(np.random.default_rng(seed))
         held_out, unknown = scores.draw(arguments.held_out), scores.draw(100_000)
         calibration = fit_calibration(*held_out, scores.classes)
-        line = calibration.intercept, calibration.slope
-        fitted, wanted = (1 / (1 + np.exp(-(line[0][c] + line[1][c] * x))) for x, _, c in (held_out, unknown))
+        fitted, wanted = (calibration.of(x, c) for x, _, c in (held_out, unknown))
         crossed = cross_fit(check_held_out(*held_out, scores.classes))
         for name, (rule, cross) in RULES.items():
             limit = threshold(crossed if cross else fitted, held_out.states == 1, rule, arguments.target)

@@ -14,7 +14,7 @@ from partlabel.errors import LabelError, UsageError
 from partlabel.formats import write_table
 from partlabel.labels import LabelTable, State
 from partlabel.progress import Silent
-from partlabel.recovery import Promise, Suggestions, score_suggestions
+from partlabel.recovery import Promise, Suggestions, read_suggestions, score_suggestions
 
 pytestmark = pytest.mark.slow
 
@@ -196,3 +196,22 @@ def test_a_run_that_may_only_be_read_is_judged_by_its_held_out_cells(
     found = partlabel.recover(run, partial_labels, images=color_images[0], precision=0.5, reporter=reporter)
     assert found.evidence["by"] == "held-out cells"
     assert any(line.startswith("no cross-fitting, the held-out cells are used") for line in reporter.lines)
+
+
+def test_doubtful_labels_are_listed_and_not_changed(
+    fitted: partlabel.RunFolder, color_images: Data, partial_labels: LabelTable, tmp_path: Path
+) -> None:
+    out, before = tmp_path / "doubtful.csv", partial_labels.hash
+    partlabel.recover(fitted, partial_labels, images=color_images[0], precision=0.5, doubtful=out)
+    assert partial_labels.hash == before
+    rows = read_suggestions(out)
+    assert rows
+    assert [one.probability for one in rows] == sorted((one.probability for one in rows), reverse=True)
+    for one in rows:
+        row, column = partial_labels.image_positions[one.image], partial_labels.class_positions[one.class_name]
+        assert one.state == partial_labels.dense()[row, column] != State.UNKNOWN
+    assert {one.rule for one in rows} == {"doubtful"}
+    assert json.loads(Path(f"{out}.json").read_text())["kind"] == "doubtful"
+    out.write_text(out.read_text() + "\n")
+    with pytest.raises(UsageError, match="may hold your checks"):
+        partlabel.recover(fitted, partial_labels, images=color_images[0], precision=0.5, doubtful=out)

@@ -8,7 +8,7 @@ from sklearn.metrics import brier_score_loss
 from torchmetrics.functional.classification import binary_calibration_error
 
 from partlabel.errors import LabelError, NotFiniteError, UsageError
-from partlabel.evaluation import brier_score, cells, expected_calibration_error, reliability
+from partlabel.evaluation import brier_score, cells, expected_calibration_error, log_loss, reliability
 
 
 @st.composite
@@ -85,3 +85,12 @@ def test_unusable_input_is_refused():
         reliability([[0.5]], [[1]], bins=0)
     with pytest.raises(NotFiniteError):
         brier_score([[np.nan]], [[1]])
+
+
+def test_log_loss_is_the_mean_surprise_over_known_cells() -> None:
+    probabilities = np.array([[0.9, 0.2, np.nan], [0.5, 0.99, 0.4]])
+    states = np.array([[1, -1, 0], [1, -1, -1]])
+    expected = -(np.log(0.9) + np.log(0.8) + np.log(0.5) + np.log(0.01) + np.log(0.6)) / 5
+    assert log_loss(probabilities, states) == pytest.approx(expected, rel=1e-12)
+    assert log_loss([[0.0, 1.0]], [[-1, 1]]) == pytest.approx(0.0, abs=1e-15)
+    assert log_loss([[1.0]], [[-1]]) == pytest.approx(-np.log(1e-15))

@@ -1,15 +1,18 @@
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import minimize
 from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
 
 from partlabel.datasets.simulated_scores import SimulatedScores
 from partlabel.errors import LabelError, NotFiniteError, RunError
 from partlabel.evaluation.scored_cells import FloatArray, check_held_out
-from partlabel.recovery.calibrate import Calibration, calibrate, cross_fit, fit_calibration
+from partlabel.recovery.calibrate import Calibrated, Calibration, Quality, calibrate, cross_fit, fit_calibration
 
 CELL = st.tuples(st.floats(-60, 60, allow_subnormal=False), st.sampled_from([-1, 1]), st.integers(0, 2))
 
@@ -36,8 +39,7 @@ def test_probability_is_the_frequency(world: SimulatedScores) -> None:
     held_out = world.draw(40_000)
     calibration = fit_calibration(*held_out, world.classes)
     fresh = world.draw(400_000)
-    margin = calibration.intercept[fresh.class_index] + calibration.slope[fresh.class_index] * fresh.logits
-    probability = 1 / (1 + np.exp(-margin))
+    probability = calibration.of(fresh.logits, fresh.class_index)
     for low, high in ((0.02, 0.1), (0.1, 0.3), (0.3, 0.6), (0.6, 0.9), (0.9, 1.0)):
         inside = (probability >= low) & (probability < high)
         assert probability[inside].mean() == pytest.approx((fresh.states[inside] == 1).mean(), abs=0.03)
@@ -94,14 +96,15 @@ def test_equal_logits_give_the_share_of_present_cells(classes: int) -> None:
     assert (calibration.slope < 10).all()
 
 
-def test_permuting_classes_and_cells_permutes_the_lines(world: SimulatedScores) -> None:
+def test_permuting_classes_permutes_the_curves(world: SimulatedScores) -> None:
     logits, states, columns = world.draw(2000)
-    random = np.random.default_rng(5)
-    place, order = random.permutation(74), random.permutation(2000)
+    place = np.random.default_rng(5).permutation(74)
     plain = fit_calibration(logits, states, columns, world.classes)
-    mixed = fit_calibration(logits[order], states[order], place[columns[order]], world.classes)
+    mixed = fit_calibration(logits, states, place[columns], world.classes)
     np.testing.assert_allclose(mixed.intercept[place], plain.intercept, atol=1e-5)
     np.testing.assert_allclose(mixed.slope[place], plain.slope, atol=1e-5)
+    assert mixed.ceiling == pytest.approx(plain.ceiling, abs=1e-5)
+    assert mixed.bend == pytest.approx(plain.bend, abs=1e-5)
 
 
 def test_cross_fitted_probability_does_not_know_its_own_cell(world: SimulatedScores) -> None:
@@ -127,6 +130,17 @@ def test_json_gives_back_the_same_bits(world: SimulatedScores) -> None:
     assert again.classes == calibration.classes
     np.testing.assert_array_equal(again.intercept, calibration.intercept)
     np.testing.assert_array_equal(again.slope, calibration.slope)
+    assert 0 < again.ceiling < 1
+    assert 0 < again.bend < 1
+    assert (again.ceiling, again.bend) == (calibration.ceiling, calibration.bend)
+    probes = np.linspace(-5, 5, 74)
+    np.testing.assert_array_equal(again.probability(probes), calibration.probability(probes))
+
+
+def test_a_bundle_of_an_earlier_version_is_a_sigmoid_of_a_line() -> None:
+    earlier = Calibration.from_json({"classes": ["a", "b"], "intercept": [0.5, -1.0], "slope": [2.0, 1.0]})
+    assert (earlier.ceiling, earlier.bend) == (1.0, 0.0)
+    np.testing.assert_allclose(earlier.probability([3.0, 3.0]), expit([6.5, 2.0]), rtol=1e-15)
 
 
 @pytest.mark.parametrize(
@@ -138,9 +152,12 @@ def test_json_gives_back_the_same_bits(world: SimulatedScores) -> None:
         {"classes": ["a"], "intercept": [0.0], "slope": [0.0]},
         {"classes": ["a"], "intercept": [float("nan")], "slope": [1.0]},
         {"classes": ["a", "b"], "intercept": [0.0], "slope": [1.0]},
+        *({"classes": ["a"], "intercept": [0.0], "slope": [1.0], "ceiling": wrong} for wrong in (0.0, 1.01, "x", None)),
+        *({"classes": ["a"], "intercept": [0.0], "slope": [1.0], "bend": wrong} for wrong in (-0.1, 1.0, [0.1])),
+        {"classes": ["a"], "intercept": [0.0], "slope": [1.0], "ceiling": float("nan")},
     ],
 )
-def test_a_broken_bundle_is_refused(value: dict[str, list[float]]) -> None:
+def test_a_broken_bundle_is_refused(value: dict[str, Any]) -> None:
     with pytest.raises(RunError, match="calibration of this model bundle"):
         Calibration.from_json(value)
 
@@ -152,6 +169,8 @@ def test_wrong_shapes_and_nan_are_refused() -> None:
     with pytest.raises(NotFiniteError, match="first in class 'b'"):
         calibration.probability([[0.0, np.nan]])
     np.testing.assert_array_equal(calibration.probability([-np.inf, np.inf]), [0.0, 1.0])
+    limited = Calibration(("a", "b"), np.zeros(2), np.ones(2), 0.75, 0.5)
+    np.testing.assert_array_equal(limited.probability([-np.inf, np.inf]), [0.0, 0.75])
 
 
 def error_of(probability: FloatArray, present: list[bool], bins: int = 10) -> float:
@@ -169,19 +188,27 @@ def error_of(probability: FloatArray, present: list[bool], bins: int = 10) -> fl
     return total / len(present)
 
 
+def surprise_of(probability: FloatArray, present: FloatArray) -> FloatArray:
+    return -np.log(np.where(present, probability, 1 - probability))
+
+
 def test_a_calibration_that_makes_probabilities_worse_is_not_applied() -> None:
-    """Logits that are right already, of few cells: what a line follows then is luck."""
+    """Logits that are right already, of few cells: what a curve follows then is luck."""
     applied = []
-    for seed in range(12):
+    for seed in range(20):
         random = np.random.default_rng(seed)
         logits, columns = random.normal(0, 2, 80), random.integers(0, 2, 80)
         present = random.random(80) < expit(logits)
         cells = check_held_out(logits, np.where(present, 1, -1), columns, ("a", "b"))
         found = calibrate(cells)
         plain, crossed = expit(logits), cross_fit(cells)
-        assert found.before == pytest.approx(error_of(plain, present.tolist()))
-        assert found.after == pytest.approx(error_of(crossed, present.tolist()))
-        helps = error_of(crossed, present.tolist()) <= error_of(plain, present.tolist())
+        for quality, probability in ((found.before, plain), (found.after, crossed)):
+            assert quality.error == pytest.approx(error_of(probability, present.tolist()))
+            assert quality.brier == pytest.approx(np.mean((probability - present) ** 2))
+            assert quality.log_loss == pytest.approx(surprise_of(probability, present).mean())
+        worse = surprise_of(crossed, present) - surprise_of(plain, present)
+        helps = worse.mean() <= worse.std() / np.sqrt(80)
+        assert found.doubt == pytest.approx(worse.std() / np.sqrt(80))
         assert found.applied == helps
         np.testing.assert_array_equal(found.probability, crossed if helps else plain)
         used = found.calibration.probability(np.array([[-1.0, 2.0]]))
@@ -203,5 +230,91 @@ def test_a_calibration_that_helps_is_applied() -> None:
     present = random.random(900) < expit(0.3 * logits - 1)
     found = calibrate(check_held_out(logits, np.where(present, 1, -1), np.zeros(900, int), ("a",)))
     assert found.applied
-    assert found.after < found.before / 2
-    assert found.calibration.slope[0] == pytest.approx(0.3, abs=0.05)
+    assert found.after.error < found.before.error / 2
+    assert found.after.log_loss < found.before.log_loss - 0.1
+    assert str(found) == (
+        f"on held-out cells that it was not fitted on, the log loss is {found.after.log_loss:.4f} with calibration and "
+        f"{found.before.log_loss:.4f} without (standard error of the difference: {found.doubt:.4f}), the Brier score "
+        f"{found.after.brier:.4f} and {found.before.brier:.4f}, the expected calibration error "
+        f"{found.after.error:.4f} and {found.before.error:.4f}"
+    )
+    probes = np.linspace(-4, 4, 9)[:, None]
+    np.testing.assert_allclose(found.calibration.probability(probes), expit(0.3 * probes - 1), atol=0.06)
+
+
+def test_log_loss_decides_even_where_the_calibration_error_is_larger() -> None:
+    """Logits that hold no news at all, but on average the right share: every calibration error is small."""
+    quality = [Quality(0.5, 0.2, 0.01), Quality(0.3, 0.1, 0.02)]
+    calibrations = (Calibration.none(("a",)),)
+    assert Calibrated(calibrations, np.zeros(1), quality[0], quality[1], 0.0).applied
+    assert not Calibrated(calibrations, np.zeros(1), quality[1], quality[0], 0.1).applied
+    assert Calibrated(calibrations, np.zeros(1), quality[1], quality[0], 0.25).applied
+
+
+def missed_labels(size: int, seed: int, ceiling: float, bend: float = 0.0) -> Any:
+    """Cells of 4 classes, of which a share is marked present even where all are; and their true probabilities."""
+    random = np.random.default_rng(seed)
+    logits, columns = random.normal(-1, 4, size), random.integers(0, 4, size)
+    truth = ceiling * expit(1.5 * logits - bend * np.log1p(np.exp(1.5 * logits)))
+    return logits, np.where(random.random(size) < truth, 1, -1), columns, truth
+
+
+@pytest.mark.parametrize(("ceiling", "bend"), [(0.8, 0.0), (0.95, 0.0), (1.0, 0.0), (1.0, 0.6), (0.9, 0.5)])
+def test_known_ceilings_and_bends_are_found(ceiling: float, bend: float) -> None:
+    logits, states, columns, truth = missed_labels(40_000, 0, ceiling, bend)
+    found = fit_calibration(logits, states, columns, ("a", "b", "c", "d"))
+    np.testing.assert_allclose(found.of(logits, columns), truth, atol=0.025)
+    if not bend:
+        assert found.ceiling == pytest.approx(ceiling, abs=0.02)
+    line = LogisticRegression(C=np.inf).fit(logits[:, None], states)
+    wrong = np.abs(line.predict_proba(logits[:, None])[:, 1] - truth).max()
+    assert (wrong > 0.04) == (ceiling < 1 or bend > 0)
+
+
+def test_without_class_deviations_it_is_the_shared_curve_of_the_stated_objective() -> None:
+    """Against an optimiser that knows nothing of the curves, on classes that are all alike."""
+    logits, states, columns, _ = missed_labels(3000, 2, 0.85)
+    found = fit_calibration(logits, states, columns, ("a", "b", "c", "d"))
+    centre, scale = logits.mean(), logits.std()
+
+    def probability(theta: FloatArray, at: FloatArray) -> FloatArray:
+        margin = theta[0] + np.exp(theta[1]) * (at - centre) / scale
+        return expit(-theta[3]) * expit(margin - expit(theta[2]) * np.log1p(np.exp(margin)))
+
+    def loss(theta: FloatArray) -> float:
+        prior = (theta[0] / 10) ** 2 + (theta[1] / 2) ** 2 + ((theta[2] + 2) / 1.5) ** 2 + ((theta[3] + 4) / 1.5) ** 2
+        return float(surprise_of(probability(theta, logits), states > 0).sum() + prior / 2)
+
+    best = minimize(loss, [0, 0, -2, -4], method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-9, "maxiter": 9999})
+    probes = np.linspace(-12, 12, 25)
+    for column in range(4):
+        mine = found.of(probes, np.full(25, column))
+        np.testing.assert_allclose(mine, probability(best.x, probes), atol=1e-4)
+
+
+def test_classes_leave_the_shared_curve_where_that_pays_and_only_there() -> None:
+    random = np.random.default_rng(3)
+    columns = random.integers(0, 8, 6000)
+    logits = random.normal(0, 3, 6000)
+    names = tuple("abcdefgh")
+    for shift, leaves in ((np.zeros(8), False), (np.linspace(-2, 2, 8), True)):
+        states = np.where(random.random(6000) < expit(logits + shift[columns]), 1, -1)
+        found = fit_calibration(logits, states, columns, names)
+        spread = np.ptp(found.probability(np.zeros(8)))
+        assert spread > 0.5 if leaves else spread == 0
+
+
+def test_each_fold_has_the_calibration_of_the_other_folds() -> None:
+    logits, states, columns, _ = missed_labels(2000, 4, 0.8)
+    names, fold = ("a", "b", "c", "d"), np.random.default_rng(0).integers(0, 3, 2000)
+    logits = np.where(fold == 1, logits + 5, logits)
+    found = calibrate(check_held_out(logits, states, columns, names), fold)
+    assert found.applied
+    assert len(found.calibrations) == 3
+    for number, calibration in enumerate(found.calibrations):
+        others = fold != number
+        alone = fit_calibration(logits[others], states[others], columns[others], names)
+        probes = np.linspace(-9, 9, 7)[:, None].repeat(4, axis=1)
+        np.testing.assert_allclose(calibration.probability(probes), alone.probability(probes), atol=1e-9)
+        mine = fold == number
+        np.testing.assert_array_equal(found.probability[mine], calibration.of(logits[mine], columns[mine]))

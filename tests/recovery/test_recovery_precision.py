@@ -3,7 +3,6 @@ rules.
 """
 
 import numpy as np
-from scipy.special import expit
 
 from partlabel.datasets.simulated_scores import SimulatedScores
 from partlabel.recovery.calibrate import fit_calibration
@@ -19,9 +18,8 @@ def test_suggestions_come_near_the_target() -> None:
         held_out, unknown = world.draw(3000), world.draw(100_000)
         calibration = fit_calibration(*held_out, world.classes)
         thresholds = fit_thresholds(*held_out, world.classes, target_precision=0.95)
-        columns = unknown.class_index
-        probability = expit(calibration.intercept[columns] + calibration.slope[columns] * unknown.logits)
-        suggested = probability >= thresholds.values[columns]
+        probability = calibration.of(unknown.logits, unknown.class_index)
+        suggested = probability >= thresholds.values[unknown.class_index]
         if suggested.any():
             precisions.append((unknown.states[suggested] == 1).mean())
     assert len(precisions) >= 0.6 * DRAWS

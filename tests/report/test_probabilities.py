@@ -14,10 +14,12 @@ CLASSES = ("a", "b", "c")
 
 def test_text_is_the_probability_of_the_calibration() -> None:
     calibration = Calibration(CLASSES, np.array([0.5, -1.0, 0.0]), np.array([1.0, 2.0, 0.3]))
+    limited = Calibration(CLASSES, np.array([0.5, -1.0, 0.0]), np.array([1.0, 2.0, 0.3]), 0.8, 0.5)
     for logit in (-3.0, 0.0, 1.7):
-        expected = calibration.probability([[logit] * 3])[0]
         for column in range(3):
-            assert probability_text(calibration)(logit, column) == f"{100 * expected[column]:.1f}\xa0%"
+            for one in (calibration, limited):
+                expected = one.probability([[logit] * 3])[0]
+                assert probability_text(one)(logit, column) == f"{100 * expected[column]:.1f}\xa0%"
             assert probability_text(None)(logit, column) == f"{100 / (1 + np.exp(-logit)):.1f}\xa0%"
 
 
@@ -35,6 +37,8 @@ def test_three_lines_before_after_and_without_favour() -> None:
     assert before.error == pytest.approx(expected_calibration_error(expit(logits)[:, None], states[:, None], 10))
     assert after.error == pytest.approx(expected_calibration_error(fitted[:, None], states[:, None], 10))
     assert after.brier == pytest.approx(np.mean((fitted - (states > 0)) ** 2))
+    assert after.log_loss == pytest.approx(-np.log(np.where(states > 0, fitted, 1 - fitted)).mean())
+    assert after.log_loss < crossed.log_loss < before.log_loss
     assert after.brier < crossed.brier < before.brier
     assert after.error < before.error / 2
 
@@ -46,6 +50,6 @@ def test_a_run_without_calibration_says_why() -> None:
     section = calibration_section(None, ScoredCells(CLASSES, logits, states, random.integers(0, 3, 300)))
     before, crossed = section.lines
     assert section.why_none == (
-        "No calibration is applied: on cells that it was not fitted on, the expected calibration error would be "
-        f"{crossed.error:.4f} with it, and it is {before.error:.4f} without"
+        "No calibration is applied: on cells that it was not fitted on, the log loss would be "
+        f"{crossed.log_loss:.4f} with it, and it is {before.log_loss:.4f} without"
     )

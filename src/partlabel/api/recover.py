@@ -1,5 +1,6 @@
 """`recover`: suggestions for the unknown cells of a table, with a promise on their precision."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from partlabel.progress import SILENT, Reporter
 from partlabel.recovery.audit_file import write_audit
 from partlabel.recovery.calibrate import Calibration, calibrate
 from partlabel.recovery.design import design_of
+from partlabel.recovery.doubtful import doubtful as doubtful_cells
+from partlabel.recovery.doubtful import write_doubtful
 from partlabel.recovery.judge import states_by_name
 from partlabel.recovery.promise import LOWEST, Promise, promise_precision
 from partlabel.recovery.sample import Unknown
@@ -52,6 +55,7 @@ def recover(
     image_labels: bool = False,
     audit: int | None = None,
     audited: Path | str | None = None,
+    doubtful: Path | str | None = None,
     max_image_mb: float | None = None,
     reporter: Reporter = SILENT,
     read: ReadArguments | None = None,
@@ -86,6 +90,8 @@ def recover(
             expected to need. Needs no known absent cell, and holds however labels came to be known.
         audited: file that an audit wrote, with verdicts in it or in the journal of its review: what they allow is
             released. With `audit`, so many more are drawn in place of that.
+        doubtful: CSV file to write of known labels that the models contradict, the most doubtful first, as many as are
+            expected to be wrong. None is changed.
         max_image_mb: most memory, in MB, that decoding one image may take; None: as in the run's training.
         reporter: where progress goes.
         read: how to read the label file.
@@ -100,9 +106,10 @@ def recover(
     """
     root = Path(image_folder(images, table, truth))
     _check(precision, confidence, state)
-    if out is not None:
-        refuse_input(out, table, *(() if truth is None else (truth,)))
-        refuse_checked(out)
+    for written in (out, doubtful):
+        if written is not None:
+            refuse_input(written, table, *(() if truth is None else (truth,)))
+            refuse_checked(written)
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
     labels, _ = open_table(table, reporter, read or {}, shared=truth is not None)
     labels = same_classes(labels, folder)
@@ -111,6 +118,8 @@ def recover(
         _check_truth(true, labels)
     wanted, by_audit = State[state.upper()], audit is not None or audited is not None
     basis = _basis(folder, labels, folds, image_labels, by_audit or estimate, root, reporter, max_image_mb)
+    if doubtful is not None:
+        _write_doubtful(basis, Path(doubtful), reporter)
     counted = _Counted(basis.blocks(labels.images, root.resolve(), reporter, max_image_mb), labels, true)
     limit, most = (min(LOWEST, precision), None) if basis.judging else (0.0, basis.most)
     candidates = find_candidates(labels, counted, basis.calibrations, limit, wanted, most)
@@ -199,6 +208,20 @@ def _basis(
     if not calibrated.applied:
         reporter.say(str(calibrated))
     return _Basis(judging, calibrated.calibrations, calibrated.probability, run, most)
+
+
+def _write_doubtful(basis: "_Basis", path: Path, reporter: Reporter) -> None:
+    """Write known labels that the models contradict, as many as are expected to be wrong."""
+    if basis.judging is None:
+        raise LabelError("no absent label is known, so that nothing can be contradicted; leave --doubtful out")
+    cells = basis.judging.cells
+    found = doubtful_cells(cells)
+    most = math.ceil(float(found.probability.sum()))
+    write_doubtful(path, cells, found, most, evidence=basis.evidence)
+    reporter.say(
+        f"{path}: the {most:,} most doubtful of {cells.states.size:,} known labels; {100 * found.missed:.1f} % of what "
+        f"is present seems to be marked absent, and {100 * found.invented:.1f} % of what is absent to be marked present"
+    )
 
 
 def _thresholds(

@@ -52,6 +52,10 @@ def recover(
     audited: Annotated[
         Path | None, typer.Option(help="A judged audit: write what its verdicts release. With --audit: draw more.")
     ] = None,
+    doubtful: Annotated[
+        Path | None,
+        typer.Option(help="CSV file to write of known labels that the models contradict, to be reviewed."),
+    ] = None,
     *,
     read: ReadArguments,
     max_image_mb: o.MaxImageMb = None,
@@ -77,6 +81,7 @@ def recover(
         image_labels=image_labels,
         audit=audit,
         audited=audited,
+        doubtful=doubtful,
         max_image_mb=max_image_mb,
         reporter=o.reporter(quiet),
         read=read,

@@ -1,15 +1,19 @@
-"""Do probabilities mean what they say: Brier score, reliability bins and expected calibration error, over known
-cells.
+"""Do probabilities mean what they say: log loss, Brier score, reliability bins and expected calibration error, over
+known cells.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from partlabel.errors import LabelError, UsageError
 from partlabel.evaluation.cells import FloatArray, Scores, States, check_cells, row_blocks
 from partlabel.labels import IntArray, State
+
+BoolArray = NDArray[np.bool_]
+_LEAST_PROBABILITY = 1e-15
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,12 +79,33 @@ def brier_score(probabilities: ArrayLike, states: ArrayLike) -> float:
 
     Arguments and errors as in `reliability`.
     """
+    return _mean_over_known(probabilities, states, lambda values, truth: np.square(values - truth))
+
+
+def log_loss(probabilities: ArrayLike, states: ArrayLike) -> float:
+    """Mean of minus the natural logarithm of the probability of the known state, over known cells.
+
+    A probability below 1e-15 counts as 1e-15, so that a single cell that was taken for certain leaves the mean finite.
+    Arguments and errors as in `reliability`.
+    """
+
+    def surprise(values: FloatArray, truth: BoolArray) -> FloatArray:
+        of_state = np.where(truth, values, 1 - values)
+        return np.asarray(-np.log(np.maximum(of_state, _LEAST_PROBABILITY)), np.float64)
+
+    return _mean_over_known(probabilities, states, surprise)
+
+
+def _mean_over_known(
+    probabilities: ArrayLike, states: ArrayLike, score: Callable[[FloatArray, BoolArray], FloatArray]
+) -> float:
+    """Mean over known cells of a score of P(present) and whether the cell is."""
     probability_array, state_array = _check_probabilities(probabilities, states)
     total, known_cells = 0.0, 0
     for block in row_blocks(state_array.shape):
         known = state_array[block] != State.UNKNOWN
         truth = state_array[block][known] == State.PRESENT
-        total += float(np.square(probability_array[block][known].astype(np.float64) - truth).sum())
+        total += float(score(probability_array[block][known].astype(np.float64), truth).sum())
         known_cells += truth.size
     return total / known_cells
 

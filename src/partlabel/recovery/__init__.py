@@ -2,6 +2,7 @@
 
 from partlabel.recovery.audited import Audited
 from partlabel.recovery.calibrate import Calibrated, Calibration, calibrate, fit_calibration
+from partlabel.recovery.doubtful import Doubtful, doubtful, write_doubtful
 from partlabel.recovery.judge import SuggestionScore, score_suggestions
 from partlabel.recovery.promise import GroupPromise, Promise, promise_precision
 from partlabel.recovery.suggest import Candidates, Suggestion, Suggestions, find_candidates, suggest
@@ -19,6 +20,7 @@ __all__ = [
     "Calibration",
     "Candidates",
     "ClassThreshold",
+    "Doubtful",
     "GroupPromise",
     "PrecisionThresholds",
     "Promise",
@@ -27,6 +29,7 @@ __all__ = [
     "SuggestionScore",
     "Suggestions",
     "calibrate",
+    "doubtful",
     "find_candidates",
     "fit_calibration",
     "fit_thresholds",
@@ -35,4 +38,5 @@ __all__ = [
     "read_suggestions",
     "score_suggestions",
     "suggest",
+    "write_doubtful",
 ]

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 from scipy.special import expit
 
-from partlabel.evaluation import brier_score, reliability
-from partlabel.evaluation.scored_cells import ScoredCells
+from partlabel.evaluation import brier_score, log_loss, reliability
+from partlabel.evaluation.scored_cells import FloatArray, ScoredCells
+from partlabel.labels import Int8Array
 from partlabel.recovery import Calibration
 from partlabel.recovery.calibrate import ERROR_BINS, cross_fit
 from partlabel.report.plots import Bins, Plot, reliability_plot
@@ -14,11 +16,12 @@ from partlabel.wording import percent
 
 
 class CalibrationLine(NamedTuple):
-    """Expected calibration error and Brier score of one way to make probabilities."""
+    """Expected calibration error, Brier score and log loss of one way to make probabilities."""
 
     name: str
     error: float
     brier: float
+    log_loss: float
 
 
 class CalibrationSection(NamedTuple):
@@ -36,9 +39,9 @@ def probability_text(calibration: Calibration | None) -> Callable[[float, int], 
     """
 
     def text(logit: float, column: int) -> str:
-        if calibration is not None:
-            logit = float(calibration.intercept[column] + calibration.slope[column] * logit)
-        return percent(float(expit(logit)))
+        if calibration is None:
+            return percent(float(expit(logit)))
+        return percent(float(calibration.of(np.array([logit]), np.array([column]))[0]))
 
     return text
 
@@ -49,15 +52,15 @@ def calibration_section(calibration: Calibration | None, cells: ScoredCells) -> 
     The shipped calibration was fitted on these same cells, which flatters it; so there is a third line without that
     favour, where each cell has its probability from a calibration that was fitted on the other cells.
     """
-    columns, states = cells.class_index, cells.states[:, None]
+    states = cells.states[:, None]
     named = [("before calibration (sigmoid of the logit)", expit(cells.logits))]
     if calibration is not None:
-        after = expit(calibration.intercept[columns] + calibration.slope[columns] * cells.logits)
+        after = calibration.of(cells.logits, cells.class_index)
         named.append(("after calibration, on the cells that it was fitted on", after))
     named.append(("calibrated, each cell by a calibration fitted on the others (5 parts)", cross_fit(cells)))
     bins = {name: reliability(values[:, None], states, ERROR_BINS) for name, values in named}
     lines = [
-        CalibrationLine(name, bins[name].expected_calibration_error, brier_score(values[:, None], states))
+        CalibrationLine(name, bins[name].expected_calibration_error, *_scores(values[:, None], states))
         for name, values in named
     ]
     titles = ["before"] if calibration is None else ["before", "after"]
@@ -65,7 +68,11 @@ def calibration_section(calibration: Calibration | None, cells: ScoredCells) -> 
     why = None
     if calibration is None:
         why = (
-            f"No calibration is applied: on cells that it was not fitted on, the expected calibration error would be "
-            f"{lines[-1].error:.4f} with it, and it is {lines[0].error:.4f} without"
+            f"No calibration is applied: on cells that it was not fitted on, the log loss would be "
+            f"{lines[-1].log_loss:.4f} with it, and it is {lines[0].log_loss:.4f} without"
         )
     return CalibrationSection(plot, lines, cells.states.size, why)
+
+
+def _scores(probability: FloatArray, states: Int8Array) -> tuple[float, float]:
+    return brier_score(probability, states), log_loss(probability, states)
