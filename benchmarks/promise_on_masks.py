@@ -58,6 +58,7 @@ def _of_mask(table: Any, images: Path, ratio: float, mask: int, arguments: Any) 
     for target in TARGETS[arguments.data]:
         for way, settings in {
             "promise, 5 folds": {},
+            "promise, 5 folds, labels of the image": {"image_labels": True},
             "promise, held-out tenth": {"folds": 0},
             "estimate, 5 folds": {"estimate": True},
             "estimate, held-out tenth": {"estimate": True, "folds": 0},
