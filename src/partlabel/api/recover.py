@@ -25,7 +25,7 @@ from partlabel.recovery.design import design_of
 from partlabel.recovery.doubtful import doubtful as doubtful_cells
 from partlabel.recovery.doubtful import write_doubtful
 from partlabel.recovery.judge import states_by_name
-from partlabel.recovery.promise import LOWEST, Promise, promise_precision
+from partlabel.recovery.promise import LOWEST, GroupPromise, Promise, promise_precision
 from partlabel.recovery.sample import Unknown
 from partlabel.recovery.suggest import Candidates, Suggestions, Thresholds, find_candidates, refuse_checked
 from partlabel.recovery.thresholds import PrecisionThresholds, precision_thresholds
@@ -35,6 +35,7 @@ from partlabel.report.histograms import keep_histogram
 from partlabel.report.recovered import keep_recovered, recovered_section
 from partlabel.runs.folder import RunFolder
 from partlabel.runs.side_files import courtesy
+from partlabel.wording import amount
 
 Groups = Mapping[str, Sequence[str]]
 
@@ -117,7 +118,9 @@ def recover(
     if true is not None:
         _check_truth(true, labels)
     wanted, by_audit = State[state.upper()], audit is not None or audited is not None
-    basis = _basis(folder, labels, folds, image_labels, by_audit or estimate, root, reporter, max_image_mb)
+    if by_audit and estimate:
+        raise UsageError("an audit promises and an estimate does not; leave --estimate or --audit out")
+    basis = _basis(folder, labels, folds, image_labels, by_audit, estimate, root, reporter, max_image_mb)
     if doubtful is not None:
         _write_doubtful(basis, Path(doubtful), reporter)
     counted = _Counted(basis.blocks(labels.images, root.resolve(), reporter, max_image_mb), labels, true)
@@ -134,7 +137,8 @@ def recover(
             candidates.accepted(_thresholds(basis, candidates, precision, confidence, estimate, each)),
             evidence=basis.evidence,
         )
-        reporter.say(_said(found, basis.judging))
+        for line in _said(found, basis.judging):
+            reporter.say(line)
     if out is not None:
         found.write(out)
         with courtesy(reporter):
@@ -186,18 +190,19 @@ def _basis(
     labels: LabelTable,
     folds: int | None,
     image_labels: bool,
-    unseen: bool,
+    by_audit: bool,
+    estimate: bool,
     root: Path,
     reporter: Reporter,
     max_image_mb: float | None,
 ) -> _Basis:
-    """The known cells to judge by, and their calibration; `unseen` where they need not be unseen by earlier runs."""
+    """The known cells to judge by, and their calibration; only an audit can do without."""
     most = max(int(run.labels().counts_by_class().present.sum()), 1)
     without = _Basis(None, (Calibration.none(labels.classes),), np.empty(0), run, most)
-    if unseen and not run.labels().counts_by_class().absent.any():
+    if by_audit and not run.labels().counts_by_class().absent.any():
         return without
     judging = _judging(run, labels, folds, root, reporter, max_image_mb)
-    if judging.seen and not unseen:
+    if judging.seen and not (by_audit or estimate):
         raise LabelError(
             f"the run that this one started from was trained on {judging.seen:,} of the known cells, so that they can "
             "promise nothing; train without --init, ask for an estimate (--estimate), or audit (--audit)"
@@ -205,8 +210,6 @@ def _basis(
     if image_labels:
         judging = judging.with_image_labels()
     calibrated = calibrate(judging.cells, judging.fold)
-    if not calibrated.applied:
-        reporter.say(str(calibrated))
     return _Basis(judging, calibrated.calibrations, calibrated.probability, run, most)
 
 
@@ -319,7 +322,7 @@ def _check_truth(truth: LabelTable, labels: LabelTable) -> None:
             )
 
 
-def _said(found: Suggestions, judging: JudgingCells) -> str:
+def _said(found: Suggestions, judging: JudgingCells) -> list[str]:
     """How many suggestions there are, what their precision rests on, and why classes are without."""
     thresholds = found.thresholds
     told = _of_promise(thresholds) if isinstance(thresholds, Promise) else []
@@ -330,7 +333,7 @@ def _said(found: Suggestions, judging: JudgingCells) -> str:
         lines.append(
             f"the run that this one started from was trained on {judging.seen:,} of these cells: expect less precision"
         )
-    return "; ".join(lines)
+    return lines
 
 
 def _of_promise(promised: Promise) -> list[str]:
@@ -347,23 +350,24 @@ def _of_promise(promised: Promise) -> list[str]:
         )
     missed = [group for group in promised.groups if group.threshold is None]
     if missed:
-        told.append(f"nothing can be promised of {promised.missed(missed[0])}")
-        told += _advice(missed[0].verdicts)
+        others = f" (and of {len(missed) - 1:,} other groups)" if len(missed) > 1 else ""
+        told.append(f"nothing can be promised of {promised.missed(missed[0])}{others}")
+        told.append(_advice(promised, missed[0]))
     out = int(promised.unmeasured.sum())
     if out:
-        told.append(
-            f"{out} class(es) get none, first {promised.names[int(np.argmax(promised.unmeasured))]!r}: "
-            f"{promised.why_not(int(np.argmax(promised.unmeasured)))}"
-        )
+        first = int(np.argmax(promised.unmeasured))
+        classes = amount(out, "class", "classes")
+        told.append(f"{classes} without suggestions, first {promised.names[first]!r}: {promised.why_not(first)}")
     return told
 
 
-def _advice(verdicts: int | None) -> list[str]:
+def _advice(promised: Promise, group: GroupPromise) -> str:
     """What would help where nothing can be promised."""
-    others = "ask for less (--precision 0.8), or for an estimate without a promise (--estimate)"
-    if verdicts is None:
-        return [f"by its own probabilities no part of the list is that good; {others}"]
-    return [f"about {verdicts:,} verdicts have a good chance to release some (--audit); or {others}"]
+    less = [f"ask for less (--precision {lower:g})" for lower in (0.8, 0.7) if lower < promised.target_precision][:1]
+    ways = [*less, "aim without a promise (--estimate)"]
+    if group.verdicts is not None:
+        ways.insert(0, f"judge some suggestions (--audit; {amount(group.verdicts, 'verdict')} may do)")
+    return f"what may help: {'; '.join(ways)}; more known labels"
 
 
 def _of_estimate(thresholds: PrecisionThresholds) -> list[str]:

@@ -80,9 +80,11 @@ def review(
             reporter.say(f"{path} holds {amount(session.verdicts.given, 'verdict')} already; going on")
         serve(Site(session, Pictures(root, limits), evidence), port, opened or open_in_browser)
         given = amount(session.verdicts.given, "verdict")
-    reporter.say(
-        f"{given} in {path}; to make labels of them: {_export_command(source, images, table, path, read or {})}"
-    )
+    if subject.audit is None:
+        on = f"to make labels of them: {_export_command(source, images, table, path, read or {})}"
+    else:
+        on = f"to release suggestions by them, give recover the run and the table of the audit, and --audited {source}"
+    reporter.say(f"{given} in {path}; {on}")
 
 
 def reviewed(

@@ -8,6 +8,7 @@ import numpy as np
 from partlabel.evaluation.scored_cells import FloatArray
 from partlabel.labels import State
 from partlabel.recovery.audit import Release
+from partlabel.wording import amount
 
 ASSUMPTION = (
     "The promise rests on verdicts on suggestions that were drawn at random, and on nothing else: it holds however "
@@ -83,7 +84,7 @@ def told_of(release: Release) -> str:
     """What is released, and what is still needed, as a sentence without a full stop."""
     wanted = f"at least {100 * release.target:g} % right, at {100 * release.confidence:g} % confidence"
     judged, right = int(release.judged.sum()), int(release.right.sum())
-    told = f"{right:,} of {judged:,} judged suggestions are right"
+    told = f"{right:,} of {judged:,} judged suggestions are right" if judged else "nothing is judged yet"
     if release.released:
         told += f"; released: the {release.prefixes[release.released - 1].candidates:,} most probable, {wanted}"
     else:
@@ -98,4 +99,5 @@ def _next_step(release: Release) -> str:
     size = release.prefixes[release.next_prefix - 1].candidates
     if release.more is None:
         return f"the {size:,} most probable are not expected to be that good: a reason to stop, or to ask for less"
-    return f"about {release.more:,} more verdicts are expected to release the {size:,} most probable"
+    more = amount(release.more, "more verdict")
+    return f"about {more} may release the {size:,} most probable"

@@ -140,7 +140,7 @@ class Promise:
             )
         return (
             f"{group.name}: {group.correct} of {group.accepted} known cells at the most promising threshold are right, "
-            f"not enough to promise {wanted}"
+            f"not enough to promise {wanted} (where it is not kept, chance is as good in {100 * group.chance:.1f} %)"
         )
 
     def of_class(self, column: int) -> dict[str, Any]:

@@ -81,9 +81,11 @@ class Strata:
 
     def expected_rates(self, judged: FloatArray, right: FloatArray) -> FloatArray:
         """Share of presents to be expected in each stratum, float64 `[S]`, for planning: by its verdicts, and before
-        them by its calibrated mean, which counts for 20 of them, or without one by the verdicts on all strata.
+        them by its calibrated mean, which counts for 20 of them, or without one by the verdicts on all strata and the
+        hope that 19 of 20 are right.
         """
-        before = self.means if self.prior == "calibrated" else (right.sum() + 1) / (judged.sum() + 2)
+        hopeful = (right.sum() + PRIOR_VERDICTS - 1) / (judged.sum() + PRIOR_VERDICTS)
+        before = self.means if self.prior == "calibrated" else hopeful
         return np.asarray((PRIOR_VERDICTS * before + right) / (PRIOR_VERDICTS + judged), np.float64)
 
 

@@ -149,9 +149,9 @@ class ListedCells(Asked):
         orders = {}
         for queue, (of_kind, key) in keys.items():
             chosen = np.flatnonzero(kind == KINDS.index(of_kind))
-            if chosen.size or queue == "probability":
+            if chosen.size:
                 orders[queue] = chosen[np.lexsort((line[chosen], key[chosen]))]
-        return orders
+        return orders or {"probability": np.empty(0, np.int64)}
 
 
 class UnknownCells(Asked):

@@ -31,9 +31,10 @@ class Window:
     problems: list[str] = field(default_factory=list)
 
     def keys(self, *keys: str) -> None:
-        """Press keys, one after the other, as fast as can be."""
+        """Press keys, one after the other, as fast as can be, and wait until the page has drawn what they did."""
         for key in keys:
             self.page.keyboard.press(key)
+        self.page.evaluate("() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
 
     def saved(self) -> None:
         """Wait until all verdicts are acknowledged."""

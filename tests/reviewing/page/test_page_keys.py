@@ -54,7 +54,7 @@ def test_a_range_is_one_verdict_and_one_undo(
     window = visit(server.url)
     window.keys("ArrowRight", "Shift+ArrowRight", "Shift+ArrowRight")
     assert window.page.locator(".tile.chosen:visible").count() == 3
-    assert "these 3 pictures" in window.page.text_content("#question")
+    window.page.wait_for_selector('#question:has-text("these 3 pictures")')
     window.keys("a")
     window.saved()
     images = _order(suggestions, "sea")
@@ -94,7 +94,7 @@ def test_suggestions_of_absence_ask_for_absence(
     served: Any, visit: Any, tmp_path: Path, photos: Path, verdicts_in: Read
 ) -> None:
     source = tmp_path / "absences.csv"
-    lines = [f"{image:02d}.png,boat,absent,recovered,0.0{image + 1},-3,own" for image in range(4)]
+    lines = [f"{image:02d}.png,boat,absent,recovered,0.9{image + 3},-3,own" for image in range(4)]
     source.write_text("\n".join([HEADER, *lines]) + "\n")
     server = served(source, photos)
     window = visit(server.url)
