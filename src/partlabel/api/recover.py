@@ -4,23 +4,22 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
 from partlabel.api.auditing import audit_of
-from partlabel.errors import LabelError, StorageError, UsageError
+from partlabel.api.basis import Basis, basis_of
+from partlabel.errors import LabelError, UsageError
 from partlabel.evaluation.histogram import Histogram, added, probability_histogram
-from partlabel.evaluation.scored_cells import FloatArray, ScoredCells
+from partlabel.evaluation.scored_cells import ScoredCells
 from partlabel.inference.classes import same_classes
 from partlabel.inference.images import image_limits
-from partlabel.inference.judging_cells import JudgingCells, crossed_cells, held_out_cells, usual_folds
-from partlabel.inference.scores import run_blocks
+from partlabel.inference.judging_cells import JudgingCells
 from partlabel.labels import LabelTable, State
 from partlabel.opening import ReadArguments, Table, image_folder, open_table, open_truth, refuse_input
 from partlabel.progress import SILENT, Reporter
-from partlabel.recovery.audit_file import write_audit
-from partlabel.recovery.calibrate import Calibration, calibrate
+from partlabel.recovery.audit_file import read_audit_plan, write_audit
 from partlabel.recovery.design import design_of
 from partlabel.recovery.doubtful import doubtful as doubtful_cells
 from partlabel.recovery.doubtful import write_doubtful
@@ -33,6 +32,7 @@ from partlabel.report import write_report
 from partlabel.report.folder import training_images
 from partlabel.report.histograms import keep_histogram
 from partlabel.report.recovered import keep_recovered, recovered_section
+from partlabel.runs.cell_folds import stated_in
 from partlabel.runs.folder import RunFolder
 from partlabel.runs.side_files import courtesy
 from partlabel.wording import amount
@@ -106,26 +106,24 @@ def recover(
             written.
     """
     root = Path(image_folder(images, table, truth))
+    precision, confidence, state = _of_audit(audited, audit, out) or (precision, confidence, state)
     _check(precision, confidence, state)
     for written in (out, doubtful):
         if written is not None:
             refuse_input(written, table, *(() if truth is None else (truth,)))
             refuse_checked(written)
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
-    labels, _ = open_table(table, reporter, read or {}, shared=truth is not None)
-    labels = same_classes(labels, folder)
-    true = None if truth is None else open_truth(truth, reporter, read or {}, shared=True)
-    if true is not None:
-        _check_truth(true, labels)
+    labels, true = _opened(table, truth, folder, reporter, read or {})
     wanted, by_audit = State[state.upper()], audit is not None or audited is not None
     if by_audit and estimate:
         raise UsageError("an audit promises and an estimate does not; leave --estimate or --audit out")
-    basis = _basis(folder, labels, folds, image_labels, by_audit, estimate, root, reporter, max_image_mb)
+    basis = basis_of(folder, labels, folds, image_labels, by_audit, estimate, root, reporter, max_image_mb)
     if doubtful is not None:
         _write_doubtful(basis, Path(doubtful), reporter)
     counted = _Counted(basis.blocks(labels.images, root.resolve(), reporter, max_image_mb), labels, true)
     limit, most = (min(LOWEST, precision), None) if basis.judging else (0.0, basis.most)
-    candidates = find_candidates(labels, counted, basis.calibrations, limit, wanted, most)
+    stated = stated_in(labels, folder.labels())
+    candidates = find_candidates(labels, counted, basis.calibrations, limit, wanted, most, stated)
     if by_audit:
         found, drawn = audit_of(candidates, basis.evidence, precision, confidence, audit, audited, folder, reporter)
         if out is not None and drawn is not None:
@@ -148,6 +146,30 @@ def recover(
     return found
 
 
+def _of_audit(
+    audited: Path | str | None, audit: int | None, out: Path | str | None
+) -> tuple[float, float, Literal["present", "absent"]] | None:
+    """Precision, confidence and state of the audit that is read; its file is not written over."""
+    if audited is None:
+        return None
+    if out is not None and audit is None and Path(out).resolve() == Path(audited).resolve():
+        raise UsageError(f"{out} is the audit that is read; give another file to write")
+    plan = read_audit_plan(Path(audited))
+    return None if plan is None else (plan.target, plan.confidence, plan.word)
+
+
+def _opened(
+    table: Table, truth: Table | None, run: RunFolder, reporter: Reporter, read: ReadArguments
+) -> tuple[LabelTable, LabelTable | None]:
+    """The table in the class order of the run, and the truth."""
+    labels, _ = open_table(table, reporter, read, shared=truth is not None)
+    labels = same_classes(labels, run)
+    true = None if truth is None else open_truth(truth, reporter, read, shared=True)
+    if true is not None:
+        _check_truth(true, labels)
+    return labels, true
+
+
 def _check(precision: float, confidence: float, state: str) -> None:
     for name, value in (("precision", precision), ("confidence", confidence)):
         if not 0 < value < 1:
@@ -156,64 +178,7 @@ def _check(precision: float, confidence: float, state: str) -> None:
         raise UsageError(f"state {state!r} is not 'present' or 'absent'")
 
 
-class _Basis(NamedTuple):
-    """What scores unknown cells, and the known cells that speak for the scores.
-
-    Args:
-        judging: known cells; None where an audit goes without.
-        calibrations: of the scores.
-        probability: float64 `[K]`, of being present, of the known cells.
-        run: what scores where there are no judging cells.
-        most: candidates of an audit without them: as many as present cells are known.
-    """
-
-    judging: JudgingCells | None
-    calibrations: tuple[Calibration, ...]
-    probability: FloatArray
-    run: RunFolder
-    most: int
-
-    @property
-    def evidence(self) -> dict[str, Any]:
-        """JSON values."""
-        return {"by": "nothing but verdicts"} if self.judging is None else self.judging.to_json()
-
-    def blocks(self, names: Sequence[str], root: Path, reporter: Reporter, max_image_mb: float | None) -> Any:
-        """Scores of images."""
-        if self.judging is None:
-            return run_blocks(self.run, names, root, reporter, max_image_mb)[0]
-        return self.judging.blocks(names, root, reporter, max_image_mb)
-
-
-def _basis(
-    run: RunFolder,
-    labels: LabelTable,
-    folds: int | None,
-    image_labels: bool,
-    by_audit: bool,
-    estimate: bool,
-    root: Path,
-    reporter: Reporter,
-    max_image_mb: float | None,
-) -> _Basis:
-    """The known cells to judge by, and their calibration; only an audit can do without."""
-    most = max(int(run.labels().counts_by_class().present.sum()), 1)
-    without = _Basis(None, (Calibration.none(labels.classes),), np.empty(0), run, most)
-    if by_audit and not run.labels().counts_by_class().absent.any():
-        return without
-    judging = _judging(run, labels, folds, root, reporter, max_image_mb)
-    if judging.seen and not (by_audit or estimate):
-        raise LabelError(
-            f"the run that this one started from was trained on {judging.seen:,} of the known cells, so that they can "
-            "promise nothing; train without --init, ask for an estimate (--estimate), or audit (--audit)"
-        )
-    if image_labels:
-        judging = judging.with_image_labels()
-    calibrated = calibrate(judging.cells, judging.fold)
-    return _Basis(judging, calibrated.calibrations, calibrated.probability, run, most)
-
-
-def _write_doubtful(basis: "_Basis", path: Path, reporter: Reporter) -> None:
+def _write_doubtful(basis: Basis, path: Path, reporter: Reporter) -> None:
     """Write known labels that the models contradict, as many as are expected to be wrong."""
     if basis.judging is None:
         raise LabelError("no absent label is known, so that nothing can be contradicted; leave --doubtful out")
@@ -228,7 +193,7 @@ def _write_doubtful(basis: "_Basis", path: Path, reporter: Reporter) -> None:
 
 
 def _thresholds(
-    basis: _Basis,
+    basis: Basis,
     candidates: Candidates,
     precision: float,
     confidence: float,
@@ -241,25 +206,6 @@ def _thresholds(
     if estimate:
         return precision_thresholds(_turned(judging.cells, state), probability, precision)
     return _promise(judging, probability, candidates, precision, confidence, each)
-
-
-def _judging(
-    run: RunFolder, labels: LabelTable, folds: int | None, root: Path, reporter: Reporter, max_image_mb: float | None
-) -> JudgingCells:
-    """The known cells to judge by, cross-fitted where that was asked for or costs little."""
-    count = usual_folds(run) if folds is None else folds
-    if not count:
-        return held_out_cells(run, labels.classes)
-    where = training_images(run, root)
-    try:
-        if not isinstance(where, Path):
-            raise StorageError(str(where))
-        return crossed_cells(run, labels.classes, count, where, reporter, max_image_mb)
-    except StorageError as error:
-        if folds is not None:
-            raise
-        reporter.say(f"no cross-fitting, the held-out cells are used: {error}")
-        return held_out_cells(run, labels.classes)
 
 
 def _promise(
@@ -278,7 +224,7 @@ def _promise(
     return promise_precision(
         judging.cells,
         probability,
-        Unknown(candidates.probability, candidates.class_index, candidates.unknown),
+        Unknown(candidates.probability, candidates.class_index, candidates.unknown, candidates.aside),
         precision,
         confidence,
         groups,

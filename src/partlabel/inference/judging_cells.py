@@ -75,7 +75,7 @@ class JudgingCells(NamedTuple):
         """
         if self.fold is None:
             raise UsageError("the labels of the same image need cross-fitted scores; add --folds 5")
-        found = ImageLabels.fitted(self.cells, self.fold)
+        found = ImageLabels.fitted(self.cells, self.fold, len(self.models))
         logits = found.changed(self.cells.logits, found.of_known(self.cells), self.fold)
         return self._replace(cells=replace(self.cells, logits=logits), image_labels=found)
 
@@ -119,6 +119,11 @@ def crossed_cells(
     """
     labels, seed = run.labels(), run.settings.seed
     cells = stated_cells(labels)
+    start = run.inputs.get("init")
+    seen = 0
+    if start:
+        there = (Path(start) / "run.json").is_file()
+        seen = seen_before(Path(start), cells, labels) if there else cells.states.size
     require_precision(ScoredCells.of(cells, np.zeros(cells.states.size), labels.images, labels.classes))
     models = cross_fit(run, count, reporter, root)
     if not run.has_crossed(count):
@@ -127,8 +132,6 @@ def crossed_cells(
         run.write_held_out(cells, logits, labels, count)
     scored = run.held_out(classes, count)
     fold = CellFolds(scored.images, classes, count, seed).at(scored.image_index, scored.class_index)
-    start = run.inputs.get("init")
-    seen = seen_before(Path(start), cells, labels) if start else 0
     return JudgingCells(scored, fold, models, seed, len(labels), seen)
 
 

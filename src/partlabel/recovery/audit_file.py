@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -84,6 +84,7 @@ def write_audit(path: Path, candidates: Candidates, audit: Audit, evidence: Mapp
             "candidates": len(candidates.probability),
             "candidates_sha256": candidates_digest(candidates),
             "asked": audit.asked.tolist(),
+            "answers": list(audit.answers),
             "strata": {
                 "ends": strata.ends.tolist(),
                 "means": strata.means.tolist(),
@@ -103,6 +104,7 @@ class AuditPlan(NamedTuple):
         state: that is suggested.
         target: precision that suggestions are to be released at.
         confidence: of that.
+        answers: given before the file was written, one for each line.
         digest: of the candidates.
     """
 
@@ -111,7 +113,13 @@ class AuditPlan(NamedTuple):
     state: State
     target: float
     confidence: float
+    answers: tuple[str, ...]
     digest: str
+
+    @property
+    def word(self) -> Literal["present", "absent"]:
+        """The state that is suggested."""
+        return "present" if self.state is State.PRESENT else "absent"
 
 
 def read_audit_plan(path: Path) -> AuditPlan | None:
@@ -126,6 +134,7 @@ def read_audit_plan(path: Path) -> AuditPlan | None:
             State[summary["state"].upper()],
             float(summary["target_precision"]),
             float(summary["confidence"]),
+            tuple(map(str, summary["answers"])),
             str(summary["candidates_sha256"]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -154,12 +163,12 @@ def read_audit(path: Path, candidates: Candidates, journal: Mapping[tuple[str, s
     table = candidates.table
     found = {(line.image, line.class_name): line.state.name.lower() for line in read_suggestions(path)}
     answers = []
-    for place in plan.asked:
+    for place, before in zip(plan.asked, plan.answers, strict=True):
         cell = table.images[candidates.image_index[place]], table.classes[candidates.class_index[place]]
         if cell not in found:
             raise LabelError(
                 f"{path}: the line of class {cell[1]!r} of {cell[0]!r} is gone; leave a cell that you are not sure of "
                 "as unknown, and delete none"
             )
-        answers.append(journal.get(cell) or found[cell])
+        answers.append(journal.get(cell) or (before if found[cell] == _OPEN else found[cell]))
     return Audit(plan.strata, plan.asked, tuple(answers), plan.target, plan.confidence)

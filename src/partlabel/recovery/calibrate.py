@@ -235,22 +235,23 @@ class Calibrated(NamedTuple):
         return found if self.applied else f"no calibration is applied: {found}"
 
 
-def calibrate(cells: ScoredCells, fold: IntArray | None = None) -> Calibrated:
+def calibrate(cells: ScoredCells, fold: IntArray | None = None, folds: int | None = None) -> Calibrated:
     """The calibration of held-out cells, used only where it makes probabilities better.
 
     Args:
         cells: K known cells, with logits of a model that never saw them.
         fold: int64 `[K]`, the fold of each, where each fold has a model of its own. Then each has a calibration of its
             own too, from the cells of the other folds, for its known and its unknown cells alike.
+        folds: how many there are; None: up to the last that has a cell.
 
     Raises:
         LabelError: present or absent cells are missing; says what to do.
         NotFiniteError: a logit is NaN or infinite.
     """
     require_precision(cells)
-    count = 1 if fold is None else int(fold.max()) + 1
     parts = _random_parts(cells.logits.size, _FOLDS) if fold is None else fold
-    fitted = _without_each(cells, parts)
+    fitted = _without_each(cells, parts, folds or int(parts.max()) + 1)
+    count = 1 if fold is None else len(fitted)
     plain, crossed = np.asarray(expit(cells.logits), np.float64), _of_parts(cells, parts, fitted)
     before, after = Quality.of(plain, cells), Quality.of(crossed, cells)
     if fold is None:
@@ -272,7 +273,7 @@ def cross_fit(cells: ScoredCells) -> FloatArray:
     both effects).
     """
     parts = _random_parts(cells.logits.size, _FOLDS)
-    return _of_parts(cells, parts, _without_each(cells, parts))
+    return _of_parts(cells, parts, _without_each(cells, parts, _FOLDS))
 
 
 def _surprise(probability: FloatArray, present: BoolArray) -> FloatArray:
@@ -283,10 +284,10 @@ def _random_parts(size: int, count: int) -> IntArray:
     return np.random.default_rng(0).permutation(size) % count
 
 
-def _without_each(cells: ScoredCells, parts: IntArray) -> list[Calibration]:
+def _without_each(cells: ScoredCells, parts: IntArray, count: int) -> list[Calibration]:
     """The calibration without the cells of each part."""
     counts = cells.measurable[cells.class_index]
-    return [_fit(cells, counts & (parts != number)) for number in range(int(parts.max(initial=0)) + 1)]
+    return [_fit(cells, counts & (parts != number)) for number in range(count)]
 
 
 def _of_parts(cells: ScoredCells, parts: IntArray, calibrations: list[Calibration]) -> FloatArray:

@@ -60,7 +60,7 @@ class ImageLabels:
         self._surprise, self._column, self._fold = surprises(cells), cells.class_index, fold
 
     @classmethod
-    def fitted(cls, cells: ScoredCells, fold: IntArray) -> Self:
+    def fitted(cls, cells: ScoredCells, fold: IntArray, count: int | None = None) -> Self:
         """From the known cells of all folds.
 
         Raises:
@@ -71,7 +71,7 @@ class ImageLabels:
                 f"the labels of the same image are used for up to {MOST_CLASSES:,} classes, and there are "
                 f"{len(cells.classes):,}; leave --image-labels out"
             )
-        count = int(fold.max()) + 1
+        count = int(fold.max()) + 1 if count is None else count
         nothing = np.zeros(3)
         between = [_between(cells, fold != number) for number in range(count)]
         found = cls(cells, fold, [_OfFold(one, nothing) for one in between])

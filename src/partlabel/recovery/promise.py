@@ -12,6 +12,10 @@ calibrated probabilities, which rest on other folds, and goes down from there. T
 sequence as a whole keeps δ is proved for hypotheses that are fixed beforehand; here they are about the unknown cells,
 which are what the sample leaves. There it is measured (`benchmarks/promise_simulation.py`), not proved.
 
+Cells that were decided by another way than chance, such as suggestions that were taken or checked before, were the most
+probable ones. They are of the n + M + A cells that the n are a sample of, and not of the M: their right ones are added
+to K, and those that a model recovered are all taken to be right.
+
 Where images, or classes, are known at rates of their own (`design`), n and k are those of the effective sample: fewer
 by the design effect, as in Korn and Graubard (Survey Methodology 1998). A known cell then counts by how many unknown
 ones of its class it stands for, and the sample is never larger than one by class of the accepted unknown cells (Kish,
@@ -41,9 +45,10 @@ _GROWTH = 1.15
 _MOST_VERDICTS = 100_000
 ALL = "all classes"
 ASSUMPTION = (
-    "The promise holds if being known does not depend on the state of a cell, given its class and image: then known "
-    "cells, which the models that scored them never saw, are a sample of the unknown ones. It breaks where people tag "
-    "what catches the eye. No number of known cells can reveal that; a random audit of the suggestions can."
+    "The promise holds if being known depends neither on the state of a cell, given its class, nor on how hard its "
+    "image is: then known cells, which the models that scored them never saw, are a sample of the unknown ones. It breaks "
+    "where people tag what catches the eye, or easy images first. No number of known cells can reveal that; a random "
+    "audit of the suggestions can."
 )
 
 
@@ -219,16 +224,20 @@ def _tested(sample: Sample, name: str, members: tuple[str, ...], target: float, 
     totals = (np.cumsum(sample.probability)[known - 1], np.append(0.0, np.cumsum(sample.unknown))[unknown])
     expected = (totals[0] + totals[1]) / (known + unknown)
     sizes = [int(sample.weighted(int(n), int(m))) for n, m in zip(known, unknown, strict=True)]
-    powers = [power(n, m, share, target, delta) for n, m, share in zip(sizes, unknown, expected, strict=True)]
+    aside = [sample.aside_above(float(limit)) for limit in limits]
+    powers = [
+        power(n, m, share, target, delta, *apart)
+        for n, m, share, apart in zip(sizes, unknown, expected, aside, strict=True)
+    ]
     first = last = int(np.argmax(powers))
     passed = None
     while last < known.size:
         size, right = sample.effective(int(known[last]), int(unknown[last]), target)
-        chance = chance_of(size, right, int(unknown[last]), target)
+        chance = chance_of(size, right, int(unknown[last]), target, *aside[last])
         if chance > delta:
             break
         passed, last = (last, size, chance), last + 1
-    place, size, chance = passed or (first, *_at(sample, known[first], unknown[first], target))
+    place, size, chance = passed or (first, *_at(sample, known[first], unknown[first], target, aside[first]))
     n, m = int(known[place]), int(unknown[place])
     return GroupPromise(
         name,
@@ -244,9 +253,9 @@ def _tested(sample: Sample, name: str, members: tuple[str, ...], target: float, 
     )
 
 
-def _at(sample: Sample, known: int, unknown: int, target: float) -> tuple[float, float]:
+def _at(sample: Sample, known: int, unknown: int, target: float, aside: tuple[int, int]) -> tuple[float, float]:
     size, right = sample.effective(int(known), int(unknown), target)
-    return size, chance_of(size, right, int(unknown), target)
+    return size, chance_of(size, right, int(unknown), target, *aside)
 
 
 def _grid(probability: FloatArray, least: int) -> IntArray:

@@ -9,6 +9,25 @@ from partlabel.labels import IntArray
 from partlabel.recovery.design import Design
 
 
+class Aside(NamedTuple):
+    """Cells that were decided by another way than chance: recovered, reviewed, or known since the training.
+
+    Args:
+        probability: float64 `[A]`, of the state that is suggested.
+        class_index: int64 `[A]`.
+        right: bool `[A]`, whether they have that state; of what a model recovered taken for granted.
+    """
+
+    probability: FloatArray
+    class_index: IntArray
+    right: BoolArray
+
+    @classmethod
+    def none(cls) -> "Aside":
+        """No such cell."""
+        return cls(np.empty(0), np.empty(0, np.int64), np.empty(0, bool))
+
+
 class Unknown(NamedTuple):
     """Unknown cells that may be suggested, U of them.
 
@@ -16,11 +35,13 @@ class Unknown(NamedTuple):
         probability: float64 `[U]`, of the state that is suggested.
         class_index: int64 `[U]`.
         of_class: int64 `[C]`, all unknown cells of each class, whatever their probability.
+        aside: cells that are known, but not by chance; none by default.
     """
 
     probability: FloatArray
     class_index: IntArray
     of_class: IntArray
+    aside: Aside = Aside.none()
 
 
 class Sample(NamedTuple):
@@ -33,6 +54,8 @@ class Sample(NamedTuple):
         image: int64 `[n]`, their image.
         unknown: float64 `[m]`, of the unknown cells.
         unknown_column: int64 `[m]`, their class.
+        aside: float64 `[a]`, of the cells decided by another way.
+        aside_right: bool `[a]`, which of these are right.
         weight: float64 `[C]`, how many unknown cells of its class a known one stands for.
         design: how the known cells came to be known.
     """
@@ -43,6 +66,8 @@ class Sample(NamedTuple):
     image: IntArray
     unknown: FloatArray
     unknown_column: IntArray
+    aside: FloatArray
+    aside_right: BoolArray
     weight: FloatArray
     design: Design
 
@@ -62,6 +87,9 @@ class Sample(NamedTuple):
         mine = mine[np.argsort(-probability[mine], kind="stable")]
         theirs = np.flatnonzero(chosen[unknown.class_index] & (unknown.probability >= lowest))
         theirs = theirs[np.argsort(-unknown.probability[theirs], kind="stable")]
+        apart = unknown.aside
+        others = np.flatnonzero(chosen[apart.class_index] & (apart.probability >= lowest))
+        others = others[np.argsort(-apart.probability[others], kind="stable")]
         image = cells.image_index[mine] if cells.image_index.size else mine
         weight = unknown.of_class / np.maximum(np.bincount(cells.class_index, minlength=len(cells.classes)), 1)
         return cls(
@@ -71,9 +99,16 @@ class Sample(NamedTuple):
             image,
             unknown.probability[theirs],
             unknown.class_index[theirs],
+            apart.probability[others],
+            apart.right[others],
             weight,
             design,
         )
+
+    def aside_above(self, limit: float) -> tuple[int, int]:
+        """Cells decided by another way at or above a threshold, and how many of them are right."""
+        count = int(np.searchsorted(-self.aside, -limit, side="right"))
+        return count, int(self.aside_right[:count].sum())
 
     def effective(self, known: int, unknown: int, target: float) -> tuple[float, float]:
         """Size of the effective sample at a threshold, and how many of it are right.

@@ -18,6 +18,7 @@ from partlabel.labels import IntArray, LabelTable, Source, State
 from partlabel.recovery.audited import Audited
 from partlabel.recovery.calibrate import Calibration
 from partlabel.recovery.promise import Promise
+from partlabel.recovery.sample import Aside
 from partlabel.recovery.thresholds import PrecisionThresholds
 
 Thresholds = Promise | PrecisionThresholds | Audited
@@ -51,6 +52,7 @@ class Candidates:
         class_index: int64 `[U]`, in the class order of the table.
         probability: float64 `[U]`, of the state, calibrated.
         logit: float64 `[U]`, of the class.
+        aside: cells that are known, but not by chance.
     """
 
     table: LabelTable
@@ -61,6 +63,7 @@ class Candidates:
     class_index: IntArray = field(repr=False)
     probability: FloatArray = field(repr=False)
     logit: FloatArray = field(repr=False)
+    aside: Aside = field(default_factory=Aside.none, repr=False)
 
     def accepted(self, thresholds: Thresholds) -> "Suggestions":
         """Those at or above the threshold of their class; thresholds are in the class order of the table."""
@@ -217,6 +220,7 @@ def find_candidates(
     at_least: ArrayLike,
     state: State = State.PRESENT,
     most: int | None = None,
+    stated: LabelTable | None = None,
 ) -> Candidates:
     """The unknown cells that reach a probability of a state, or the most probable of them.
 
@@ -229,6 +233,8 @@ def find_candidates(
         at_least: smallest probability, a number or one for each class of the calibrations.
         state: present or absent.
         most: how many at most.
+        stated: a table of the same images and classes in which those known cells are listed that are known by chance;
+            the other known ones of `table` are set aside. None: none is.
 
     Raises:
         LabelError: the classes of table and calibration differ, a chunk has another shape, or a row comes twice.
@@ -239,6 +245,7 @@ def find_candidates(
     scored = np.zeros(len(table), bool)
     unknown = np.zeros(len(columns), np.int64)
     found: list[tuple[NDArray[Any], ...]] = []
+    apart: list[tuple[NDArray[Any], ...]] = []
     for rows, logits, *folds in scores:
         index, values = np.asarray(rows, np.int64).ravel(), np.asarray(logits)
         if values.shape != (index.size, len(columns)):
@@ -254,6 +261,10 @@ def find_candidates(
         probability = _probability(values, calibrations, np.asarray(folds[0]) if folds else None)
         if state is State.ABSENT:
             probability = 1 - probability
+        if stated is not None:
+            decided = ~open_cells & (stated.rows(index)[:, columns] == State.UNKNOWN)
+            places = np.nonzero(decided & (probability >= limits))
+            apart.append((probability[places], columns[places[1]], index[places[0]]))
         at = np.nonzero(open_cells & (probability >= limits))
         found.append((index[at[0]], columns[at[1]], probability[at], values[at].astype(np.float64)))
         if most is not None:
@@ -263,8 +274,27 @@ def find_candidates(
     order = np.lexsort((column, image, -probability))
     by_table = np.argsort(columns)
     return Candidates(
-        table, state, scored, unknown[by_table], image[order], column[order], probability[order], logit[order]
+        table,
+        state,
+        scored,
+        unknown[by_table],
+        image[order],
+        column[order],
+        probability[order],
+        logit[order],
+        _aside(table, state, apart),
     )
+
+
+def _aside(table: LabelTable, state: State, found: list[tuple[NDArray[Any], ...]]) -> Aside:
+    """Set-aside cells; one that a model recovered is taken to be right."""
+    if not found:
+        return Aside.none()
+    probability, column, row = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    position, listed = table.find(row, column)
+    recovered = np.zeros(row.size, bool)
+    recovered[listed] = table.sources[position[listed]] == Source.RECOVERED
+    return Aside(probability, column, recovered | (table.states_at(row, column) == state))
 
 
 def _most_probable(found: list[tuple[NDArray[Any], ...]], most: int) -> tuple[NDArray[Any], ...]:

@@ -33,7 +33,7 @@ class AuditProgress:
 
     def _told(self, verdicts: dict[int, str]) -> dict[str, Any]:
         plan = self.plan
-        answers = tuple(verdicts.get(cell, "unknown") for cell in self.cells)
+        answers = tuple(verdicts.get(cell, before) for cell, before in zip(self.cells, plan.answers, strict=True))
         audit = Audit(plan.strata, plan.asked, answers, plan.target, plan.confidence)
         found = release(plan.strata, plan.asked, audit.verdicts(plan.state), plan.target, plan.confidence)
         judged = int(found.judged.sum())

@@ -57,6 +57,18 @@ def stated_cells(table: LabelTable) -> Cells:
     return some_cells(cells, ~np.isin(cells.sources, (Source.RECOVERED, Source.REVIEW)))
 
 
+def stated_in(table: LabelTable, labels: LabelTable) -> LabelTable:
+    """The stated cells of the labels that a run was trained on, as a table of the images and classes of another."""
+    cells = stated_cells(labels)
+    rows, columns = (
+        np.array([mine.get(name, -1) for name in theirs], np.int64)
+        for mine, theirs in ((table.image_positions, labels.images), (table.class_positions, labels.classes))
+    )
+    row, column = rows[cells.image_index], columns[cells.class_index]
+    there = (row >= 0) & (column >= 0)
+    return LabelTable.from_cells(table.images, table.classes, row[there], column[there], cells.states[there])
+
+
 def without_fold(table: LabelTable, folds: CellFolds, number: int) -> LabelTable:
     """The labels that the model of one fold is trained on: without the stated cells of the fold, and without recovered
     ones, which were chosen by a model that knew these.
