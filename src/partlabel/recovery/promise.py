@@ -46,9 +46,9 @@ _MOST_VERDICTS = 100_000
 ALL = "all classes"
 ASSUMPTION = (
     "The promise holds if being known depends neither on the state of a cell, given its class, nor on how hard its "
-    "image is: then known cells, which the models that scored them never saw, are a sample of the unknown ones. It "
-    "breaks where people tag what catches the eye, or easy images first. No number of known cells can reveal that; a random "
-    "audit of the suggestions can."
+    "image is: then known cells, which the models that scored them never saw, are a sample of the unknown ones. "
+    "It breaks where people tag what catches the eye, or easy images first. No number of known cells can reveal that; "
+    "a random audit of the suggestions can."
 )
 
 
