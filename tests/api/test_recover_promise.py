@@ -13,6 +13,7 @@ import partlabel
 from partlabel.errors import LabelError, UsageError
 from partlabel.formats import write_table
 from partlabel.labels import LabelTable, State
+from partlabel.merging import merge
 from partlabel.progress import Silent
 from partlabel.recovery import Promise, Suggestions, read_suggestions, score_suggestions
 
@@ -215,3 +216,33 @@ def test_doubtful_labels_are_listed_and_not_changed(
     out.write_text(out.read_text() + "\n")
     with pytest.raises(UsageError, match="may hold your checks"):
         partlabel.recover(fitted, partial_labels, images=color_images[0], precision=0.5, doubtful=out)
+
+
+def test_a_run_whose_start_knew_the_cells_promises_nothing_even_when_the_start_is_gone(
+    color_images: Data, partial_labels: LabelTable, tmp_path: Path
+) -> None:
+    first = partlabel.train(partial_labels, images=color_images[0], out=tmp_path / "first", **FITTED)
+    second = partlabel.train(partial_labels, images=color_images[0], out=tmp_path / "second", init=first.path, **FITTED)
+    where: dict[str, Any] = {"images": color_images[0], "precision": 0.6}
+    with pytest.raises(LabelError, match="of the known cells, so that they can promise nothing"):
+        partlabel.recover(second, partial_labels, **where)
+    first.path.rename(tmp_path / "elsewhere")
+    with pytest.raises(LabelError, match="of the known cells, so that they can promise nothing"):
+        partlabel.recover(second, partial_labels, **where)
+
+
+def test_what_was_taken_before_is_set_aside(
+    fitted: partlabel.RunFolder, color_images: Data, partial_labels: LabelTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import partlabel.api.recover as module
+
+    where: dict[str, Any] = {"images": color_images[0], "precision": 0.6, "confidence": 0.8}
+    found = partlabel.recover(fitted, partial_labels, **where)
+    merged = merge(partial_labels, found.to_table())[0]
+    kept: list[Any] = []
+    real = module.find_candidates
+    monkeypatch.setattr(module, "find_candidates", lambda *given: kept.append(real(*given)) or kept[-1])
+    again = partlabel.recover(fitted, merged, **where)
+    assert len(kept[0].aside.right) == len(found)
+    assert kept[0].aside.right.all()
+    assert not {(one.image, one.class_name) for one in again} & {(one.image, one.class_name) for one in found}

@@ -60,6 +60,12 @@ def test_verdicts_on_the_page_release_suggestions(
             assert told["judged"] == number + 1
             assert told["text"].startswith(f"{right} of {number + 1} judged suggestions are right")
     server.interrupt()
+    lines = before.decode().splitlines()
+    shuffled = tmp_path / "shuffled.csv"
+    shuffled.write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
+    (tmp_path / "shuffled.csv.json").write_bytes((tmp_path / "audit.csv.json").read_bytes())
+    with served(shuffled, root).client() as page:  # a bound would follow the order of the draw
+        assert page.get("/api/session").json()["progress"] is None
     released = partlabel.recover(run, positives, images=root, audited=audit, out=tmp_path / "released.csv")
     assert audit.read_bytes() == before
     assert isinstance(released.thresholds, Audited)

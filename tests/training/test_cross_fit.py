@@ -147,6 +147,7 @@ def test_each_cell_is_scored_by_the_model_of_its_fold(
 ) -> None:
     run = _run(color_images, partial_labels, tmp_path / "run", **FITTED)
     models = cross_fit(run, 3, SILENT)
+    assert all((model.settings.holdout, model.settings.refit) == (0, False) for model in models)
     each = [run_logits(model, partial_labels.images, color_images[0], SILENT).logits for model in models]
     folds = CellFolds(partial_labels.images, partial_labels.classes, 3, run.settings.seed)
     fold = _folds(partial_labels, 3)

@@ -115,8 +115,10 @@ def recover(
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
     labels, true = _opened(table, truth, folder, reporter, read or {})
     wanted, by_audit = State[state.upper()], audit is not None or audited is not None
-    if by_audit and estimate:
-        raise UsageError("an audit promises and an estimate does not; leave --estimate or --audit out")
+    if by_audit and (estimate or each is not None):
+        raise UsageError(
+            "an audit is of all suggestions together and promises; leave --each, --estimate or --audit out"
+        )
     basis = basis_of(folder, labels, folds, image_labels, by_audit, estimate, root, reporter, max_image_mb)
     if doubtful is not None:
         _write_doubtful(basis, Path(doubtful), reporter)
@@ -216,6 +218,8 @@ def _promise(
     confidence: float,
     each: Literal["class"] | Groups | None,
 ) -> Promise:
+    if isinstance(each, str) and each != "class":
+        raise UsageError(f"each {each!r} is not 'class'; give groups as a mapping of names to classes (`read_groups`)")
     groups = {name: (name,) for name in judging.cells.classes} if each == "class" else each
     if groups is not None:
         strange = [name for members in groups.values() for name in members if name not in judging.cells.classes]
@@ -289,6 +293,8 @@ def _of_promise(promised: Promise) -> list[str]:
     told = []
     if len(promised.groups) > 1:
         told.append(f"promised for {len(kept)} of {len(promised.groups)} groups, each by itself: {wanted}")
+    elif kept and not kept[0].suggested:
+        told.append("no unknown cell is as probable as the known ones that would keep the promise")
     elif kept:
         group = kept[0]
         told.append(

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -56,6 +56,14 @@ def candidates_digest(candidates: Candidates) -> str:
     return digest.hexdigest()
 
 
+def cells_digest(cells: Iterable[tuple[str, str]]) -> str:
+    """A hash of cells, by image and class, in their order."""
+    digest = hashlib.sha256(b"partlabel audit cells 1")
+    for image, name in cells:
+        digest.update(f"{image}\0{name}\1".encode(errors="surrogatepass"))
+    return digest.hexdigest()
+
+
 def write_audit(path: Path, candidates: Candidates, audit: Audit, evidence: Mapping[str, Any]) -> None:
     """Write the cells that are asked, in order, each with the state that was answered or unknown; and PATH.json.
 
@@ -63,6 +71,7 @@ def write_audit(path: Path, candidates: Candidates, audit: Audit, evidence: Mapp
         StorageError: a file cannot be written.
     """
     table = candidates.table
+    replaced = file_sha256(path) if path.is_file() else None
     with atomic_path(path) as temporary:
         with temporary.open("w", encoding="utf-8", newline="") as file:
             file.write(",".join(COLUMNS) + "\n")
@@ -76,6 +85,7 @@ def write_audit(path: Path, candidates: Candidates, audit: Audit, evidence: Mapp
         strata = audit.strata
         summary = {
             "sha256": digest,
+            **({"replaces": replaced} if replaced not in {None, digest} else {}),
             "kind": "audit",
             "target_precision": audit.target,
             "confidence": audit.confidence,
@@ -85,6 +95,10 @@ def write_audit(path: Path, candidates: Candidates, audit: Audit, evidence: Mapp
             "candidates_sha256": candidates_digest(candidates),
             "asked": audit.asked.tolist(),
             "answers": list(audit.answers),
+            "cells_sha256": cells_digest(
+                (table.images[candidates.image_index[place]], table.classes[candidates.class_index[place]])
+                for place in audit.asked
+            ),
             "strata": {
                 "ends": strata.ends.tolist(),
                 "means": strata.means.tolist(),
@@ -106,6 +120,7 @@ class AuditPlan(NamedTuple):
         confidence: of that.
         answers: given before the file was written, one for each line.
         digest: of the candidates.
+        cells: hash of the cells that are asked, in order.
     """
 
     strata: Strata
@@ -115,6 +130,7 @@ class AuditPlan(NamedTuple):
     confidence: float
     answers: tuple[str, ...]
     digest: str
+    cells: str
 
     @property
     def word(self) -> Literal["present", "absent"]:
@@ -136,6 +152,7 @@ def read_audit_plan(path: Path) -> AuditPlan | None:
             float(summary["confidence"]),
             tuple(map(str, summary["answers"])),
             str(summary["candidates_sha256"]),
+            str(summary["cells_sha256"]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -209,13 +209,17 @@ class Session:
 
 
 def _audit_of(subject: Subject) -> "AuditProgress | None":
-    """The progress of an audit, where the file still lists all cells that were drawn."""
+    """The progress of an audit, where the file still lists the cells that were drawn, in the order of the draw."""
     plan, listed = subject.audit, subject.listed
     if plan is None or listed is None or listed.cells.size != plan.asked.size:
         return None
+    from partlabel.recovery.audit_file import cells_digest
     from partlabel.reviewing.audit_progress import AuditProgress
 
-    return AuditProgress(plan, listed.cells[np.argsort(listed.line)])
+    cells = listed.cells[np.argsort(listed.line)]
+    rows, columns = np.divmod(cells, len(subject.classes))
+    names = ((subject.images[row], subject.classes[column]) for row, column in zip(rows, columns, strict=True))
+    return AuditProgress(plan, cells) if cells_digest(names) == plan.cells else None
 
 
 def _told(cell: int, last: Last) -> dict[str, Any]:
