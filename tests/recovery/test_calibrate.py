@@ -23,6 +23,7 @@ def all_equal(classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @given(st.lists(CELL, min_size=0, max_size=40), st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=10))
+@pytest.mark.slow
 def test_probability_never_falls_where_the_logit_rises(
     cells: list[tuple[float, int, int]], probes: list[float]
 ) -> None:
@@ -35,6 +36,7 @@ def test_probability_never_falls_where_the_logit_rises(
     assert (np.diff(probability, axis=0) >= 0).all()
 
 
+@pytest.mark.slow
 def test_probability_is_the_frequency(world: SimulatedScores) -> None:
     held_out = world.draw(40_000)
     calibration = fit_calibration(*held_out, world.classes)
@@ -192,6 +194,7 @@ def surprise_of(probability: FloatArray, present: FloatArray) -> FloatArray:
     return -np.log(np.where(present, probability, 1 - probability))
 
 
+@pytest.mark.slow
 def test_a_calibration_that_makes_probabilities_worse_is_not_applied() -> None:
     """Logits that are right already, of few cells: what a curve follows then is luck."""
     applied = []
@@ -260,6 +263,7 @@ def missed_labels(size: int, seed: int, ceiling: float, bend: float = 0.0) -> An
 
 
 @pytest.mark.parametrize(("ceiling", "bend"), [(0.8, 0.0), (0.95, 0.0), (1.0, 0.0), (1.0, 0.6), (0.9, 0.5)])
+@pytest.mark.slow
 def test_known_ceilings_and_bends_are_found(ceiling: float, bend: float) -> None:
     logits, states, columns, truth = missed_labels(40_000, 0, ceiling, bend)
     found = fit_calibration(logits, states, columns, ("a", "b", "c", "d"))

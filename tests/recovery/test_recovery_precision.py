@@ -3,6 +3,7 @@ rules.
 """
 
 import numpy as np
+import pytest
 
 from partlabel.datasets.simulated_scores import SimulatedScores
 from partlabel.recovery.calibrate import fit_calibration
@@ -11,6 +12,7 @@ from partlabel.recovery.thresholds import fit_thresholds
 DRAWS = 25
 
 
+@pytest.mark.slow
 def test_suggestions_come_near_the_target() -> None:
     precisions = []
     for seed in range(DRAWS):

@@ -65,6 +65,7 @@ def test_the_lower_bound_needs_45_cells_without_an_error_for_95_percent() -> Non
     assert precision_lower_bound(0, 0) == precision_lower_bound(0, 9) == 0.0
 
 
+@pytest.mark.slow
 def test_thresholds_hold_on_the_cells_that_set_them(world: SimulatedScores) -> None:
     cells = world.draw(30_000)
     thresholds = fit_thresholds(*cells, world.classes, min_present=40)

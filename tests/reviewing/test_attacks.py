@@ -14,6 +14,8 @@ import httpx
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.slow  # servers of their own
+
 Serve = Callable[..., Any]
 
 POLICY = (

@@ -16,6 +16,8 @@ from partlabel import LabelTable, review
 from partlabel.cli import main
 from partlabel.errors import LabelError, UsageError
 
+pytestmark = pytest.mark.slow  # servers of their own
+
 Serve = Callable[..., Any]
 
 

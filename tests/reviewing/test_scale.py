@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+pytestmark = pytest.mark.slow  # servers of their own
+
 Serve = Callable[..., Any]
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.slow  # servers of their own
+
 Serve = Callable[..., Any]
 
 

@@ -15,6 +15,8 @@ from partlabel.images.limits import Limits
 from partlabel.reviewing import hashes, thumbnails
 from partlabel.reviewing.thumbnails import Pictures
 
+pytestmark = pytest.mark.slow  # servers of their own
+
 Serve = Callable[..., Any]
 
 
