@@ -278,4 +278,4 @@ def test_200_000_records_are_read_in_seconds(tmp_path: Path) -> None:
     with opened(path, subject) as verdicts:
         seconds = time.process_time() - began
         assert verdicts.number == 200_000
-    assert seconds < 3  # 1.4 on a core that others use as well
+    assert seconds < 12  # 1.4 on a core that others use as well; read a record at a time from the start, hours
