@@ -44,7 +44,9 @@ def main() -> None:
             runs.append((run, labels))
         for target in (0.95, 0.9, 0.8):
             scores = [
-                score_suggestions(partlabel.recover(run, labels, images=images, min_precision=target), table)
+                score_suggestions(
+                    partlabel.recover(run, labels, images=images, precision=target, estimate=True, folds=0), table
+                )
                 for run, labels in runs
             ]
             cells = [

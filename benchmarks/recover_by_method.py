@@ -1,4 +1,5 @@
-"""What `recover` finds after each method, on labels whose hidden part is known: at a target, and at best.
+"""What `recover --estimate` finds after each method, on labels whose hidden part is known: at a target, and at best.
+The cells that the training held out judge for all methods alike (`--folds 0`).
 
     PARTLABEL_COREL5K=DIR PARTLABEL_MOBILENETV2=DIR python benchmarks/recover_by_method.py corel5k --out runs/recover
     PARTLABEL_MSRC_V2=DIR PARTLABEL_MSRC_V2_SPLIT=DIR ... python benchmarks/recover_by_method.py msrc_v2 --out ...
@@ -88,10 +89,10 @@ def _one(truth: LabelTable, labels: LabelTable, images: Path, out: Path, setting
     hidden = truth.dense() * (labels.dense() == 0)
     present, row = hidden > 0, []
     for target in (0.9, 0.8):
-        found = partlabel.recover(run, labels, images=images, precision=target, estimate=True)
+        found = partlabel.recover(run, labels, images=images, precision=target, estimate=True, folds=0)
         right = hidden[found.image_index, found.class_index] > 0
         row += [right.sum() / present.sum(), right.mean() if len(found) else np.nan]
-    most = partlabel.recover(run, labels, images=images, precision=0.01, estimate=True)
+    most = partlabel.recover(run, labels, images=images, precision=0.01, estimate=True, folds=0)
     right = hidden[most.image_index, most.class_index] > 0
     precision = np.cumsum(right) / np.arange(1, len(right) + 1)
     best = [np.cumsum(right)[precision >= level].max(initial=0) / present.sum() for level in (0.9, 0.95)]

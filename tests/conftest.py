@@ -22,6 +22,7 @@ from timm.models import byobnet
 from timm.models._registry import generate_default_cfgs, register_model
 
 from partlabel.labels import LabelTable
+from partlabel.progress import Silent
 
 with install_import_hook(["partlabel.losses", "partlabel.methods", "partlabel.models"], "beartype.beartype"):
     import partlabel.losses
@@ -56,6 +57,23 @@ class AtSteps:
 def at_steps() -> type[AtSteps]:
     """The class, for tests that look on at a training or stop it."""
     return AtSteps
+
+
+class Heard(Silent):
+    """A reporter that keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        """Keep it."""
+        self.lines.append(text)
+
+
+@pytest.fixture
+def heard() -> Heard:
+    """A reporter whose `lines` are what was said to it."""
+    return Heard()
 
 
 CLASSES = ("red", "green", "blue")

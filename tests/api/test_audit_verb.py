@@ -14,20 +14,11 @@ import partlabel
 from partlabel.errors import LabelError, UsageError
 from partlabel.formats import write_table
 from partlabel.labels import LabelTable, State
-from partlabel.progress import Silent
 from partlabel.recovery import Audited, Suggestions
 
 pytestmark = pytest.mark.slow
 
 Data = tuple[Path, LabelTable]
-
-
-class Lines(Silent):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +69,7 @@ def _audited(found: Suggestions) -> Audited:
 
 
 def test_positives_alone_promise_nothing_and_an_audit_does(
-    run: partlabel.RunFolder, color_images: Data, positives: LabelTable, tmp_path: Path
+    run: partlabel.RunFolder, color_images: Data, positives: LabelTable, tmp_path: Path, heard: Any
 ) -> None:
     root, truth = color_images
     where: dict[str, Any] = {"images": root}
@@ -99,12 +90,11 @@ def test_positives_alone_promise_nothing_and_an_audit_does(
     assert len(nothing) == 0
     _answer(audit, truth)
     right = [row["state"] == "present" for row in _rows(audit)]
-    reporter = Lines()
-    released = partlabel.recover(run, positives, audited=audit, out=out, reporter=reporter, **where)
+    released = partlabel.recover(run, positives, audited=audit, out=out, reporter=heard, **where)
     found = _audited(released)
     assert (found.target_precision, found.confidence) == (0.5, 0.8)  # those of the audit, not the defaults
     assert (int(found.release.judged.sum()), int(found.release.right.sum())) == (12, sum(right))
-    assert f"{sum(right)} of 12 judged suggestions are right" in "\n".join(reporter.lines)
+    assert f"{sum(right)} of 12 judged suggestions are right" in "\n".join(heard.lines)
     assert len(released) > sum(right)
     judged_wrong = {(row["image"], row["class"]) for row in _rows(audit) if row["state"] == "absent"}
     assert not judged_wrong & {(one.image, one.class_name) for one in released}

@@ -17,6 +17,8 @@ from partlabel.images.limits import DEFAULT_MAX_IMAGE_MB
 from partlabel.labels import LabelTable
 from partlabel.runs.settings import TrainSettings
 
+pytestmark = pytest.mark.slow
+
 TINY: dict[str, Any] = {"backbone": "test_resnet", "pretrained": False, "size": 32, "epochs": 1, "accelerator": "cpu"}
 REFUSED = r"wide\.png', 3000 × 1000 pixels, takes 12 MB to decode, more than the limit of 10 MB; .*--max-image-mb"
 

@@ -14,7 +14,6 @@ from partlabel.errors import LabelError, UsageError
 from partlabel.formats import write_table
 from partlabel.labels import LabelTable, State
 from partlabel.merging import merge
-from partlabel.progress import Silent
 from partlabel.recovery import Promise, Suggestions, read_suggestions, score_suggestions
 
 pytestmark = pytest.mark.slow
@@ -31,14 +30,6 @@ FITTED: dict[str, Any] = {
 }
 
 
-class Lines(Silent):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
-
-
 @pytest.fixture(scope="module")
 def fitted(
     tmp_path_factory: pytest.TempPathFactory, color_images: Data, partial_labels: LabelTable
@@ -53,11 +44,11 @@ def _promise(found: Suggestions) -> Promise:
 
 
 def test_a_promise_is_made_and_told(
-    fitted: partlabel.RunFolder, color_images: Data, partial_labels: LabelTable, tmp_path: Path
+    fitted: partlabel.RunFolder, color_images: Data, partial_labels: LabelTable, tmp_path: Path, heard: Any
 ) -> None:
-    reporter, out = Lines(), tmp_path / "found.csv"
+    out = tmp_path / "found.csv"
     found = partlabel.recover(
-        fitted, partial_labels, images=color_images[0], out=out, precision=0.6, confidence=0.8, reporter=reporter
+        fitted, partial_labels, images=color_images[0], out=out, precision=0.6, confidence=0.8, reporter=heard
     )
     assert len(found)
     (group,) = _promise(found).groups
@@ -70,7 +61,7 @@ def test_a_promise_is_made_and_told(
     assert (written["kind"], written["target_precision"], written["confidence"]) == ("promise", 0.6, 0.8)
     assert written["groups"][0]["threshold"] == group.threshold
     assert written["evidence"]["by"] == "cross-fitting"
-    said = "\n".join(reporter.lines)
+    said = "\n".join(heard.lines)
     assert "promised: at least 60 % right, at 80 % confidence" in said
     assert "cross-fitted in 5 folds" in said
     page = (fitted.path / "report.html").read_text()
@@ -78,14 +69,13 @@ def test_a_promise_is_made_and_told(
 
 
 def test_where_nothing_can_be_promised_the_file_is_empty_and_the_way_on_is_told(
-    fitted: partlabel.RunFolder, color_images: Data, partial_labels: LabelTable, tmp_path: Path
+    fitted: partlabel.RunFolder, color_images: Data, partial_labels: LabelTable, tmp_path: Path, heard: Any
 ) -> None:
-    reporter = Lines()
     found = partlabel.recover(
-        fitted, partial_labels, images=color_images[0], out=tmp_path / "s.csv", precision=0.99, reporter=reporter
+        fitted, partial_labels, images=color_images[0], out=tmp_path / "s.csv", precision=0.99, reporter=heard
     )
     assert len(found) == 0
-    said = "\n".join(reporter.lines)
+    said = "\n".join(heard.lines)
     assert "nothing can be promised of all classes: fewer than 230 known cells" in said
     assert "--precision" in said
     assert "--estimate" in said
@@ -189,14 +179,13 @@ def test_new_images_are_scored_by_the_models_of_their_folds(
 
 
 def test_a_run_that_may_only_be_read_is_judged_by_its_held_out_cells(
-    tmp_path: Path, color_images: Data, partial_labels: LabelTable, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, color_images: Data, partial_labels: LabelTable, monkeypatch: pytest.MonkeyPatch, heard: Any
 ) -> None:
     run = partlabel.train(partial_labels, images=color_images[0], out=tmp_path / "run", **{**FITTED, "holdout": 0.4})
     (run.path / "folds").write_text("in the way")
-    reporter = Lines()
-    found = partlabel.recover(run, partial_labels, images=color_images[0], precision=0.5, reporter=reporter)
+    found = partlabel.recover(run, partial_labels, images=color_images[0], precision=0.5, reporter=heard)
     assert found.evidence["by"] == "held-out cells"
-    assert any(line.startswith("no cross-fitting, the held-out cells are used") for line in reporter.lines)
+    assert any(line.startswith("no cross-fitting, the held-out cells are used") for line in heard.lines)
 
 
 def test_doubtful_labels_are_listed_and_not_changed(

@@ -68,6 +68,7 @@ def test_help_is_quick() -> None:
     assert min(seconds) < 2
 
 
+@pytest.mark.slow
 def test_a_run_holds_everything(run: partlabel.RunFolder) -> None:
     files = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
     assert {
@@ -86,6 +87,7 @@ def test_a_run_holds_everything(run: partlabel.RunFolder) -> None:
     assert len(run.log()) == 8
 
 
+@pytest.mark.slow
 def test_evaluate_learns_and_agrees_with_scores_from_a_file(
     run: partlabel.RunFolder, color_images: tuple[Path, LabelTable], tmp_path: Path
 ) -> None:
@@ -117,6 +119,7 @@ def test_evaluate_learns_and_agrees_with_scores_from_a_file(
         partlabel.evaluate_scores(tmp_path / "scores.csv", more, threshold=0.0)
 
 
+@pytest.mark.slow
 def test_a_copied_bundle_predicts_the_same(
     run: partlabel.RunFolder, color_images: tuple[Path, LabelTable], tmp_path: Path
 ) -> None:
@@ -129,6 +132,7 @@ def test_a_copied_bundle_predicts_the_same(
     assert set(one.column_names) == {"image", "class", "probability", "logit", "predicted"}
 
 
+@pytest.mark.slow
 def test_recovered_labels_can_be_merged_and_checks_are_not_written_over(
     run: partlabel.RunFolder, color_images: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path
 ) -> None:
@@ -156,6 +160,7 @@ def test_recovered_labels_can_be_merged_and_checks_are_not_written_over(
     assert (merged.dense() >= partial_labels.dense()).all()
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_frozen_find_lr_refit_and_init(
     color_images: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path
@@ -260,6 +265,7 @@ def test_every_verb_explains_itself(
         {"accumulate": 2, "method": "assume_negative", "optimizer": "adam", "schedule": "constant"},
     ],
 )
+@pytest.mark.slow
 def test_loop_options_train(
     options: dict[str, Any], color_images: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path
 ) -> None:
@@ -271,6 +277,7 @@ def test_loop_options_train(
     assert (len(set(rates)) == 1) == (options["schedule"] == "constant")
 
 
+@pytest.mark.slow
 def test_images_seen_in_training_are_told(
     run: partlabel.RunFolder, color_images: tuple[Path, LabelTable], tmp_path: Path
 ) -> None:
@@ -288,6 +295,7 @@ def test_images_seen_in_training_are_told(
     assert json.loads((tmp_path / "e.json").read_text())["images_used_in_training"] == 32
 
 
+@pytest.mark.slow
 def test_predict_leaves_out_broken_images_when_told(
     run: partlabel.RunFolder, color_images: tuple[Path, LabelTable], tmp_path: Path
 ) -> None:
@@ -321,6 +329,7 @@ def test_a_mistyped_path_is_refused_before_torch_is_imported(arguments: str) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_the_number_of_cells_that_initial_weights_knew_goes_with_the_suggestions(
     color_images: tuple[Path, LabelTable], partial_labels: LabelTable, tmp_path: Path
 ) -> None:
@@ -338,6 +347,7 @@ def test_the_number_of_cells_that_initial_weights_knew_goes_with_the_suggestions
     assert written["evidence"]["seen_by_start"] == third.info["init_knew"]
 
 
+@pytest.mark.slow
 def test_recovered_cells_are_no_truth(
     run: partlabel.RunFolder, color_images: tuple[Path, LabelTable], tmp_path: Path
 ) -> None:
@@ -353,6 +363,7 @@ def test_recovered_cells_are_no_truth(
     }
 
 
+@pytest.mark.slow
 def test_a_report_does_not_call_training_images_a_test(
     run: partlabel.RunFolder, color_images: tuple[Path, LabelTable], tmp_path: Path
 ) -> None:
@@ -378,10 +389,12 @@ def test_scores_that_cannot_be_read(
         partlabel.evaluate_scores(tmp_path / "scores.csv", color_images[1].select_images(["00.png"]), threshold=0.5)
 
 
+@pytest.mark.slow
 def test_one_image_needs_no_list(run: partlabel.RunFolder, color_images: tuple[Path, LabelTable]) -> None:
     assert partlabel.predict(run, str(color_images[0] / "00.png")).num_rows == 3
 
 
+@pytest.mark.slow
 def test_one_image_under_two_names_is_refused(color_images: tuple[Path, LabelTable], tmp_path: Path) -> None:
     root, truth = color_images
     names = ["00.png", "./00.png", *truth.images[2:]]

@@ -20,6 +20,8 @@ from partlabel.methods.catalogue import check_start, entry
 from partlabel.methods.self_training import SelfTraining, SelfTrainingConfig, matched
 from partlabel.models.encoders.build import create_backbone
 
+pytestmark = pytest.mark.slow
+
 STATES = np.random.default_rng(0).integers(-1, 2, (30, 3)).astype(np.int8)
 STATES[:, 2] = np.where(STATES[:, 2] == -1, 0, STATES[:, 2])  # no absent cell of this class is known
 LOGITS = 2 * torch.randn(30, 3, generator=torch.Generator().manual_seed(0))

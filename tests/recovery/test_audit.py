@@ -17,6 +17,8 @@ from partlabel.errors import LabelError, UsageError
 from partlabel.recovery.audit import Release, lower_bounds, needed, release
 from partlabel.recovery.strata import Prior, Strata, draw, plan_strata
 
+pytestmark = pytest.mark.slow
+
 Verdicts = Sequence[tuple[int, bool]]  # (stratum, present), in order
 
 

@@ -205,14 +205,19 @@ def test_a_killed_command_goes_on_to_the_same_suggestions(
 
 
 def test_held_out_cells_are_the_cheap_choice_of_a_method_of_steps(
-    tmp_path: Path, color_images: Data, partial_labels: LabelTable
+    tmp_path: Path, color_images: Data, partial_labels: LabelTable, heard: Any
 ) -> None:
     run = _run(color_images, partial_labels, tmp_path / "run", **{**STEPS, "holdout": 0.3})
     found = partlabel.recover(run, partial_labels, images=color_images[0], precision=0.5)
-    assert found.evidence["by"] == "held-out cells"
+    assert (found.evidence["by"], found.evidence["chosen_by"]) == ("held-out cells", False)
     assert not (run.path / "folds").exists()
     cells = held_out_cells(run, partial_labels.classes).cells
     assert (found.evidence["present"], found.evidence["absent"]) == tuple(int(n.sum()) for n in cells.counts[:2])
+    settings = {**STEPS, "holdout": 0.3, "select": "best"}
+    best = _run(color_images, partial_labels, tmp_path / "best", **settings)
+    found = partlabel.recover(best, partial_labels, images=color_images[0], precision=0.5, reporter=heard)
+    assert found.evidence["chosen_by"]
+    assert any("the promise is approximate" in line for line in heard.lines)
     fitted = _run(color_images, partial_labels, tmp_path / "fitted", **FITTED)
     crossed = partlabel.recover(fitted, partial_labels, images=color_images[0], precision=0.5)
     assert (crossed.evidence["by"], crossed.evidence["folds"]) == ("cross-fitting", 5)

@@ -10,10 +10,10 @@ import numpy as np
 
 from partlabel.labels import IntArray
 from partlabel.progress import Reporter
-from partlabel.recovery.audit import Release, needed, release
+from partlabel.recovery.audit import Release, needed_by, release
 from partlabel.recovery.audit_file import Audit, read_audit
 from partlabel.recovery.audited import Audited
-from partlabel.recovery.strata import draw, plan_strata
+from partlabel.recovery.strata import Prior, draw, plan_strata
 from partlabel.recovery.suggest import Candidates, Suggestions
 from partlabel.reviewing.journal import journal_beside, last_verdicts, read_journal
 from partlabel.runs.folder import RunFolder
@@ -21,12 +21,13 @@ from partlabel.runs.folder import RunFolder
 _FEWEST = 50
 """Cells to ask where no release is expected."""
 _SPARE = 4 / 3
-_MOST = 100_000
+"""Cells to ask, as a multiple of those that a release is expected to need."""
 
 
 def audit_of(
     candidates: Candidates,
     evidence: Mapping[str, Any],
+    prior: Prior,
     precision: float,
     confidence: float,
     count: int | None,
@@ -39,6 +40,7 @@ def audit_of(
     Args:
         candidates: what may be suggested.
         evidence: JSON values of what scored them.
+        prior: whether their probabilities are calibrated, or tell nothing but an order.
         precision: to release at; of an earlier audit, its own.
         confidence: of that.
         count: how many (more) to draw; 0: as many as are expected to be needed; None: none.
@@ -50,8 +52,7 @@ def audit_of(
         The cells asked, with their audit to be written; or what is released, and None.
     """
     if earlier is None:
-        prior = "calibrated" if evidence.get("by") != "nothing but verdicts" else "uniform"
-        strata = plan_strata(candidates.probability, run.settings.seed, prior=prior)  # type: ignore[arg-type]
+        strata = plan_strata(candidates.probability, run.settings.seed, prior=prior)
         audit = Audit(strata, np.empty(0, np.int64), (), precision, confidence)
     else:
         audit = read_audit(Path(earlier), candidates, _journal(Path(earlier)))
@@ -84,22 +85,20 @@ def _next_cells(found: Release, asked: IntArray, count: int) -> IntArray:
         asked: what was asked before.
         count: how many; 0: those of the next release.
     """
-    strata, target, confidence = found.strata, found.target, found.confidence
+    strata, last = found.strata, len(found.strata.ends)
     judged, right = found.judged.astype(np.float64), found.right.astype(np.float64)
-    new: list[IntArray] = []
-    left = count or len(strata.ends) * _MOST
-    for prefix in range(found.next_prefix, len(strata.ends) + 1):
-        more = needed(strata, target, judged=judged, right=right, confidence=confidence)[prefix - 1]
-        wanted = left if more is None or (count and prefix == len(strata.ends)) else math.ceil(_SPARE * more)
-        wanted = min(wanted, left, _FEWEST if more is None and not count else left)
-        some = draw(strata, wanted, np.concatenate([asked, *new]), prefix)
-        fresh = np.bincount(np.searchsorted(strata.ends, some, side="right"), minlength=len(strata.ends))
-        judged, right = judged + fresh, right + fresh * strata.rates(judged, right)
-        new.append(some)
-        left -= some.size
-        if not left or not count:
+    new = np.empty(0, np.int64)
+    for prefix in range(found.next_prefix, last + 1):
+        more = needed_by(strata, prefix, found.target, judged, right, found.confidence)
+        enough = _FEWEST if more is None else math.ceil(_SPARE * more)
+        left = count - new.size if count else enough
+        some = draw(strata, left if more is None or prefix == last else min(enough, left), [*asked, *new], prefix)
+        fresh = np.bincount(np.searchsorted(strata.ends, some, side="right"), minlength=last)
+        judged, right = judged + fresh, right + fresh * strata.expected_rates(judged, right)
+        new = np.concatenate([new, some])
+        if not count or new.size == count:
             break
-    return np.concatenate(new) if new else np.empty(0, np.int64)
+    return new
 
 
 def _how_to_judge(audit: Audit, candidates: Candidates) -> str:

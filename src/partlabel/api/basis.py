@@ -13,6 +13,7 @@ from partlabel.inference.scores import run_blocks
 from partlabel.labels import LabelTable
 from partlabel.progress import Reporter
 from partlabel.recovery.calibrate import Calibration, calibrate
+from partlabel.recovery.strata import Prior
 from partlabel.report.folder import training_images
 from partlabel.runs.folder import RunFolder
 
@@ -38,6 +39,11 @@ class Basis(NamedTuple):
     def evidence(self) -> dict[str, Any]:
         """JSON values."""
         return {"by": "nothing but verdicts"} if self.judging is None else self.judging.to_json()
+
+    @property
+    def prior(self) -> Prior:
+        """Whether the scores are probabilities, for an audit."""
+        return "uniform" if self.judging is None else "calibrated"
 
     def blocks(self, names: Sequence[str], root: Path, reporter: Reporter, max_image_mb: float | None) -> Any:
         """Scores of images."""

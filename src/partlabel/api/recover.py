@@ -108,17 +108,13 @@ def recover(
     root = Path(image_folder(images, table, truth))
     precision, confidence, state = _of_audit(audited, audit, out) or (precision, confidence, state)
     _check(precision, confidence, state)
+    if (audit is not None or audited is not None) and (estimate or each is not None):
+        raise UsageError("an audit promises, and of all suggestions; leave --each and --estimate out, or --audit")
     for written in (out, doubtful):
-        if written is not None:
-            refuse_input(written, table, *(() if truth is None else (truth,)))
-            refuse_checked(written)
+        _check_written(written, table, truth)
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
     labels, true = _opened(table, truth, folder, reporter, read or {})
     wanted, by_audit = State[state.upper()], audit is not None or audited is not None
-    if by_audit and (estimate or each is not None):
-        raise UsageError(
-            "an audit is of all suggestions together and promises; leave --each, --estimate or --audit out"
-        )
     basis = basis_of(folder, labels, folds, image_labels, by_audit, estimate, root, reporter, max_image_mb)
     if doubtful is not None:
         _write_doubtful(basis, Path(doubtful), reporter)
@@ -126,26 +122,36 @@ def recover(
     limit, most = (min(LOWEST, precision), None) if basis.judging else (0.0, basis.most)
     stated = stated_in(labels, folder.labels())
     candidates = find_candidates(labels, counted, basis.calibrations, limit, wanted, most, stated)
-    if by_audit:
-        found, drawn = audit_of(candidates, basis.evidence, precision, confidence, audit, audited, folder, reporter)
-        if out is not None and drawn is not None:
-            write_audit(Path(out), candidates, drawn, basis.evidence)
+    if basis.judging is None or by_audit:
+        how = basis.evidence, basis.prior, precision, confidence
+        found, drawn = audit_of(candidates, *how, audit, audited, folder, reporter)
+        if drawn is not None:
+            if out is not None:
+                write_audit(Path(out), candidates, drawn, basis.evidence)
             return found
     else:
-        assert basis.judging is not None
-        found = replace(
-            candidates.accepted(_thresholds(basis, candidates, precision, confidence, estimate, each)),
-            evidence=basis.evidence,
-        )
+        probability = basis.probability if wanted is State.PRESENT else 1 - basis.probability
+        if estimate:
+            thresholds: Thresholds = precision_thresholds(_turned(basis.judging.cells, wanted), probability, precision)
+        else:
+            thresholds = _promise(basis.judging, probability, candidates, precision, confidence, each)
+        found = replace(candidates.accepted(thresholds), evidence=basis.evidence)
         for line in _said(found, basis.judging):
             reporter.say(line)
     if out is not None:
         found.write(out)
         with courtesy(reporter):
             keep_histogram(folder, counted.histogram)
-            keep_recovered(folder, recovered_section(found, true, root, image_limits(folder, max_image_mb)))
-            write_report(folder, images=training_images(folder, root), evaluation=folder.evaluation(), truth=true)
+            _keep_report(folder, found, true, root, max_image_mb)
     return found
+
+
+def _keep_report(
+    run: RunFolder, found: Suggestions, truth: LabelTable | None, root: Path, max_image_mb: float | None
+) -> None:
+    """Show suggestions in the report of the run."""
+    keep_recovered(run, recovered_section(found, truth, root, image_limits(run, max_image_mb)))
+    write_report(run, images=training_images(run, root), evaluation=run.evaluation(), truth=truth)
 
 
 def _of_audit(
@@ -172,6 +178,13 @@ def _opened(
     return labels, true
 
 
+def _check_written(path: Path | str | None, table: Table, truth: Table | None) -> None:
+    """Refuse to write over what is read, or over somebody's checks."""
+    if path is not None:
+        refuse_input(path, table, *(() if truth is None else (truth,)))
+        refuse_checked(path)
+
+
 def _check(precision: float, confidence: float, state: str) -> None:
     for name, value in (("precision", precision), ("confidence", confidence)):
         if not 0 < value < 1:
@@ -192,22 +205,6 @@ def _write_doubtful(basis: Basis, path: Path, reporter: Reporter) -> None:
         f"{path}: the {most:,} most doubtful of {cells.states.size:,} known labels; {100 * found.missed:.1f} % of what "
         f"is present seems to be marked absent, and {100 * found.invented:.1f} % of what is absent to be marked present"
     )
-
-
-def _thresholds(
-    basis: Basis,
-    candidates: Candidates,
-    precision: float,
-    confidence: float,
-    estimate: bool,
-    each: Literal["class"] | Groups | None,
-) -> Thresholds:
-    judging, state = basis.judging, candidates.state
-    assert judging is not None
-    probability = basis.probability if state is State.PRESENT else 1 - basis.probability
-    if estimate:
-        return precision_thresholds(_turned(judging.cells, state), probability, precision)
-    return _promise(judging, probability, candidates, precision, confidence, each)
 
 
 def _promise(
@@ -279,6 +276,8 @@ def _said(found: Suggestions, judging: JudgingCells) -> list[str]:
     told = _of_estimate(thresholds) if isinstance(thresholds, PrecisionThresholds) else told
     state = found.state.name.lower()
     lines = [f"{len(found):,} suggestions of {state} labels, by {judging.words}", *told]
+    if judging.chosen_by and isinstance(thresholds, Promise):
+        lines.append("the training chose by these cells, or went on with them, so that the promise is approximate")
     if judging.seen:
         lines.append(
             f"the run that this one started from was trained on {judging.seen:,} of these cells: expect less precision"

@@ -49,6 +49,13 @@ class JudgingCells(NamedTuple):
     image_labels: ImageLabels | None = None
 
     @property
+    def chosen_by(self) -> bool:
+        """Whether the training chose by these cells, or went on with them: then they are not quite unseen."""
+        settings = self.models[0].settings
+        chose = settings.select == "best" or settings.schedule == "plateau" or "found_lr" in self.models[0].info
+        return self.fold is None and (chose or settings.refit)
+
+    @property
     def words(self) -> str:
         """What they are, for a sentence."""
         way = "held out of the training" if self.fold is None else f"cross-fitted in {len(self.models)} folds"
@@ -64,6 +71,7 @@ class JudgingCells(NamedTuple):
             "present": present,
             "absent": absent,
             "seen_by_start": self.seen,
+            "chosen_by": self.chosen_by,
             "image_labels": self.image_labels is not None,
         }
 

@@ -128,6 +128,13 @@ def needed(
     return tuple(_needed(strata, j, n, x, confidence, target, half_width) for j in range(strata.sizes.size))
 
 
+def needed_by(
+    strata: Strata, prefix: int, target: float, judged: FloatArray, right: FloatArray, confidence: float = CONFIDENCE
+) -> int | None:
+    """`needed` to reach a target, of strata 1..prefix alone."""
+    return _needed(strata, prefix - 1, judged, right, confidence, target, None)
+
+
 def _needed(
     strata: Strata,
     j: int,
@@ -234,7 +241,7 @@ class Release:
         if self.released == len(self.prefixes):
             return 0
         counts = self.judged.astype(np.float64), self.right.astype(np.float64)
-        return _needed(self.strata, self.released, *counts, self.confidence, self.target, None)
+        return needed_by(self.strata, self.released + 1, self.target, *counts, self.confidence)
 
     @property
     def least_unjudged(self) -> float | None:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from partlabel.errors import LabelError
-from partlabel.labels import Cells, Int8Array, IntArray, LabelTable, State
+from partlabel.labels import Int8Array, IntArray, LabelTable, State
 from partlabel.recovery.suggest import Suggestions
+
+_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ def score_suggestions(suggestions: Suggestions, truth: LabelTable) -> Suggestion
     covered = (rows >= 0) & (columns >= 0)
     states[covered] = truth.states_at(rows[covered], columns[covered])
     correct, wrong = (int((states == sign * suggestions.state).sum()) for sign in (1, -1))
-    hidden = _hidden(suggestions, truth, truth_row, truth_column)
-    return SuggestionScore(len(suggestions), correct, wrong, len(suggestions) - correct - wrong, hidden)
+    unjudged = len(suggestions) - correct - wrong
+    return SuggestionScore(len(suggestions), correct, wrong, unjudged, _hidden(suggestions, truth))
 
 
 def states_by_name(truth: LabelTable, table: LabelTable, rows: IntArray) -> Int8Array:
@@ -71,28 +73,14 @@ def states_by_name(truth: LabelTable, table: LabelTable, rows: IntArray) -> Int8
     return states
 
 
-def _hidden(suggestions: Suggestions, truth: LabelTable, truth_row: IntArray, truth_column: IntArray) -> int:
-    """Cells that a perfect model would have suggested. Only listed cells can be present, so no dense table is needed
-    for them.
-    """
-    cells = truth.cells() if suggestions.state is State.PRESENT else _all_known(truth)
-    row_of, column_of = np.full(len(truth), -1, np.int64), np.full(len(truth.classes), -1, np.int64)
-    row_of[truth_row[truth_row >= 0]] = np.flatnonzero(truth_row >= 0)
-    column_of[truth_column[truth_column >= 0]] = np.flatnonzero(truth_column >= 0)
-    wanted = cells.states == suggestions.state
-    rows, columns = row_of[cells.image_index[wanted]], column_of[cells.class_index[wanted]]
-    kept = (rows >= 0) & (columns >= 0)
-    rows, columns = rows[kept], columns[kept]
-    unknown = suggestions.table.states_at(rows, columns) == State.UNKNOWN
-    return int((unknown & suggestions.scored[rows]).sum())
-
-
-def _all_known(table: LabelTable) -> Cells:
-    """Known cells, those that the background declares included."""
-    dense = table.dense()
-    rows, columns = np.nonzero(dense)
-    states = dense[rows, columns]
-    return Cells(rows, columns, states, np.zeros_like(states))
+def _hidden(suggestions: Suggestions, truth: LabelTable) -> int:
+    """Cells that a perfect model would have suggested; in blocks of images, so that no dense table is needed."""
+    table, count = suggestions.table, 0
+    scored = np.flatnonzero(suggestions.scored)
+    for rows in np.split(scored, range(_ROWS, scored.size, _ROWS)):
+        wanted = states_by_name(truth, table, rows) == suggestions.state
+        count += int((wanted & (table.rows(rows) == State.UNKNOWN)).sum())
+    return count
 
 
 def _matches(names: tuple[str, ...], positions: dict[str, int], kind: str) -> IntArray:

@@ -27,6 +27,7 @@ None of this helps where being known depends on the state itself: see `audit`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -116,13 +117,17 @@ class Promise:
     @property
     def values(self) -> FloatArray:
         """Thresholds, float64 `[C]`; infinity where a class gets no suggestions."""
-        found = {name: group.threshold for group in self.groups for name in group.classes}
-        limits = [None if out else found.get(name) for name, out in zip(self.names, self.unmeasured, strict=True)]
+        groups = ((self.group(column), out) for column, out in enumerate(self.unmeasured))
+        limits = [None if out or group is None else group.threshold for group, out in groups]
         return np.array([np.inf if limit is None else limit for limit in limits], np.float64)
+
+    @cached_property
+    def _by_class(self) -> dict[str, GroupPromise]:
+        return {name: group for group in self.groups for name in group.classes}
 
     def group(self, column: int) -> GroupPromise | None:
         """The group of a class; None where it is in none."""
-        return next((group for group in self.groups if self.names[column] in group.classes), None)
+        return self._by_class.get(self.names[column])
 
     def why_not(self, column: int) -> str | None:
         """Why a class gets no suggestions, in a sentence with numbers; None if it gets them."""
@@ -199,19 +204,27 @@ def promise_precision(
         if not 0 < value < 1:
             raise UsageError(f"{name} {value:g} must lie between 0 and 1, such as 0.9")
     right = cells.states == state
-    columns = np.arange(len(cells.classes))
-    counts = np.stack([np.bincount(cells.class_index[part], minlength=columns.size) for part in (right, ~right)])
+    counts = np.stack([np.bincount(cells.class_index[part], minlength=len(cells.classes)) for part in (right, ~right)])
     unmeasured = counts[1] == 0
-    found = []
-    for name, members in ({ALL: cells.classes} if groups is None else groups).items():
-        chosen = np.isin(np.array(cells.classes, object), list(members)) & ~unmeasured
-        sample = Sample.of(cells, right, probability, unknown, chosen, min(LOWEST, target), design)
-        found.append(_tested(sample, name, tuple(members), target, 1 - confidence))
-    named = [name for group in found for name in group.classes]
-    if len(set(named)) < len(named):
-        twice = next(name for name in named if named.count(name) > 1)
-        raise UsageError(f"class {twice!r} is in two groups; a class has one promise")
-    return Promise(target, confidence, state, design, tuple(found), cells.classes, unmeasured, counts)
+    members = {ALL: cells.classes} if groups is None else groups
+    group = np.where(unmeasured, -1, _numbers(members, cells.classes))
+    samples = Sample.by_group(cells, right, probability, unknown, group, len(members), min(LOWEST, target), design)
+    found = tuple(
+        _tested(sample, name, tuple(classes), target, 1 - confidence)
+        for (name, classes), sample in zip(members.items(), samples, strict=True)
+    )
+    return Promise(target, confidence, state, design, found, cells.classes, unmeasured, counts)
+
+
+def _numbers(groups: Mapping[str, Sequence[str]], classes: Sequence[str]) -> IntArray:
+    """The number of the group of each class, int64 `[C]`; -1 for none."""
+    found: dict[str, int] = {}
+    for number, members in enumerate(groups.values()):
+        for name in members:
+            if name in found:
+                raise UsageError(f"class {name!r} is in two groups, or twice in one; a class has one promise")
+            found[name] = number
+    return np.array([found.get(name, -1) for name in classes], np.int64)
 
 
 def _tested(sample: Sample, name: str, members: tuple[str, ...], target: float, delta: float) -> GroupPromise:

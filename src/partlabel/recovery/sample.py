@@ -72,38 +72,55 @@ class Sample(NamedTuple):
     design: Design
 
     @classmethod
-    def of(
+    def by_group(
         cls,
         cells: ScoredCells,
         right: BoolArray,
         probability: FloatArray,
         unknown: Unknown,
-        chosen: BoolArray,
+        group: IntArray,
+        groups: int,
         lowest: float,
         design: Design,
-    ) -> "Sample":
-        """Of the chosen classes (bool `[C]`), from a probability on."""
-        mine = np.flatnonzero(chosen[cells.class_index] & (probability >= lowest))
-        mine = mine[np.argsort(-probability[mine], kind="stable")]
-        theirs = np.flatnonzero(chosen[unknown.class_index] & (unknown.probability >= lowest))
-        theirs = theirs[np.argsort(-unknown.probability[theirs], kind="stable")]
-        apart = unknown.aside
-        others = np.flatnonzero(chosen[apart.class_index] & (apart.probability >= lowest))
-        others = others[np.argsort(-apart.probability[others], kind="stable")]
-        image = cells.image_index[mine] if cells.image_index.size else mine
+    ) -> list["Sample"]:
+        """A sample of each group, from a probability on.
+
+        Args:
+            cells: K known cells of C classes.
+            right: bool `[K]`, which of them have the suggested state.
+            probability: float64 `[K]`, of that state.
+            unknown: cells that may be suggested.
+            group: int64 `[C]`, the group of each class, from 0; -1 for none.
+            groups: how many there are.
+            lowest: probability.
+            design: how the known cells came to be known.
+        """
+        image = cells.image_index if cells.image_index.size else np.arange(probability.size)
         weight = unknown.of_class / np.maximum(np.bincount(cells.class_index, minlength=len(cells.classes)), 1)
-        return cls(
-            probability[mine],
-            right[mine],
-            cells.class_index[mine],
-            image,
-            unknown.probability[theirs],
-            unknown.class_index[theirs],
-            apart.probability[others],
-            apart.right[others],
-            weight,
-            design,
+        apart = unknown.aside
+        parts = (
+            _of_groups(one, column, group, groups, lowest)
+            for one, column in (
+                (probability, cells.class_index),
+                (unknown.probability, unknown.class_index),
+                (apart.probability, apart.class_index),
+            )
         )
+        return [
+            cls(
+                probability[mine],
+                right[mine],
+                cells.class_index[mine],
+                image[mine],
+                unknown.probability[theirs],
+                unknown.class_index[theirs],
+                apart.probability[others],
+                apart.right[others],
+                weight,
+                design,
+            )
+            for mine, theirs, others in zip(*parts, strict=True)
+        ]
 
     def aside_above(self, limit: float) -> tuple[int, int]:
         """Cells decided by another way at or above a threshold, and how many of them are right."""
@@ -142,3 +159,13 @@ class Sample(NamedTuple):
         if not (self.design.by_class and unknown):
             return float(known)
         return min(unknown**2 / max(float(self.weight[self.unknown_column[:unknown]].sum()), 1e-12), float(known))
+
+
+def _of_groups(
+    probability: FloatArray, column: IntArray, group: IntArray, groups: int, lowest: float
+) -> list[IntArray]:
+    """The cells of each group from a probability on, the most probable first."""
+    mine = group[column]
+    chosen = np.flatnonzero((mine >= 0) & (probability >= lowest))
+    order = chosen[np.lexsort((-probability[chosen], mine[chosen]))]
+    return np.split(order, np.searchsorted(mine[order], np.arange(1, groups)))[:groups]

@@ -248,14 +248,8 @@ def find_candidates(
     apart: list[tuple[NDArray[Any], ...]] = []
     for rows, logits, *folds in scores:
         index, values = np.asarray(rows, np.int64).ravel(), np.asarray(logits)
-        if values.shape != (index.size, len(columns)):
-            raise LabelError(
-                f"logits have shape {values.shape}; {index.size} images and {len(columns)} classes were expected"
-            )
         open_cells = table.rows(index)[:, columns] == State.UNKNOWN
-        if scored[index].any() or np.unique(index).size < index.size:
-            raise LabelError("an image was scored twice; give the logits of each image once")
-        _refuse_nan(values, index, table, calibrations[0].classes)
+        _check_chunk(index, values, scored, table, calibrations[0].classes)
         scored[index] = True
         unknown += open_cells.sum(axis=0)
         probability = _probability(values, calibrations, np.asarray(folds[0]) if folds else None)
@@ -335,7 +329,16 @@ def _probability(logits: NDArray[Any], calibrations: Sequence[Calibration], fold
     return np.asarray(np.take_along_axis(each, fold[None], 0)[0], np.float64)
 
 
-def _refuse_nan(logits: NDArray[Any], rows: IntArray, table: LabelTable, classes: tuple[str, ...]) -> None:
+def _check_chunk(
+    rows: IntArray, logits: NDArray[Any], scored: BoolArray, table: LabelTable, classes: tuple[str, ...]
+) -> None:
+    """Refuse logits of another shape, of an image that was scored already, or with a NaN."""
+    if logits.shape != (rows.size, len(classes)):
+        raise LabelError(
+            f"logits have shape {logits.shape}; {rows.size} images and {len(classes)} classes were expected"
+        )
+    if scored[rows].any() or np.unique(rows).size < rows.size:
+        raise LabelError("an image was scored twice; give the logits of each image once")
     missing = np.argwhere(np.isnan(logits))
     if missing.size:
         row, column = missing[0]
