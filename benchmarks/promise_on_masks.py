@@ -23,6 +23,13 @@ import partlabel
 TARGETS = {"corel5k": (0.8, 0.9), "msrc_v2": (0.9, 0.95)}
 RATIOS = (0.1, 0.3, 0.5)
 CONFIDENCE = 0.9
+WAYS: dict[str, dict[str, Any]] = {
+    "promise, 5 folds": {},
+    "promise, 5 folds, labels of the image": {"image_labels": True},
+    "promise, held-out tenth": {"folds": 0},
+    "estimate, 5 folds": {"estimate": True},
+    "estimate, held-out tenth": {"estimate": True, "folds": 0},
+}
 
 
 def main() -> None:
@@ -30,6 +37,7 @@ def main() -> None:
     parser.add_argument("data", choices=TARGETS)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--masks", type=int, default=20, help="of each share of known labels")
+    parser.add_argument("--ways", nargs="*", choices=WAYS, default=list(WAYS))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     kept = arguments.out / f"{arguments.data}.jsonl"
@@ -56,15 +64,9 @@ def _of_mask(table: Any, images: Path, ratio: float, mask: int, arguments: Any) 
     how: dict[str, Any] = {"method": "discriminant", "freeze": True, "report": False, "seed": mask}
     run = partlabel.train(labels, images=images, out=out, backbone=backbone, **how)
     for target in TARGETS[arguments.data]:
-        for way, settings in {
-            "promise, 5 folds": {},
-            "promise, 5 folds, labels of the image": {"image_labels": True},
-            "promise, held-out tenth": {"folds": 0},
-            "estimate, 5 folds": {"estimate": True},
-            "estimate, held-out tenth": {"estimate": True, "folds": 0},
-        }.items():
+        for way in arguments.ways:
             suggested = partlabel.recover(
-                run, labels, images=images, precision=target, confidence=CONFIDENCE, **settings
+                run, labels, images=images, precision=target, confidence=CONFIDENCE, **WAYS[way]
             )
             right = hidden[suggested.image_index, suggested.class_index] > 0
             found.append(

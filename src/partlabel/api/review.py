@@ -5,18 +5,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, cast
 
-from partlabel.errors import UsageError
+from partlabel.errors import RunError, UsageError
 from partlabel.formats import write_table
 from partlabel.formats.options import ReadOptions
 from partlabel.formats.text import quote
 from partlabel.images.limits import DEFAULT_LIMITS, limits_of
 from partlabel.images.paths import image_root
 from partlabel.labels import LabelTable
+from partlabel.methods.catalogue import entry
 from partlabel.opening import ReadArguments, Table, image_folder, is_published, refuse_to_overwrite
 from partlabel.progress import SILENT, Reporter
 from partlabel.reviewing.export import Exported, export
 from partlabel.reviewing.journal import SUFFIX, Journal, journal_beside, read_journal
 from partlabel.reviewing.source import open_subject
+from partlabel.reviewing.subject import Subject
+from partlabel.runs.folder import RunFolder
 from partlabel.wording import amount, command, printable
 
 
@@ -29,6 +32,7 @@ def review(
     journal: Path | str | None = None,
     who: str | None = None,
     port: int = 0,
+    learn_every: int = 25,
     opened: Callable[[str], None] | None = None,
     max_image_mb: float | None = None,
     reporter: Reporter = SILENT,
@@ -44,10 +48,12 @@ def review(
             picture below `images` is asked.
         images: folder that the image names are relative to.
         table: what is known beside suggestions; known cells are shown, and not asked again.
-        run: a run, or a bundle copied anywhere, whose maps the page can show.
+        run: a run, or a bundle copied anywhere, whose maps the page can show. That of a fitted method also learns from
+            the verdicts, and orders the cells by what it has learned; the run itself stays as it is.
         journal: file that verdicts are appended to; by default `source` + ".verdicts.jsonl".
         who: name that stands beside verdicts; by default that of the user of this machine.
         port: of the page; 0 for any free one.
+        learn_every: verdicts after which the model is fitted again; 0: never.
         opened: called with the address of the page, which works once, for the browser that opens it first; by default
             it is opened in the user's browser.
         max_image_mb: most memory, in MB, that decoding one image may take.
@@ -61,6 +67,8 @@ def review(
         UsageError: an argument cannot be used.
     """
     from partlabel.reviewing.evidence import Evidence
+    from partlabel.reviewing.learning import Learning
+    from partlabel.reviewing.pupil import Pupil
     from partlabel.reviewing.server import Site
     from partlabel.reviewing.serving import open_in_browser, serve
     from partlabel.reviewing.session import Session
@@ -72,13 +80,17 @@ def review(
     refuse_to_overwrite([path], source, *([] if table is None else [table]))
     subject, _ = open_subject(source, table, root, reporter, read or {})
     evidence = None if run is None else Evidence(_run(run), root, limits)
+    learns = bool(learn_every) and run is not None and _can_learn(_run(run), subject, reporter)
     with Journal(path, subject) as kept:
-        session = Session(subject, kept, printable(who or _user()), has_evidence=evidence is not None)
+        name = printable(who or _user())
+        session = Session(subject, kept, name, has_evidence=evidence is not None, learns=learns)
         for note in kept.notes:
             reporter.say(note)
         if session.verdicts.given:
             reporter.say(f"{path} holds {amount(session.verdicts.given, 'verdict')} already; going on")
-        serve(Site(session, Pictures(root, limits), evidence), port, opened or open_in_browser)
+        pupil = Pupil(_run(run), root, subject, limits) if run is not None and learns else None
+        learning = None if pupil is None else Learning(pupil, session, learn_every)
+        serve(Site(session, Pictures(root, limits), evidence, learning), port, opened or open_in_browser)
         given = amount(session.verdicts.given, "verdict")
     if subject.audit is None:
         on = f"to make labels of them: {_export_command(source, images, table, path, read or {})}"
@@ -152,6 +164,23 @@ def _run(run: Path | str) -> Path:
     if not path.is_dir():
         raise UsageError(f"{path} is no folder; give the folder of a run, or of its model")
     return path
+
+
+def _can_learn(run: Path, subject: Subject, reporter: Reporter) -> bool:
+    """Whether the model of a run can learn from verdicts; if it cannot, why."""
+    if subject.audit is not None:
+        return False  # the order of an audit is that of its draw
+    try:
+        folder = RunFolder(run)
+        fitted = entry(folder.settings.method).fitted and folder.info["status"] == "done"
+    except RunError:  # a bundle without its run
+        fitted = False
+    if not fitted:
+        reporter.say(
+            f"the model of {run} shows what it sees, and does not learn from verdicts: that takes a finished run of a "
+            "method that is fitted, such as --method discriminant --freeze"
+        )
+    return fitted
 
 
 def _user() -> str:

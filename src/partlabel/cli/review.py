@@ -23,12 +23,17 @@ def review(
     table: Annotated[
         Path | None, typer.Option(help="Label file of what is known; it is shown, and not asked again.")
     ] = None,
-    run: Annotated[Path | None, typer.Option(help="A run, to show where its model sees a class.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="A run, to show where its model sees a class, and to learn from your verdicts.")
+    ] = None,
     journal: Annotated[
         Path | None, typer.Option(help="File that verdicts are appended to. Default: SOURCE.verdicts.jsonl.")
     ] = None,
     who: Annotated[str | None, typer.Option(help="Your name beside your verdicts. Default: the user's name.")] = None,
     port: Annotated[int, typer.Option(help="Port of the page on 127.0.0.1; 0 takes a free one.", min=0, max=65535)] = 0,
+    learn_every: Annotated[
+        int, typer.Option(help="Verdicts after which the model of --run learns from them; 0: never.", min=0)
+    ] = 25,
     open_browser: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in the browser, or only print its address.")
     ] = True,
@@ -77,6 +82,7 @@ def review(
         journal=journal,
         who=who,
         port=port,
+        learn_every=learn_every,
         opened=opened,
         max_image_mb=max_image_mb,
         reporter=reporter,

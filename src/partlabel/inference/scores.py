@@ -45,7 +45,7 @@ def run_blocks(
 
     `max_image_mb` takes the place of the run's own limit.
     """
-    tagger, info, source = _opened(run, names, root, reporter, max_image_mb)
+    tagger, info, source = opened(run, names, root, reporter, max_image_mb)
     return _blocks(run, tagger, source, len(names), reporter), info
 
 
@@ -56,7 +56,7 @@ def run_logits(
 
     `max_image_mb` takes the place of the run's own limit.
     """
-    tagger, info, source = _opened(run, names, root, reporter, max_image_mb)
+    tagger, info, source = opened(run, names, root, reporter, max_image_mb)
     twin = tagger.head if isinstance(tagger.head, TwinHead) else None
     parts = 1 if twin is None else len(_NETWORKS)
     found = np.empty((parts, len(names), len(info.classes)), np.float32)
@@ -68,9 +68,10 @@ def run_logits(
     return RunScores(networks[twin.report], info, networks)
 
 
-def _opened(
+def opened(
     run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter, max_image_mb: float | None
 ) -> tuple[Tagger, BundleInfo, Source]:
+    """The tagger of a run, what its bundle says, and the plain view of images as that tagger reads it."""
     settings = run.settings
     limits = image_limits(run, max_image_mb)
     settings = settings.model_copy(update={"max_image_mb": limits.max_mb})

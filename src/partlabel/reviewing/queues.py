@@ -5,7 +5,7 @@ Numbers of verdicts: 0 none, 1 present, 2 absent, 3 unsure, the positions in `VE
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 from partlabel.labels import Int8Array, IntArray, State
 from partlabel.reviewing.subject import KINDS, Listed, Subject
 
+if TYPE_CHECKING:
+    from partlabel.reviewing.pupil import Learned
+
 VERDICTS = ("none", "present", "absent", "unsure")
 QUEUES = {
     "probability": "most probable first",
     "unsure_first": "least certain first",
+    "value": "what teaches the model most",
     "doubtful": "known labels that the model contradicts",
     "audit": "random draw",
     "images": "image by image",
@@ -56,12 +60,13 @@ class Asked(ABC):
 
     Args:
         subject: what is reviewed.
+        learns: whether a model learns, so that there is a queue by value.
         cells_by_class: int64 `[C]`, cells that are asked.
         cells_by_image: int64 `[N]`.
     """
 
-    def __init__(self, subject: Subject, cells_by_class: IntArray, cells_by_image: IntArray) -> None:
-        self.subject = subject
+    def __init__(self, subject: Subject, learns: bool, cells_by_class: IntArray, cells_by_image: IntArray) -> None:
+        self.subject, self.learns = subject, learns
         self.classes = len(subject.classes)
         self.cells_by_class = cells_by_class
         self.open_by_image = cells_by_image.copy()
@@ -80,6 +85,14 @@ class Asked(ABC):
     @abstractmethod
     def page(self, wanted: Wanted, offset: int, limit: int) -> Page:
         """Some of the wanted cells in the order of their queue."""
+
+    @abstractmethod
+    def probability_of(self, cells: IntArray) -> NDArray[np.float64]:
+        """Probabilities of being present; NaN where nothing says one."""
+
+    @abstractmethod
+    def take(self, learned: "Learned") -> None:
+        """Order the cells by what a model has learned."""
 
     def note(self, cells: IntArray, before: Int8Array, after: Int8Array) -> None:
         """Count verdicts that have changed; no cell twice."""
@@ -102,15 +115,16 @@ class ListedCells(Asked):
     Args:
         subject: what is reviewed.
         listed: its cells.
+        learns: whether a model learns.
     """
 
-    def __init__(self, subject: Subject, listed: Listed) -> None:
-        self.listed = listed
+    def __init__(self, subject: Subject, listed: Listed, learns: bool) -> None:
+        self.listed, self.probability = listed, listed.probability
         self.row, self.column = np.divmod(listed.cells, max(len(subject.classes), 1))
         by_class = np.bincount(self.column, minlength=len(subject.classes))
-        super().__init__(subject, by_class, np.bincount(self.row, minlength=len(subject.images)))
+        super().__init__(subject, learns, by_class, np.bincount(self.row, minlength=len(subject.images)))
         self.verdict = np.zeros(listed.cells.size, np.int8)
-        self.orders = self._orders()
+        self.orders = self._orders(None)
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -137,13 +151,26 @@ class ListedCells(Asked):
     def _keep(self, cells: IntArray, after: Int8Array) -> None:
         self.verdict[self.listed.find(cells)[0]] = after
 
-    def _orders(self) -> dict[str, IntArray]:
+    def probability_of(self, cells: IntArray) -> NDArray[np.float64]:
+        """That of the file, or what a model has learned since."""
+        position, listed = self.listed.find(cells)
+        found = np.full(cells.size, np.nan)
+        found[listed] = self.probability[position[listed]]
+        return found
+
+    def take(self, learned: "Learned") -> None:
+        """Order the suggestions anew; other kinds of cells stay as the file has them."""
+        new = (self.listed.kind == KINDS.index("suggested")) & np.isfinite(learned.probability)
+        self.probability = np.where(new, learned.probability, self.listed.probability)
+        self.orders = self._orders(self.listed.find(learned.by_value)[0])
+
+    def _orders(self, by_value: IntArray | None) -> dict[str, IntArray]:
         """Positions of the cells of each queue, in its order; equal ones as in the file."""
         kind, line = self.listed.kind, self.listed.line
-        of_state = np.where(self.listed.suggests < 0, 1 - self.listed.probability, self.listed.probability)
+        of_state = np.where(self.listed.suggests < 0, 1 - self.probability, self.probability)
         certain = np.nan_to_num(of_state, nan=-1.0)
         distance = np.abs(certain - self.subject.threshold[self.column])
-        distance[np.isnan(self.listed.probability)] = 2
+        distance[np.isnan(self.probability)] = 2
         keys = {"probability": ("suggested", -certain), "unsure_first": ("suggested", distance)}
         keys |= {name: (name, line) for name in ("doubtful", "audit")}
         orders = {}
@@ -151,6 +178,8 @@ class ListedCells(Asked):
             chosen = np.flatnonzero(kind == KINDS.index(of_kind))
             if chosen.size:
                 orders[queue] = chosen[np.lexsort((line[chosen], key[chosen]))]
+        if self.learns and "probability" in orders:
+            orders["value"] = orders["unsure_first"] if by_value is None else by_value
         return orders or {"probability": np.empty(0, np.int64)}
 
 
@@ -159,26 +188,30 @@ class UnknownCells(Asked):
 
     Args:
         subject: what is reviewed.
+        learns: whether a model learns.
     """
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Subject, learns: bool) -> None:
         self.known = subject.known
         self.by_image: dict[int, dict[int, int]] = {}
         self.by_class: dict[int, dict[int, int]] = {}
         self.unknown = self.known.counts_by_image().unknown
-        super().__init__(subject, self.known.counts_by_class().unknown, self.unknown)
+        self.learned: Learned | None = None
+        super().__init__(subject, learns, self.known.counts_by_class().unknown, self.unknown)
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """One."""
-        return ("images",)
+        """Image by image, and by value where a model learns."""
+        return ("value", "images") if self.learns else ("images",)
 
     def holds(self, cells: IntArray) -> BoolArray:
         """Which of the cells are unknown."""
         return np.asarray(self.known.states_at(*np.divmod(cells, self.classes)) == State.UNKNOWN)
 
     def page(self, wanted: Wanted, offset: int, limit: int) -> Page:
-        """Some of the wanted cells."""
+        """Some of the wanted cells; by value only those that a model has chosen."""
+        if wanted.queue == "value" and self.learned is not None:
+            return self._by_value(self.learned.by_value, wanted, offset, limit)
         if wanted.column is not None:
             return self._of_class(wanted, wanted.column, offset, limit)
         if wanted.verdict:
@@ -199,6 +232,29 @@ class UnknownCells(Asked):
             self._of_images(rows[start : start + step], wanted.verdict == 0) for start in range(0, rows.size, step)
         ]
         return Page(np.concatenate(parts)[skipped : skipped + limit], total)
+
+    def probability_of(self, cells: IntArray) -> NDArray[np.float64]:
+        """Those of the cells that a model has chosen."""
+        found = np.full(cells.size, np.nan)
+        if self.learned is not None and self.learned.cells.size:
+            place = np.minimum(np.searchsorted(self.learned.cells, cells), self.learned.cells.size - 1)
+            there = self.learned.cells[place] == cells
+            found[there] = self.learned.probability[place[there]]
+        return found
+
+    def take(self, learned: "Learned") -> None:
+        """Keep what a model has chosen."""
+        self.learned = learned
+
+    def _by_value(self, cells: IntArray, wanted: Wanted, offset: int, limit: int) -> Page:
+        rows, columns = np.divmod(cells, self.classes)
+        fits = np.ones(cells.size, bool) if wanted.column is None else columns == wanted.column
+        if wanted.images is not None:
+            fits &= wanted.images[rows]
+        if wanted.verdict is not None:
+            given = [self.by_image.get(row, {}).get(column, 0) for row, column in zip(rows, columns, strict=True)]
+            fits &= np.array(given, np.int64) == wanted.verdict
+        return Page(cells[fits][offset : offset + limit], int(fits.sum()))
 
     def _of_images(self, rows: IntArray, only_open: bool) -> IntArray:
         wanted = self.known.rows(rows) == State.UNKNOWN
@@ -242,9 +298,9 @@ class UnknownCells(Asked):
                     outer.get(key, {}).pop(inner, None)
 
 
-def asked_of(subject: Subject) -> Asked:
+def asked_of(subject: Subject, learns: bool) -> Asked:
     """The cells that are asked of a subject."""
-    return UnknownCells(subject) if subject.listed is None else ListedCells(subject, subject.listed)
+    return UnknownCells(subject, learns) if subject.listed is None else ListedCells(subject, subject.listed, learns)
 
 
 def queue_list(asked: Asked) -> list[Mapping[str, Any]]:

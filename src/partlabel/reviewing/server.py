@@ -24,6 +24,7 @@ from starlette.staticfiles import StaticFiles
 from partlabel.errors import PartlabelError, StorageError, UsageError
 from partlabel.reviewing.evidence import Evidence
 from partlabel.reviewing.guard import Answer, Guard
+from partlabel.reviewing.learning import Learning
 from partlabel.reviewing.queues import VERDICTS, Wanted
 from partlabel.reviewing.session import Session
 from partlabel.reviewing.thumbnails import LARGE, SIZES, Picture, Pictures
@@ -84,10 +85,13 @@ class Site:
         session: the review.
         pictures: its pictures.
         evidence: maps of a model; None without one.
+        learning: a model that learns from the verdicts; None without one.
     """
 
-    def __init__(self, session: Session, pictures: Pictures, evidence: Evidence | None) -> None:
-        self.session, self.pictures, self.evidence = session, pictures, evidence
+    def __init__(
+        self, session: Session, pictures: Pictures, evidence: Evidence | None, learning: Learning | None = None
+    ) -> None:
+        self.session, self.pictures, self.evidence, self.learning = session, pictures, evidence, learning
         self._threads = ThreadPoolExecutor(_THREADS, "pictures")
         self._model = ThreadPoolExecutor(1, "model")  # one map at a time, and pictures do not wait for it
 
@@ -118,11 +122,19 @@ class Site:
         """End the threads."""
         for threads in (self._threads, self._model):
             threads.shutdown(wait=False, cancel_futures=True)
+        if self.learning is not None:
+            self.learning.close()
+
+    def _learn(self) -> None:
+        """Where enough has changed; the first time when a page is opened, which does not wait for it."""
+        if self.learning is not None:
+            self.learning.look()
 
     async def _index(self, request: Request) -> Response:
         return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
 
     async def _session(self, request: Request) -> Response:
+        self._learn()
         return Answer(self.session.summary())
 
     async def _order(self, request: Request) -> Response:
@@ -150,12 +162,16 @@ class Site:
         sent = await _parsed(request, _Verdicts)
         self._refuse_other(sent.subject)
         decisions = [Decision(one.cell, one.verdict, one.seen, one.force) for one in sent.verdicts]
-        return Answer(self.session.decide(sent.client, decisions))
+        answer = Answer(self.session.decide(sent.client, decisions))
+        self._learn()
+        return answer
 
     async def _undo(self, request: Request) -> Response:
         sent = await _parsed(request, _Client)
         self._refuse_other(sent.subject)
-        return Answer(self.session.undo(sent.client))
+        answer = Answer(self.session.undo(sent.client))
+        self._learn()
+        return answer
 
     async def _thumb(self, request: Request) -> Response:
         name, size = self.session.subject.images[self._row(request)], _integer(request, "size", SIZES[0], _INTEGER)

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +15,8 @@ from partlabel.reviewing.verdicts import Decision, Last, Verdicts
 
 if TYPE_CHECKING:  # it brings scipy, which would make every start slower
     from partlabel.reviewing.audit_progress import AuditProgress
+    from partlabel.reviewing.pupil import Learned
 
-REVISION = 1
 _ALL_CLASSES_UP_TO = 300
 _ORDERED_AT_MOST = 1_000_000
 
@@ -29,18 +29,26 @@ class Session:
         journal: where verdicts are kept.
         who: name of the person at this machine.
         has_evidence: whether maps can be drawn.
+        learns: whether a model learns from the verdicts.
 
     Attributes:
+        revision: number of the order of the cells, which changes where a model learns.
+        learning: what a model that learns does now, in words; None where it does nothing.
         key: of this source and journal, the same after a restart: numbers of cells mean something else in any other.
     """
 
-    def __init__(self, subject: Subject, journal: Journal, who: str, *, has_evidence: bool = False) -> None:
+    def __init__(
+        self, subject: Subject, journal: Journal, who: str, *, has_evidence: bool = False, learns: bool = False
+    ) -> None:
         self.subject, self.who, self.has_evidence = subject, who, has_evidence
-        self.asked = asked_of(subject)
+        self.asked = asked_of(subject, learns)
         self.verdicts = Verdicts(subject, self.asked, journal)
         self.listed = no_cells() if subject.listed is None else subject.listed
         place = str(journal.path.resolve()).encode(errors="surrogateescape")
         self.key = hashlib.sha256(subject.hash.encode() + place).hexdigest()[:32]
+        self.revision = 1
+        self.learning: Callable[[], str] | None = None
+        self._announced: list[dict[str, Any]] = []
         self._audit = _audit_of(subject)
         self._folded = [name.casefold() for name in subject.images]
 
@@ -55,7 +63,7 @@ class Session:
             "images": len(self.subject.images),
             "cells": int(self.asked.cells_by_class.sum()),
             "seq": self.verdicts.number,
-            "revision": REVISION,
+            "revision": self.revision,
             "classes": [
                 {"id": column, "name": name, "cells": cells, **dict(zip(("open", *VERDICTS[1:]), counts, strict=True))}
                 for column, (name, cells, counts) in enumerate(columns)
@@ -63,6 +71,8 @@ class Session:
             "queues": queue_list(self.asked),
             "has_suggestions": self.subject.listed is not None,
             "has_evidence": self.has_evidence,
+            "announcements": self._announced,
+            "learning": self._doing(),
             "journal": str(self.verdicts.journal.path),
             "progress": self.progress(),
         }
@@ -76,6 +86,23 @@ class Session:
         given = ((cell, _name(last)) for cell, last in self.verdicts.last.items())
         return self._audit(self.verdicts.number, {cell: name for cell, name in given if name is not None})
 
+    def given(self) -> dict[int, int]:
+        """By cell, the verdicts that stand, as positions in `VERDICTS`."""
+        return {cell: last.verdict for cell, last in self.verdicts.last.items() if last.verdict}
+
+    def take(self, learned: "Learned", text: str) -> None:
+        """Order the cells anew by what a model has learned, and announce it. What a page shows stays as it is until it
+        asks for the new order.
+        """
+        self.asked.take(learned)
+        self.revision += 1
+        self.announce(text)
+
+    def announce(self, text: str) -> None:
+        """Tell all pages, in place of what was announced before."""
+        number = 1 + (self._announced[0]["id"] if self._announced else 0)
+        self._announced = [{"id": number, "text": text}]
+
     def matching(self, search: str) -> BoolArray | None:
         """Images whose name holds the text, in any case, as bool `[N]`; None if every one does."""
         text = search.casefold()
@@ -87,7 +114,7 @@ class Session:
         return {
             "total": page.total,
             "offset": offset,
-            "revision": REVISION,
+            "revision": self.revision,
             "cells": self._described(page.cells),
         }
 
@@ -97,7 +124,7 @@ class Session:
         return {
             "total": page.total,
             "seq": self.verdicts.number,
-            "revision": REVISION,
+            "revision": self.revision,
             "cells": page.cells.tolist(),
         }
 
@@ -155,10 +182,14 @@ class Session:
         return {
             "seq": upto,
             "changes": [{**_told(cell, last), "who": last.who} for cell, last in changed],
-            "revision": REVISION,
-            "announcements": [],
+            "revision": self.revision,
+            "announcements": self._announced,
+            "learning": self._doing(),
             "progress": self.progress(),
         }
+
+    def _doing(self) -> str | None:
+        return None if self.learning is None else self.learning()
 
     def _image(self, row: int) -> dict[str, Any]:
         width = len(self.subject.classes)
@@ -175,11 +206,11 @@ class Session:
 
     def _described(self, cells: IntArray) -> list[dict[str, Any]]:
         rows, columns = np.divmod(cells, max(len(self.subject.classes), 1))
-        known = self.subject.known.states_at(rows, columns).tolist()
+        known = self.subject.known.states_at(rows, columns)
         positions, listed = self.listed.find(cells)
-        parts: Iterable[Any] = zip(
-            cells.tolist(), rows.tolist(), columns.tolist(), known, positions.tolist(), listed.tolist(), strict=True
-        )
+        likely = self.asked.probability_of(cells)
+        columns_of_cells = (cells, rows, columns, known, positions, listed, likely)
+        parts: Iterable[Any] = zip(*(column.tolist() for column in columns_of_cells), strict=True)
         return [
             {
                 "cell": cell,
@@ -187,20 +218,20 @@ class Session:
                 "class": column,
                 "name": self.subject.images[row],
                 "known": State(state).name.lower(),
-                **self._suggestion(position if is_listed else None),
+                **self._suggestion(position if is_listed else None, None if math.isnan(likely) else likely),
                 **self._verdict(cell),
             }
-            for cell, row, column, state, position, is_listed in parts
+            for cell, row, column, state, position, is_listed, likely in parts
         ]
 
-    def _suggestion(self, position: int | None) -> dict[str, Any]:
+    def _suggestion(self, position: int | None, probability: float | None) -> dict[str, Any]:
         if position is None:
-            return {"kind": "unlabelled", "suggests": None, "probability": None}
-        state, probability = int(self.listed.suggests[position]), float(self.listed.probability[position])
+            return {"kind": "unlabelled", "suggests": None, "probability": probability}
+        state = int(self.listed.suggests[position])
         return {
             "kind": KINDS[self.listed.kind[position]],
             "suggests": State(state).name.lower() if state else None,
-            "probability": None if math.isnan(probability) else probability,
+            "probability": probability,
         }
 
     def _verdict(self, cell: int) -> dict[str, Any]:

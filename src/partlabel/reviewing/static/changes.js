@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { byId, debounce, el } from "./dom.js";
-import { showProgress } from "./head.js";
+import { showLearning, showProgress } from "./head.js";
 
 const PAUSE = 2000;
 const LONGEST_PAUSE = 10000;
@@ -11,7 +11,7 @@ export class Changes {
   constructor(app) {
     this.app = app;
     this.revision = app.session.revision;
-    this.told = new Set();
+    this.told = new Set((app.session.announcements ?? []).map(({ id }) => id)); // its order is on the screen
     this.recount = debounce(() => this.#recount(), 4000);
   }
 
@@ -55,6 +55,7 @@ export class Changes {
     this.revision = answer.revision ?? this.revision;
     this.newer();
     if (answer.progress !== undefined) showProgress(answer.progress);
+    showLearning(answer.learning);
     for (const { id, text } of answer.announcements ?? []) {
       if (!this.told.has(id)) this.app.toast(text);
       this.told.add(id);

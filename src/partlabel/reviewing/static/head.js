@@ -125,6 +125,13 @@ export function showProgress(progress) {
   );
 }
 
+/** What a model that learns does now. */
+export function showLearning(text) {
+  const place = byId("learning");
+  place.hidden = !text;
+  setText(place, text ? `${text} …` : "");
+}
+
 /** Saved, on the way, or in trouble; a banner where the person should know. */
 export function showSaving(app) {
   const { outbox } = app.verdicts;

@@ -73,6 +73,7 @@ export const whoElse = (who, me) => (!who || who === me ? "another window" : who
 export const QUEUE_HINTS = {
   probability: "suggestions, most probable first",
   unsure_first: "suggestions, least certain first",
+  value: "cells whose verdicts teach the model most: rare classes, uncertain cells, no two of one burst",
   doubtful: "known labels that the model contradicts",
   audit: "a random draw, in its fixed order",
   images: "all cells, in the order of the table",

@@ -1,0 +1,170 @@
+"""How much a model gains by verdicts, in the order of their value and in other orders.
+
+    PARTLABEL_COREL5K=DIR PARTLABEL_MOBILENETV2=DIR python benchmarks/queue_by_value.py corel5k --out runs/queue
+    PARTLABEL_MSRC_V2=DIR PARTLABEL_MSRC_V2_SPLIT=DIR ... python benchmarks/queue_by_value.py msrc_v2 --out runs/queue
+    python benchmarks/queue_by_value.py digit_scenes --out runs/queue
+
+10 % of the cells are known at first. A reviewer who knows the truth is asked for some cells at a time, then the model (the
+discriminant) is fitted again. Test mAP: raw, all cells known. OUT/DATA.jsonl keeps what is done.
+"""
+
+import argparse
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from recover_by_method import data_of
+from scipy.special import expit
+
+import partlabel
+from partlabel.datasets.digit_scenes import write_scenes
+from partlabel.evaluation.average_precision import average_precision
+from partlabel.inference.learner import Learner
+from partlabel.labels import LabelTable
+from partlabel.recovery.value import Askable, by_value, candidates, directions_of
+from partlabel.runs.folder import RunFolder
+
+AT_A_TIME = {"corel5k": 100, "msrc_v2": 50, "digit_scenes": 50}
+ROUNDS = 5
+KNOWN = 0.1
+
+Probability = NDArray[np.float64]
+Choose = Callable[["_Review", Probability, int], NDArray[np.int64]]
+"""So many cells for a review, by the probabilities of all."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data", choices=AT_A_TIME)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=5)
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    kept = arguments.out / f"{arguments.data}.jsonl"
+    rows = [json.loads(line) for line in kept.read_text().splitlines()] if kept.is_file() else []
+    done = {row["seed"] for row in rows}
+    for seed in range(arguments.seeds):
+        if seed not in done:
+            found = list(_of_seed(arguments.data, seed, arguments.out))
+            with kept.open("a") as file:
+                file.writelines(json.dumps(row) + "\n" for row in found)
+            rows += found
+    _print(rows)
+
+
+class _Data(NamedTuple):
+    train: LabelTable
+    test: LabelTable
+    images: Path
+
+
+def _data(name: str, out: Path) -> _Data:
+    if name == "digit_scenes":
+        scenes = write_scenes(out / "scenes", train=400, test=500)
+        return _Data(scenes.train, scenes.test, scenes.images)
+    train, images = data_of(name)
+    if name == "corel5k":
+        file, where = Path(os.environ["PARTLABEL_COREL5K"]) / "labels.csv", {"split": "test"}
+    else:
+        file, where = Path(os.environ["PARTLABEL_MSRC_V2_SPLIT"]) / "test.csv", {}
+    test = partlabel.read_table(file, codes="1=present,0=absent", where=where).table
+    return _Data(train, test.select_classes(train.classes), images)
+
+
+def _trained(name: str, labels: LabelTable, data: _Data, out: Path, seed: int) -> RunFolder:
+    """The discriminant: on a pretrained backbone, or on a small network that the known labels have trained."""
+    how: dict[str, Any] = {"images": data.images, "report": False, "seed": seed}
+    if name != "digit_scenes":
+        backbone = f"local-dir:{os.environ['PARTLABEL_MOBILENETV2']}"
+        return partlabel.train(labels, out=out, method="discriminant", freeze=True, backbone=backbone, **how)
+    how |= {"backbone": "test_resnet", "backbone_args": {"output_stride": 8}, "pretrained": False, "size": 32}
+    network = out.with_name(f"{out.name}-network")
+    steps = {"epochs": 10, "batch_size": 16, "flip": False, "crop_scale": 1.0, "validate_every": 10, "lr": 3e-3}
+    first = partlabel.train(labels, out=network, method="bce", **steps, **how)
+    return partlabel.train(labels, out=out, method="discriminant", freeze=True, init=first, **how)
+
+
+class _Review:
+    """A review from its beginning, in one order."""
+
+    def __init__(self, data: _Data, labels: LabelTable, run: RunFolder, seed: int) -> None:
+        self.data, self.states = data, labels.dense()
+        self.learner = Learner.open(run, labels.images, data.images)
+        self.test = Learner.open(run, data.test.images, data.images)
+        self.test.tagger = self.learner.tagger
+        self.directions = directions_of(self.learner.features.numpy())
+        self.random, self.present = np.random.default_rng(seed), 0
+
+    def step(self) -> Probability:
+        """The model fitted to what is known; the probabilities of all cells."""
+        self.learner.fit(LabelTable.from_dense(self.learner.images, self.learner.classes, self.states))
+        return expit(np.concatenate([logits for _, logits in self.learner.blocks()]).astype(np.float64))
+
+    def mean_average_precision(self) -> float:
+        logits = np.concatenate([logits for _, logits in self.test.blocks()])
+        return float(np.nanmean(average_precision(logits, self.data.test.dense())))
+
+    def answer(self, cells: NDArray[np.int64]) -> None:
+        true = self.data.train.dense().flat[cells]
+        self.states.flat[cells] = true
+        self.present += int((true > 0).sum())
+
+    def first(self, key: Probability, count: int) -> NDArray[np.int64]:
+        """The unknown cells of the smallest keys."""
+        return np.argsort(np.where(self.states == 0, key, np.inf), axis=None, kind="stable")[:count]
+
+
+def _by_value(alike: float) -> Choose:
+    def choose(review: _Review, probability: Probability, count: int) -> NDArray[np.int64]:
+        block = Askable(np.arange(len(probability)), probability, review.states == 0)
+        found = candidates([block], probability.shape[1])
+        rows, columns = by_value(found, (review.states > 0).sum(0), review.directions, count, alike)
+        return rows * probability.shape[1] + columns
+
+    return choose
+
+
+ORDERS: dict[str, Choose] = {
+    "random": lambda review, probability, count: review.first(review.random.random(probability.shape), count),
+    "least certain first": lambda review, probability, count: review.first(np.abs(probability - 0.5), count),
+    "most probable first": lambda review, probability, count: review.first(-probability, count),
+    "value, images alike too": _by_value(2.0),
+    "value": _by_value(0.85),
+}
+
+
+def _of_seed(name: str, seed: int, out: Path) -> Any:
+    data = _data(name, out / f"{name}-{seed}")
+    labels = partlabel.hide(data.train, masking="known_ratio", ratio=KNOWN, seed=seed)
+    run = RunFolder(out / f"{name}-{seed}" / "run")
+    if not run.model.is_dir():
+        run = _trained(name, labels, data, run.path, seed)
+    for order, choose in ORDERS.items():
+        review = _Review(data, labels, run, seed)
+        for verdicts in range(0, AT_A_TIME[name] * ROUNDS + 1, AT_A_TIME[name]):
+            probability = review.step()
+            measured = {"mAP": review.mean_average_precision(), "present": review.present}
+            yield {"seed": seed, "order": order, "verdicts": verdicts, **measured}
+            review.answer(choose(review, probability, AT_A_TIME[name]))
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    found: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        found[row["order"], row["verdicts"]].append(row)
+    counts = sorted({verdicts for _, verdicts in found})
+    print(f"| order | {' | '.join(f'{count} verdicts' for count in counts)} | present among them |")
+    print(f"|---|{'---:|' * (len(counts) + 1)}")
+    for order in ORDERS:
+        values = [[100 * row["mAP"] for row in found[order, count]] for count in counts]
+        shown = " | ".join(f"{np.mean(one):.1f} ± {np.std(one, ddof=1) if len(one) > 1 else 0:.1f}" for one in values)
+        print(f"| {order} | {shown} | {np.mean([row['present'] for row in found[order, counts[-1]]]):.0f} |")
+
+
+if __name__ == "__main__":
+    main()
