@@ -4,7 +4,7 @@
     PARTLABEL_MSRC_V2=DIR PARTLABEL_MSRC_V2_SPLIT=DIR ... python benchmarks/queue_by_value.py msrc_v2 --out runs/queue
     python benchmarks/queue_by_value.py digit_scenes --out runs/queue
 
-10 % of the cells are known at first. A reviewer who knows the truth is asked for some cells at a time, then the model (the
+10 % of the cells are known at first. A reviewer who knows the truth decides some cells at a time, then the model (the
 discriminant) is fitted again. Test mAP: raw, all cells known. OUT/DATA.jsonl keeps what is done.
 """
 

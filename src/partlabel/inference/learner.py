@@ -57,8 +57,8 @@ class Learner:
         """
         if not learns(run):
             raise UsageError(
-                f"{run.path} cannot learn in seconds, because its method {run.settings.method} takes steps; train with one "
-                "that is fitted (--method discriminant --freeze)"
+                f"{run.path} cannot learn in seconds, because its method {run.settings.method} takes steps; train with "
+                "one that is fitted (--method discriminant --freeze)"
             )
         tagger, _, source = opened(run, images, root, reporter, max_image_mb)
         device, workers = compute_device(run.settings), run.settings.workers
