@@ -57,26 +57,28 @@ def main() -> None:
     _print(rows)
 
 
-class _Data(NamedTuple):
+class Data(NamedTuple):
+    """Complete labels of training and test images, and the folder of both."""
+
     train: LabelTable
     test: LabelTable
     images: Path
 
 
-def _data(name: str, out: Path) -> _Data:
+def data_with_test(name: str, out: Path, scenes_of_digits: int = 400) -> Data:
     if name == "digit_scenes":
-        scenes = write_scenes(out / "scenes", train=400, test=500)
-        return _Data(scenes.train, scenes.test, scenes.images)
+        scenes = write_scenes(out / "scenes", train=scenes_of_digits, test=500)
+        return Data(scenes.train, scenes.test, scenes.images)
     train, images = data_of(name)
     if name == "corel5k":
         file, where = Path(os.environ["PARTLABEL_COREL5K"]) / "labels.csv", {"split": "test"}
     else:
         file, where = Path(os.environ["PARTLABEL_MSRC_V2_SPLIT"]) / "test.csv", {}
     test = partlabel.read_table(file, codes="1=present,0=absent", where=where).table
-    return _Data(train, test.select_classes(train.classes), images)
+    return Data(train, test.select_classes(train.classes), images)
 
 
-def _trained(name: str, labels: LabelTable, data: _Data, out: Path, seed: int) -> RunFolder:
+def trained(name: str, labels: LabelTable | Path, data: Data, out: Path, seed: int) -> RunFolder:
     """The discriminant: on a pretrained backbone, or on a small network that the known labels have trained."""
     how: dict[str, Any] = {"images": data.images, "report": False, "seed": seed}
     if name != "digit_scenes":
@@ -86,13 +88,13 @@ def _trained(name: str, labels: LabelTable, data: _Data, out: Path, seed: int) -
     network = out.with_name(f"{out.name}-network")
     steps = {"epochs": 10, "batch_size": 16, "flip": False, "crop_scale": 1.0, "validate_every": 10, "lr": 3e-3}
     first = partlabel.train(labels, out=network, method="bce", **steps, **how)
-    return partlabel.train(labels, out=out, method="discriminant", freeze=True, init=first, **how)
+    return partlabel.train(labels, out=out, method="discriminant", freeze=True, init=first.path, **how)
 
 
 class _Review:
     """A review from its beginning, in one order."""
 
-    def __init__(self, data: _Data, labels: LabelTable, run: RunFolder, seed: int) -> None:
+    def __init__(self, data: Data, labels: LabelTable, run: RunFolder, seed: int) -> None:
         self.data, self.states = data, labels.dense()
         self.learner = Learner.open(run, labels.images, data.images)
         self.test = Learner.open(run, data.test.images, data.images)
@@ -139,11 +141,11 @@ ORDERS: dict[str, Choose] = {
 
 
 def _of_seed(name: str, seed: int, out: Path) -> Any:
-    data = _data(name, out / f"{name}-{seed}")
+    data = data_with_test(name, out / f"{name}-{seed}")
     labels = partlabel.hide(data.train, masking="known_ratio", ratio=KNOWN, seed=seed)
     run = RunFolder(out / f"{name}-{seed}" / "run")
     if not run.model.is_dir():
-        run = _trained(name, labels, data, run.path, seed)
+        run = trained(name, labels, data, run.path, seed)
     for order, choose in ORDERS.items():
         review = _Review(data, labels, run, seed)
         for verdicts in range(0, AT_A_TIME[name] * ROUNDS + 1, AT_A_TIME[name]):
