@@ -21,6 +21,17 @@ pytestmark = pytest.mark.slow
 Data = tuple[Path, LabelTable]
 
 
+FITTED: dict[str, Any] = {
+    "method": "discriminant",
+    "backbone": "test_resnet",
+    "pretrained": False,
+    "size": 32,
+    "accelerator": "cpu",
+    "freeze": True,
+    "report": False,
+}
+
+
 @pytest.fixture(scope="module")
 def positives(color_images: Data) -> LabelTable:
     """The first images have their present labels known, the others nothing; no absent label is known."""
@@ -32,18 +43,7 @@ def positives(color_images: Data) -> LabelTable:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, color_images: Data, positives: LabelTable) -> partlabel.RunFolder:
-    return partlabel.train(
-        positives,
-        images=color_images[0],
-        out=tmp_path_factory.mktemp("audit") / "run",
-        method="discriminant",
-        backbone="test_resnet",
-        pretrained=False,
-        size=32,
-        accelerator="cpu",
-        freeze=True,
-        report=False,
-    )
+    return partlabel.train(positives, images=color_images[0], out=tmp_path_factory.mktemp("audit") / "run", **FITTED)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -103,6 +103,73 @@ def test_positives_alone_promise_nothing_and_an_audit_does(
     written = json.loads(Path(f"{out}.json").read_text())
     assert (written["kind"], written["judged"], written["right"]) == ("audited", 12, sum(right))
     assert {row["rule"] for row in _rows(out)} == {"audited"}
+
+
+def test_an_audit_without_known_absents_expects_nothing_of_probabilities(
+    run: partlabel.RunFolder, color_images: Data, positives: LabelTable, partial_labels: LabelTable, tmp_path: Path
+) -> None:
+    known = partlabel.train(partial_labels, images=color_images[0], out=tmp_path / "run", **FITTED)
+    for number, (one, table, prior, by) in enumerate(
+        (
+            (run, positives, "uniform", "nothing but verdicts"),
+            (known, partial_labels, "calibrated", "cross-fitting"),
+        )
+    ):
+        audit = tmp_path / f"{number}.csv"
+        partlabel.recover(one, table, images=color_images[0], out=audit, audit=5, precision=0.5)
+        drawn = json.loads(Path(f"{audit}.json").read_text())
+        assert (drawn["strata"]["prior"], drawn["evidence"]["by"]) == (prior, by)
+
+
+def test_what_an_audit_was_drawn_with_need_not_be_said_again_and_nothing_else_may_be(
+    color_images: Data, partial_labels: LabelTable, tmp_path: Path
+) -> None:
+    root, truth = color_images
+    run = partlabel.train(partial_labels, images=root, out=tmp_path / "run", **FITTED)
+    table, audit = tmp_path / "tags.csv", tmp_path / "audit.csv"
+    lines = ["image,note,red,green,blue"]
+    for name, states in zip(partial_labels.images, partial_labels.dense(), strict=True):
+        lines.append(",".join([name, "hm", *("-1" if state < 0 else str(state) for state in states)]))
+    table.write_text("\n".join(lines) + "\n")
+    drawn: dict[str, Any] = {
+        "precision": 0.55,
+        "confidence": 0.8,
+        "state": "absent",
+        "folds": 3,
+        "image_labels": True,
+        "read": {"codes": "1=present,-1=absent,0=unknown", "ignore": ("note",)},
+    }
+    partlabel.recover(run, table, images=root, out=audit, audit=8, **drawn)
+    _answer(audit, truth)
+    plain, again = (partlabel.recover(run, table, images=root, audited=audit, **options) for options in ({}, drawn))
+    found = _audited(plain)
+    assert (found.target_precision, found.confidence, found.state) == (0.55, 0.8, State.ABSENT)
+    assert (plain.evidence["folds"], plain.evidence["image_labels"]) == (3, True)
+    assert [tuple(one) for one in plain] == [tuple(one) for one in again]
+    assert int(found.release.judged.sum()) == 8
+    more = tmp_path / "more.csv"
+    partlabel.recover(run, table, images=root, audited=audit, audit=2, out=more)
+    assert json.loads(Path(f"{more}.json").read_text())["read"] == {
+        "table": "tags.csv",
+        "options": {"codes": "1=present,-1=absent,0=unknown", "ignore": ["note"]},
+    }
+    others = (
+        ({"precision": 0.9}, "with --precision 0.55, not 0.9; leave --precision out, or draw another audit"),
+        ({"confidence": 0.9}, "with --confidence 0.8, not 0.9"),
+        ({"state": "present"}, "with --state absent, not present"),
+        ({"folds": 5}, "with --folds 3, not 5"),
+        ({"folds": 0}, "with --folds 3, not 0"),
+        ({"image_labels": False}, "with --image-labels True, not False"),
+        ({"read": {"ignore": ("red",)}}, r"with --ignore \['note'\], not \['red'\]"),
+        ({"read": {"conflicts": "unknown"}}, "was drawn without --conflicts, not unknown"),
+    )
+    for wrong, said in others:
+        with pytest.raises(UsageError, match=f"audit.csv was drawn .*{said}".replace("drawn .*was drawn", "drawn")):
+            partlabel.recover(run, table, images=root, audited=audit, **wrong)
+    # read otherwise, from a file of another name, the table is the same
+    write_table(partial_labels, tmp_path / "same.parquet")
+    other = partlabel.recover(run, tmp_path / "same.parquet", images=root, audited=audit)
+    assert [tuple(one) for one in other] == [tuple(one) for one in plain]
 
 
 def test_more_can_be_drawn_and_answers_stay(

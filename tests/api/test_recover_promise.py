@@ -1,6 +1,7 @@
 """`recover` with a promise, from files to files."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -186,6 +187,45 @@ def test_a_run_that_may_only_be_read_is_judged_by_its_held_out_cells(
     found = partlabel.recover(run, partial_labels, images=color_images[0], precision=0.5, reporter=heard)
     assert found.evidence["by"] == "held-out cells"
     assert any(line.startswith("no cross-fitting, the held-out cells are used") for line in heard.lines)
+
+
+def test_moved_images_are_cross_fitted_where_they_are_now(
+    fitted: partlabel.RunFolder, color_images: Data, partial_labels: LabelTable, tmp_path: Path, heard: Any
+) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    shutil.copytree(color_images[0], before)
+    run = partlabel.train(partial_labels, images=before, out=tmp_path / "run", **{**FITTED, "holdout": 0.4})
+    before.rename(after)
+    how: dict[str, Any] = {"images": after, "precision": 0.5, "confidence": 0.8, "folds": 2, "reporter": heard}
+    found = partlabel.recover(run, partial_labels, **how)
+    assert "are not in" in heard.lines[0]
+    assert heard.lines[0].endswith(f"cross-fitting takes 32 of 32 from {after}")
+    unmoved = partlabel.recover(fitted, partial_labels, **{**how, "images": color_images[0]})
+    assert found.evidence == unmoved.evidence
+    assert found.logit.tolist() == unmoved.logit.tolist()
+    few = partial_labels.select_images(np.arange(6))
+    heard.lines.clear()
+    partlabel.recover(run, few, **how)  # nothing is left to be done, so that images that are gone do no harm
+    assert not any("trained anew" in line or "cross-fitting" in line for line in heard.lines)
+
+
+def test_moved_images_are_cross_fitted_as_far_as_the_table_names_them(
+    color_images: Data, partial_labels: LabelTable, tmp_path: Path, heard: Any
+) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    shutil.copytree(color_images[0], before)
+    run = partlabel.train(partial_labels, images=before, out=tmp_path / "run", **{**FITTED, "holdout": 0.4})
+    before.rename(after)
+    (after / partial_labels.images[-1]).unlink()
+    how: dict[str, Any] = {"images": after, "precision": 0.5, "reporter": heard}
+    few = partlabel.recover(run, partial_labels.select_images(np.arange(15)), **how)
+    assert few.evidence["by"] == "held-out cells"
+    assert any(line.endswith("the table names 15 of its 32 images") for line in heard.lines)
+    kept = partial_labels.select_images(np.arange(31))
+    found = partlabel.recover(run, kept, folds=2, **how)
+    assert found.evidence["by"] == "cross-fitting"
+    assert found.evidence["present"] == kept.counts_by_class().present.sum()
+    assert partlabel.RunFolder(run.fold(2, 0)).labels().images == kept.images
 
 
 def test_doubtful_labels_are_listed_and_not_changed(

@@ -1,5 +1,6 @@
 """Models of folds of cells: what they never see, how they go on, and what scores what."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,13 +16,16 @@ from safetensors.torch import load_file
 import partlabel
 from partlabel.errors import Interrupted, RunError, UsageError
 from partlabel.formats import write_table
+from partlabel.inference import scores
 from partlabel.inference.crossed import crossed_blocks
 from partlabel.inference.judging_cells import crossed_cells, held_out_cells
 from partlabel.inference.scores import run_logits
 from partlabel.labels import LabelTable, Source
+from partlabel.masking.keyed import CellHash
 from partlabel.progress import SILENT, Silent
 from partlabel.runs.cell_folds import CellFolds, stated_cells, without_fold
 from partlabel.runs.folder import RunFolder
+from partlabel.runs.origin import is_own, sealed
 from partlabel.training.cross_fit import cross_fit
 
 pytestmark = pytest.mark.slow
@@ -67,6 +71,10 @@ def _folds(labels: LabelTable, count: int, seed: int = 0) -> np.ndarray:
     return CellFolds(labels.images, labels.classes, count, seed).at(rows, columns)
 
 
+def _cells(labels: LabelTable, count: int) -> CellFolds:
+    return CellFolds(labels.images, labels.classes, count, 0)
+
+
 @pytest.mark.parametrize("settings", [FITTED, STEPS], ids=["fitted", "steps"])
 def test_a_model_follows_no_state_of_its_fold(
     tmp_path: Path, color_images: Data, partial_labels: LabelTable, settings: dict[str, Any]
@@ -94,6 +102,15 @@ def test_the_fold_of_a_cell_follows_from_its_names(partial_labels: LabelTable) -
     turned = partial_labels.select_images(images).select_classes(classes)
     np.testing.assert_array_equal(_folds(turned, 5), fold[::-1][:, classes])
     assert (_folds(partial_labels, 5, seed=1) != fold).any()
+
+
+def test_folds_are_those_of_earlier_releases_and_of_no_other_purpose() -> None:
+    names = ["a.jpg", "b.jpg", "c.jpg"], ["x", "y", "z", "ä"]
+    fold = CellFolds(*names, 5, 0).at(*np.indices((3, 4)))
+    np.testing.assert_array_equal(fold, [[0, 3, 1, 4], [3, 2, 0, 2], [3, 0, 2, 0]])
+    for purpose in ("held-out cells", "held-out images", "contrast"):
+        other = CellHash.of(*names, seed=0, purpose=purpose).at(*np.indices((3, 4)))
+        assert (other % np.uint64(5) != fold).any()
 
 
 def test_folds_are_of_about_one_size_in_known_and_unknown_cells_alike() -> None:
@@ -142,20 +159,34 @@ def test_a_declared_absence_is_hidden_too(partial_labels: LabelTable) -> None:
     np.testing.assert_array_equal(left, np.where(fold == 2, 0, labels.dense()))
 
 
+@pytest.mark.parametrize(
+    ("settings", "passes"), [(FITTED, 1), (STEPS, 1), ({**STEPS, "train_last": 1}, 3)], ids=["fitted", "head", "stage"]
+)
 def test_each_cell_is_scored_by_the_model_of_its_fold(
-    tmp_path: Path, color_images: Data, partial_labels: LabelTable
+    tmp_path: Path,
+    color_images: Data,
+    partial_labels: LabelTable,
+    settings: dict[str, Any],
+    passes: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run = _run(color_images, partial_labels, tmp_path / "run", **FITTED)
+    run = _run(color_images, partial_labels, tmp_path / "run", **settings)
     models = cross_fit(run, 3, SILENT)
-    assert all((model.settings.holdout, model.settings.refit) == (0, False) for model in models)
+    if settings is FITTED:
+        assert all((model.settings.holdout, model.settings.refit) == (0, False) for model in models)
     each = [run_logits(model, partial_labels.images, color_images[0], SILENT).logits for model in models]
     folds = CellFolds(partial_labels.images, partial_labels.classes, 3, run.settings.seed)
     fold = _folds(partial_labels, 3)
+    taggers, real = [], scores.score_blocks
+    monkeypatch.setattr(
+        scores, "score_blocks", lambda tagger, *given, **how: taggers.append(tagger) or real(tagger, *given, **how)
+    )
     for block in crossed_blocks(models, folds, partial_labels.images, color_images[0], SILENT):
         for place, row in enumerate(block.rows):
             for column in range(3):
                 assert block.fold[place, column] == fold[row, column]
                 assert block.logits[place, column] == each[fold[row, column]][row, column]
+    assert len(taggers) == passes  # one backbone for all, unless a part of it was trained
     judging = crossed_cells(run, partial_labels.classes[::-1], 3, color_images[0], SILENT)
     known = partial_labels.dense()
     assert judging.cells.states.size == (known != 0).sum()
@@ -230,3 +261,121 @@ def test_an_unfinished_run_has_no_folds(tmp_path: Path, color_images: Data, part
     run.update(status="training")
     with pytest.raises(RunError, match="has not finished"):
         cross_fit(run, 2, SILENT)
+
+
+def _written(models: list[RunFolder]) -> list[int]:
+    return [(model.model / "model.safetensors").stat().st_mtime_ns for model in models]
+
+
+def test_models_are_used_again_unless_labels_or_settings_are_others(
+    tmp_path: Path, color_images: Data, partial_labels: LabelTable, heard: Any
+) -> None:
+    run = _run(color_images, partial_labels, tmp_path / "run", **FITTED)
+    judging = crossed_cells(run, partial_labels.classes, 2, color_images[0], SILENT)
+    models = list(judging.models)
+    first = _written(models)
+    for number, model in enumerate(models):
+        assert model.inputs["labels_hash"] == model.labels().hash
+        assert model.labels().hash == without_fold(partial_labels, _cells(partial_labels, 2), number).hash
+    again = crossed_cells(run, partial_labels.classes, 2, color_images[0], heard)
+    assert _written(models) == first
+    assert heard.lines == []
+
+    run.write_config(run.settings.model_copy(update={"method_settings": {"transform": "sqrt"}}))
+    cross_fit(run, 2, heard)
+    anew = "its model is of other labels or settings than the run has now; it is trained anew"
+    assert heard.lines.count(anew) == 2
+    assert all(model.settings.method_settings == {"transform": "sqrt"} for model in models)
+    assert not run.has_crossed(2)
+    changed = crossed_cells(run, partial_labels.classes, 2, color_images[0], SILENT)
+    assert changed.cells.logits.tolist() != again.cells.logits.tolist()
+
+    fewer = partial_labels.select_images(np.arange(24))
+    write_table(fewer, run.labels_path)
+    run.update(inputs=sealed({**run.inputs, "labels_hash": fewer.hash}))
+    found = crossed_cells(run, partial_labels.classes, 2, color_images[0], heard)
+    assert heard.lines.count(anew) == 4
+    assert set(found.cells.images) <= set(fewer.images)
+    assert [len(model.labels()) for model in models] == [24, 24]
+
+
+def test_a_model_that_was_begun_on_other_labels_is_emptied_first(
+    tmp_path: Path, color_images: Data, partial_labels: LabelTable, heard: Any
+) -> None:
+    run = _run(color_images, partial_labels, tmp_path / "run", **STEPS)
+    cross_fit(run, 2, SILENT)
+    model = RunFolder(run.fold(2, 0))
+    model.update(status="training", inputs={**model.inputs, "labels_hash": "of others"})
+    shutil.rmtree(model.model)
+    (model.path / "assets").mkdir(exist_ok=True)
+    (model.path / "assets" / "of_others.npy").write_text("left")
+    again = cross_fit(run, 2, heard)
+    assert [line for line in heard.lines if "anew" in line or line.startswith("fold")][:3] == [
+        "fold 1 of 2",
+        "its model is of other labels or settings than the run has now; it is trained anew",
+        "fold 2 of 2",
+    ]
+    whole = cross_fit(_run(color_images, partial_labels, tmp_path / "whole", **STEPS), 2, SILENT)
+    assert all(_same(one, other) for one, other in zip(again, whole, strict=True))
+    assert not [path for path in model.path.rglob("*") if path.name in {".beginning", "of_others.npy"}]
+
+
+def test_folds_of_a_run_that_refines_a_fit_have_fits_of_their_own(
+    tmp_path: Path, color_images: Data, partial_labels: LabelTable, heard: Any
+) -> None:
+    settings = {**FITTED, "refine": "bce", "epochs": 1, "lr": 1e-9}
+    run = _run(color_images, partial_labels, tmp_path / "run", **settings)
+    models = cross_fit(run, 2, SILENT)
+    for number, model in enumerate(models):
+        seen = without_fold(partial_labels, _cells(partial_labels, 2), number)
+        assert model.start.info["status"] == "done"
+        assert (model.start.settings.method, model.start.labels().hash) == ("discriminant", seen.hash)
+        ours, theirs = _weights(model), _weights(model.start)
+        heads = [name for name in ours if name.startswith("head.")]
+        assert heads
+        assert all(torch.allclose(ours[name], theirs[name], atol=1e-4) for name in heads)
+    assert not _same(models[0].start, run.start)
+    cross_fit(run, 2, heard)
+    assert heard.lines == []
+    run.write_config(run.settings.model_copy(update={"lr": 1e-8}))
+    cross_fit(run, 2, heard)
+    assert [model.settings.lr for model in models] == [1e-8, 1e-8]
+
+
+def test_folds_start_from_the_run_that_theirs_started_from(
+    tmp_path: Path, color_images: Data, partial_labels: LabelTable
+) -> None:
+    first = _run(color_images, partial_labels, tmp_path / "first", **{**STEPS, "epochs": 1, "seed": 5})
+    settings = {**STEPS, "epochs": 1, "lr": 1e-9, "init": first.path}
+    run = _run(color_images, partial_labels, tmp_path / "run", **settings)
+    before = _weights(first)
+    for model in cross_fit(run, 2, SILENT):
+        assert all(torch.allclose(before[name], value, atol=1e-4) for name, value in _weights(model).items())
+
+
+def test_folds_go_on_where_their_images_are_now(tmp_path: Path, color_images: Data, partial_labels: LabelTable) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    shutil.copytree(color_images[0], before)
+    run = _run((before, color_images[1]), partial_labels, tmp_path / "run", **FITTED)
+    with pytest.raises(Interrupted):
+        cross_fit(run, 3, Stops("fold 2 of 3"))
+    RunFolder(run.fold(3, 0)).update(status="training")
+    before.rename(after)
+    for model in cross_fit(run, 3, SILENT, after):
+        assert model.inputs["images"] == str(after)
+        assert is_own(model.inputs, model.labels().hash)
+
+
+def test_folds_of_some_images_have_what_is_known_of_these(
+    tmp_path: Path, color_images: Data, partial_labels: LabelTable
+) -> None:
+    graph, side = tmp_path / "graph.csv", tmp_path / "side.csv"
+    graph.write_text("from,to,weight\nred,green,0.5\ngreen,blue,0.25\n")
+    side.write_text("image,category\n" + "".join(f"{name},{name[1]}\n" for name in partial_labels.images))
+    settings = {**STEPS, "epochs": 1, "method": "interactive", "graph": str(graph), "side": str(side)}
+    run = _run(color_images, partial_labels, tmp_path / "run", **settings)
+    rows = np.arange(3, 30)
+    for model in cross_fit(run, 2, SILENT, labels=partial_labels.select_images(rows)):
+        assert model.info["status"] == "done"
+        assert model.assets()["side"].tolist() == run.assets()["side"][rows].tolist()
+        assert model.assets()["label_graph"].tolist() == run.assets()["label_graph"].tolist()

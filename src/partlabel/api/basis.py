@@ -16,6 +16,7 @@ from partlabel.recovery.calibrate import Calibration, calibrate
 from partlabel.recovery.strata import Prior
 from partlabel.report.folder import training_images
 from partlabel.runs.folder import RunFolder
+from partlabel.training.cross_fit import is_cross_fitted
 
 
 class Basis(NamedTuple):
@@ -92,13 +93,34 @@ def _judging(
     count = usual_folds(run) if folds is None else folds
     if not count:
         return held_out_cells(run, labels.classes)
-    where = training_images(run, root)
     try:
-        if not isinstance(where, Path):
-            raise StorageError(where.reason)
-        return crossed_cells(run, labels.classes, count, where, reporter, max_image_mb)
+        where, known = _trained_on(run, labels, count, root, reporter)
+        return crossed_cells(run, labels.classes, count, where, reporter, max_image_mb, known)
     except StorageError as error:
         if folds is not None:
             raise
         reporter.say(f"no cross-fitting, the held-out cells are used: {error}")
         return held_out_cells(run, labels.classes)
+
+
+def _trained_on(
+    run: RunFolder, labels: LabelTable, count: int, root: Path, reporter: Reporter
+) -> tuple[Path, LabelTable]:
+    """The image folder to cross-fit a run by, and its labels.
+
+    Where that of its training is gone, or is not opened, it is the folder that the user names now, and the labels are
+    those of the images that the user's table names too; unless nothing is left to be done.
+
+    Raises:
+        StorageError: that is less than half of the images.
+    """
+    known, where = run.labels(), training_images(run, root)
+    if isinstance(where, Path):
+        return where, known
+    if is_cross_fitted(run, count, known):
+        return root, known
+    rows = [row for row, name in enumerate(known.images) if name in labels.image_positions]
+    if 2 * len(rows) < len(known):
+        raise StorageError(f"{where.reason}, and the table names {len(rows):,} of its {len(known):,} images")
+    reporter.say(f"{where.reason}; cross-fitting takes {len(rows):,} of {len(known):,} from {root}")
+    return root, known if len(rows) == len(known) else known.select_images(rows)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from partlabel.api.asked import Asked, reading_of
 from partlabel.api.auditing import audit_of
 from partlabel.api.basis import Basis, basis_of
 from partlabel.errors import LabelError, UsageError
@@ -19,7 +20,7 @@ from partlabel.inference.judging_cells import JudgingCells
 from partlabel.labels import LabelTable, State
 from partlabel.opening import ReadArguments, Table, image_folder, open_table, open_truth, refuse_input
 from partlabel.progress import SILENT, Reporter
-from partlabel.recovery.audit_file import read_audit_plan, write_audit
+from partlabel.recovery.audit_file import drawn_audit, write_audit
 from partlabel.recovery.design import design_of
 from partlabel.recovery.doubtful import doubtful as doubtful_cells
 from partlabel.recovery.doubtful import write_doubtful
@@ -47,13 +48,13 @@ def recover(
     images: Path | str | None = None,
     out: Path | str | None = None,
     truth: Table | None = None,
-    precision: float = 0.9,
-    confidence: float = 0.9,
+    precision: float | None = None,
+    confidence: float | None = None,
     estimate: bool = False,
-    state: Literal["present", "absent"] = "present",
+    state: Literal["present", "absent"] | None = None,
     each: Literal["class"] | Groups | None = None,
     folds: int | None = None,
-    image_labels: bool = False,
+    image_labels: bool | None = None,
     audit: int | None = None,
     audited: Path | str | None = None,
     doubtful: Path | str | None = None,
@@ -78,10 +79,10 @@ def recover(
             examples, unless the run may only be read.
         truth: label table, or the path of a label file, by which the report marks suggestions as right or wrong; it
             chooses nothing.
-        precision: share of the suggestions that are right, at least.
-        confidence: with which that is promised, over repetitions of which cells are known.
+        precision: share of the suggestions that are right, at least; 0.9 by default.
+        confidence: with which that is promised, over repetitions of which cells are known; 0.9 by default.
         estimate: aim at the precision, without a promise: for exploring, and where known cells are too few.
-        state: that is suggested.
+        state: that is suggested; present by default.
         each: what keeps the promise by itself: all suggestions together (None), those of each class, or those of each
             group of classes. A class or group that cannot gets no suggestions.
         folds: number of folds of cells to cross-fit, each a training; 0: use the held-out cells; None: 5 for a fitted
@@ -90,7 +91,8 @@ def recover(
         audit: draw so many suggestions at random for a person to judge, and write these; 0: as many as the promise is
             expected to need. Needs no known absent cell, and holds however labels came to be known.
         audited: file that an audit wrote, with verdicts in it or in the journal of its review: what they allow is
-            released. With `audit`, so many more are drawn in place of that.
+            released. With `audit`, so many more are drawn in place of that. Options that say what is suggested are
+            those of the audit, and so is how a label file of the same name is read; others are refused.
         doubtful: CSV file to write of known labels that the models contradict, the most doubtful first, as many as are
             expected to be wrong. None is changed.
         max_image_mb: most memory, in MB, that decoding one image may take; None: as in the run's training.
@@ -102,20 +104,23 @@ def recover(
             run knew them; or the truth has none of the images or classes.
         RunError: the table has other classes than the run.
         ImageError: an image cannot be read.
-        UsageError: a setting is out of range; `out` is a file that is read, or it exists and was changed since it was
-            written.
+        UsageError: a setting is out of range, or is not that of the audit; `out` is a file that is read, or it exists
+            and was changed since it was written.
     """
     root = Path(image_folder(images, table, truth))
-    precision, confidence, state = _of_audit(audited, audit, out) or (precision, confidence, state)
+    asked = Asked(precision, confidence, state, folds, image_labels, read or {})
+    asked = _as_drawn(asked, audited, audit, out, table)
+    precision, confidence, state = asked.target
     _check(precision, confidence, state)
     if (audit is not None or audited is not None) and (estimate or each is not None):
         raise UsageError("an audit promises, and of all suggestions; leave --each and --estimate out, or --audit")
     for written in (out, doubtful):
         _check_written(written, table, truth)
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
-    labels, true = _opened(table, truth, folder, reporter, read or {})
+    labels, true = _opened(table, truth, folder, reporter, asked.read)
     wanted, by_audit = State[state.upper()], audit is not None or audited is not None
-    basis = basis_of(folder, labels, folds, image_labels, by_audit, estimate, root, reporter, max_image_mb)
+    ways = asked.folds, bool(asked.image_labels), by_audit, estimate
+    basis = basis_of(folder, labels, *ways, root, reporter, max_image_mb)
     if doubtful is not None:
         _write_doubtful(basis, Path(doubtful), reporter)
     counted = _Counted(basis.blocks(labels.images, root.resolve(), reporter, max_image_mb), labels, true)
@@ -127,7 +132,7 @@ def recover(
         found, drawn = audit_of(candidates, *how, audit, audited, folder, reporter)
         if drawn is not None:
             if out is not None:
-                write_audit(Path(out), candidates, drawn, basis.evidence)
+                write_audit(Path(out), candidates, drawn, basis.evidence, reading_of(table, asked.read))
             return found
     else:
         probability = basis.probability if wanted is State.PRESENT else 1 - basis.probability
@@ -154,16 +159,15 @@ def _keep_report(
     write_report(run, images=training_images(run, root), evaluation=run.evaluation(), truth=truth)
 
 
-def _of_audit(
-    audited: Path | str | None, audit: int | None, out: Path | str | None
-) -> tuple[float, float, Literal["present", "absent"]] | None:
-    """Precision, confidence and state of the audit that is read; its file is not written over."""
+def _as_drawn(
+    asked: Asked, audited: Path | str | None, audit: int | None, out: Path | str | None, table: Table
+) -> Asked:
+    """What is asked for, as the audit that is read was drawn, if one is; its file is not written over."""
     if audited is None:
-        return None
+        return asked
     if out is not None and audit is None and Path(out).resolve() == Path(audited).resolve():
         raise UsageError(f"{out} is the audit that is read; give another file to write")
-    plan = read_audit_plan(Path(audited))
-    return None if plan is None else (plan.target, plan.confidence, plan.word)
+    return asked.as_drawn(Path(audited), drawn_audit(Path(audited)), table)
 
 
 def _opened(

@@ -17,12 +17,16 @@ def recover(
     truth: Annotated[
         Path | None, typer.Option(help="True labels, to mark suggestions as right or wrong in report.html.")
     ] = None,
-    precision: Annotated[float, typer.Option(help="Share of the suggestions that are right, at least.")] = 0.9,
-    confidence: Annotated[float, typer.Option(help="With which that is promised.")] = 0.9,
+    precision: Annotated[
+        float | None, typer.Option(help="Share of the suggestions that are right, at least. Default: 0.9.")
+    ] = None,
+    confidence: Annotated[float | None, typer.Option(help="With which that is promised. Default: 0.9.")] = None,
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Aim at the precision without a promise, where known cells are too few.")
     ] = False,
-    state: Annotated[Literal["present", "absent"], typer.Option(help="What to suggest.")] = "present",
+    state: Annotated[
+        Literal["present", "absent"] | None, typer.Option(help="What to suggest. Default: present.")
+    ] = None,
     each: Annotated[
         str | None,
         typer.Option(
@@ -39,8 +43,8 @@ def recover(
         ),
     ] = None,
     image_labels: Annotated[
-        bool, typer.Option("--image-labels", help="Let the known labels of an image inform its unknown ones.")
-    ] = False,
+        bool | None, typer.Option("--image-labels", help="Let the known labels of an image inform its unknown ones.")
+    ] = None,
     audit: Annotated[
         int | None,
         typer.Option(
@@ -50,7 +54,11 @@ def recover(
         ),
     ] = None,
     audited: Annotated[
-        Path | None, typer.Option(help="A judged audit: write what its verdicts release. With --audit: draw more.")
+        Path | None,
+        typer.Option(
+            help="A judged audit: write what its verdicts release, by the options that it was drawn with. With "
+            "--audit: draw more."
+        ),
     ] = None,
     doubtful: Annotated[
         Path | None,

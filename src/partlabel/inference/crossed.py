@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from partlabel.inference.scores import run_blocks
-from partlabel.progress import SILENT, Reporter
+from partlabel.inference.scores import blocks_of_alike
+from partlabel.progress import Reporter
 from partlabel.runs.cell_folds import CellFolds
 from partlabel.runs.folder import RunFolder
 
@@ -45,13 +45,7 @@ def crossed_blocks(
         reporter: where progress goes.
         max_image_mb: takes the place of the runs' own limit.
     """
-    reporters = (reporter, *[SILENT] * (len(models) - 1))
-    blocks = [
-        run_blocks(model, names, root, told, max_image_mb)[0] for model, told in zip(models, reporters, strict=True)
-    ]
     columns = np.arange(len(folds.classes))
-    for parts in zip(*blocks, strict=True):
-        rows = parts[0][0]
+    for rows, logits in blocks_of_alike(models, names, root, reporter, max_image_mb):
         fold = folds.at(rows[:, None], columns[None, :])
-        logits = np.stack([logits for _, logits in parts])
-        yield CrossedBlock(rows, np.take_along_axis(logits, fold[None], 0)[0], fold)
+        yield CrossedBlock(rows, np.take_along_axis(logits, fold[:, None], 1)[:, 0], fold)

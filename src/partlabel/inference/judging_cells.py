@@ -12,7 +12,7 @@ from partlabel.errors import UsageError
 from partlabel.evaluation.scored_cells import ScoredCells, require_precision
 from partlabel.inference.crossed import crossed_blocks
 from partlabel.inference.scores import run_blocks
-from partlabel.labels import Cells, IntArray
+from partlabel.labels import Cells, IntArray, LabelTable
 from partlabel.methods.catalogue import entry
 from partlabel.progress import Reporter
 from partlabel.recovery.image_labels import ImageLabels
@@ -110,6 +110,7 @@ def crossed_cells(
     root: Path,
     reporter: Reporter,
     max_image_mb: float | None = None,
+    labels: LabelTable | None = None,
 ) -> JudgingCells:
     """All known cells that somebody stated, each scored by the model of its fold; trained and scored where they are
     not yet.
@@ -121,11 +122,12 @@ def crossed_cells(
         root: the image folder of the training.
         reporter: where progress goes.
         max_image_mb: most memory, in MB, that decoding one image may take.
+        labels: those of the run, or of some of its images; None: of all.
 
     Raises:
         LabelError: present or absent cells are missing, so that no precision can be measured.
     """
-    labels, seed = run.labels(), run.settings.seed
+    labels, seed = run.labels() if labels is None else labels, run.settings.seed
     cells = stated_cells(labels)
     start = run.inputs.get("init")
     seen = 0
@@ -133,7 +135,7 @@ def crossed_cells(
         there = (Path(start) / "run.json").is_file()
         seen = seen_before(Path(start), cells, labels) if there else cells.states.size
     require_precision(ScoredCells.of(cells, np.zeros(cells.states.size), labels.images, labels.classes))
-    models = cross_fit(run, count, reporter, root)
+    models = cross_fit(run, count, reporter, root, labels)
     if not run.has_crossed(count):
         folds = CellFolds(labels.images, labels.classes, count, seed)
         logits = _logits(cells, crossed_blocks(models, folds, labels.images, root, reporter, max_image_mb))

@@ -1,20 +1,22 @@
 """Scores of images by a run, for all verbs that ask a trained model."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from partlabel.inference.images import image_limits
 from partlabel.models.bundle import BundleInfo, load_bundle
 from partlabel.models.encoders.base import view_settings
-from partlabel.models.heads import HeadOutput
+from partlabel.models.heads import Head, HeadOutput
+from partlabel.models.heads.base import ImageVector
 from partlabel.models.heads.twin import Network, TwinHead
 from partlabel.models.tagger import Tagger
-from partlabel.progress import Reporter
+from partlabel.progress import SILENT, Reporter
 from partlabel.runs.folder import RunFolder
 from partlabel.training.build import compute_device, sources
 from partlabel.training.data import Source, image_source
@@ -60,12 +62,66 @@ def run_logits(
     twin = tagger.head if isinstance(tagger.head, TwinHead) else None
     parts = 1 if twin is None else len(_NETWORKS)
     found = np.empty((parts, len(names), len(info.classes)), np.float32)
-    for rows, block in _blocks(run, tagger, source, len(names), reporter, every_network=twin is not None):
+    for rows, block in _blocks(
+        run, tagger, source, len(names), reporter, outputs=_reported if twin is None else _each_network
+    ):
         found[:, rows] = block[None] if twin is None else block.swapaxes(0, 1)
     if twin is None:
         return RunScores(found[0], info, {})
     networks = dict(zip(_NETWORKS, found, strict=True))
     return RunScores(networks[twin.report], info, networks)
+
+
+def blocks_of_alike(
+    runs: Sequence[RunFolder], names: Sequence[str], root: Path, reporter: Reporter, max_image_mb: float | None = None
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Numbers of images and their logits `[n, k, C]` by k finished runs of the same settings, in blocks of images.
+
+    Where these have one frozen backbone, it is in memory once, and images pass it once for all.
+    """
+    tagger, _, source = opened(runs[0], names, root, reporter, max_image_mb)
+    heads = _heads_on_one(tagger, runs)
+    if heads is not None:
+        tagger.head = _SideBySide(heads)
+        yield from _blocks(runs[0], tagger, source, len(names), reporter, outputs=_each_head)
+        return
+    others = [run_blocks(run, names, root, SILENT, max_image_mb)[0] for run in runs[1:]]
+    for parts in zip(_blocks(runs[0], tagger, source, len(names), reporter), *others, strict=True):
+        yield parts[0][0], np.stack([logits for _, logits in parts], axis=1)
+
+
+def _heads_on_one(tagger: Tagger, runs: Sequence[RunFolder]) -> list[Head] | None:
+    """The heads of all runs, the first one's tagger given; None if their backbones are not the same."""
+    settings = runs[0].settings
+    if not settings.freeze or settings.train_last:
+        return None
+    heads, ours = [tagger.head], tagger.backbone.state_dict()
+    for run in runs[1:]:
+        other, _ = load_bundle(run.model, freeze=True)
+        theirs = other.backbone.state_dict()
+        if other.backbone.spec != tagger.backbone.spec or theirs.keys() != ours.keys():
+            return None
+        if not all(torch.equal(ours[name], value) for name, value in theirs.items()):
+            return None
+        heads.append(other.head)
+    return heads
+
+
+class _SideBySide(Head):
+    """Several heads on the same features, whose logits are `[B, k, C]` of `each`."""
+
+    def __init__(self, heads: Sequence[Head]) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(heads)
+
+    def forward(self, maps: torch.Tensor, image: ImageVector = None) -> HeadOutput:
+        """Logits of the first, and of each."""
+        found = [head(maps, image).logits for head in self.heads]
+        return HeadOutput(found[0], {"each": torch.stack(found, dim=1)})
+
+
+def _each_head(output: HeadOutput) -> torch.Tensor:
+    return output.extra["each"]
 
 
 def opened(
@@ -84,8 +140,17 @@ def opened(
     return tagger, info, source
 
 
+def _reported(output: HeadOutput) -> torch.Tensor:
+    return output.logits
+
+
 def _blocks(
-    run: RunFolder, tagger: Tagger, source: Source, images: int, reporter: Reporter, *, every_network: bool = False
+    run: RunFolder,
+    tagger: Tagger,
+    source: Source,
+    images: int,
+    reporter: Reporter,
+    outputs: Callable[[HeadOutput], torch.Tensor] = _reported,
 ) -> Iterator[Block]:
     settings = run.settings
     device = compute_device(settings)
@@ -97,12 +162,8 @@ def _blocks(
             device=device,
             workers=settings.workers,
             tick=tick,
-            outputs=_each_network if every_network else _reported,
+            outputs=outputs,
         )
-
-
-def _reported(output: HeadOutput) -> torch.Tensor:
-    return output.logits
 
 
 def _each_network(output: HeadOutput) -> torch.Tensor:

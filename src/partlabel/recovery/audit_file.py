@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -64,8 +65,18 @@ def cells_digest(cells: Iterable[tuple[str, str]]) -> str:
     return digest.hexdigest()
 
 
-def write_audit(path: Path, candidates: Candidates, audit: Audit, evidence: Mapping[str, Any]) -> None:
-    """Write the cells that are asked, in order, each with the state that was answered or unknown; and PATH.json.
+def write_audit(
+    path: Path,
+    candidates: Candidates,
+    audit: Audit,
+    evidence: Mapping[str, Any],
+    read: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Write the cells that are asked, in order, each with the state that was answered or unknown; and PATH.json, with
+    `evidence`, what scored them, and `read`, how their table was read.
+
+    PATH.json comes first, with the hash of the file that it is of and of the one that it replaces, so that
+    `drawn_audit` knows what an interruption between the two leaves.
 
     Raises:
         StorageError: a file cannot be written.
@@ -91,6 +102,7 @@ def write_audit(path: Path, candidates: Candidates, audit: Audit, evidence: Mapp
             "confidence": audit.confidence,
             "state": candidates.state.name.lower(),
             "evidence": dict(evidence),
+            "read": dict(read),
             "candidates": len(candidates.probability),
             "candidates_sha256": candidates_digest(candidates),
             "asked": audit.asked.tolist(),
@@ -121,6 +133,9 @@ class AuditPlan(NamedTuple):
         answers: given before the file was written, one for each line.
         digest: of the candidates.
         cells: hash of the cells that are asked, in order.
+        evidence: JSON values of what scored the candidates.
+        read: how their table was read; empty where nothing is said.
+        replaces: hash of the file that this one took the place of; empty without one.
     """
 
     strata: Strata
@@ -131,6 +146,9 @@ class AuditPlan(NamedTuple):
     answers: tuple[str, ...]
     digest: str
     cells: str
+    evidence: Mapping[str, Any]
+    read: Mapping[str, Any]
+    replaces: str
 
     @property
     def word(self) -> Literal["present", "absent"]:
@@ -153,9 +171,29 @@ def read_audit_plan(path: Path) -> AuditPlan | None:
             tuple(map(str, summary["answers"])),
             str(summary["candidates_sha256"]),
             str(summary["cells_sha256"]),
+            dict(summary.get("evidence", {})),
+            dict(summary.get("read", {})),
+            str(summary.get("replaces", "")),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def drawn_audit(path: Path) -> AuditPlan:
+    """How the cells of an audit were drawn.
+
+    Raises:
+        LabelError: nothing says it, or the file is still the one that this is not of.
+    """
+    plan = read_audit_plan(path)
+    if plan is None:
+        raise LabelError(f"{path}.json does not say how an audit was drawn; draw one with --audit")
+    if path.is_file() and file_sha256(path) == plan.replaces:
+        raise LabelError(
+            f"{path} is still what {path}.json replaces, because writing was interrupted; give the command that wrote "
+            "it once more"
+        )
+    return plan
 
 
 def read_audit(path: Path, candidates: Candidates, journal: Mapping[tuple[str, str], str]) -> Audit:
@@ -167,11 +205,9 @@ def read_audit(path: Path, candidates: Candidates, journal: Mapping[tuple[str, s
         journal: verdicts ("present", "absent", "unsure") by image and class, which take precedence over the file.
 
     Raises:
-        LabelError: a file cannot be read, or the audit is of other candidates.
+        LabelError: a file cannot be read, the two are not of one audit, or it is of other candidates.
     """
-    plan = read_audit_plan(path)
-    if plan is None:
-        raise LabelError(f"{path}.json does not say how an audit was drawn; draw one with --audit")
+    plan = drawn_audit(path)
     if plan.digest != candidates_digest(candidates):
         raise LabelError(
             f"{path} was drawn from other suggestions than the run makes of this table now; give the run and the table "
@@ -179,13 +215,30 @@ def read_audit(path: Path, candidates: Candidates, journal: Mapping[tuple[str, s
         )
     table = candidates.table
     found = {(line.image, line.class_name): line.state.name.lower() for line in read_suggestions(path)}
-    answers = []
-    for place, before in zip(plan.asked, plan.answers, strict=True):
-        cell = table.images[candidates.image_index[place]], table.classes[candidates.class_index[place]]
-        if cell not in found:
-            raise LabelError(
-                f"{path}: the line of class {cell[1]!r} of {cell[0]!r} is gone; leave a cell that you are not sure of "
-                "as unknown, and delete none"
-            )
-        answers.append(journal.get(cell) or (before if found[cell] == _OPEN else found[cell]))
+    cells = [
+        (table.images[candidates.image_index[place]], table.classes[candidates.class_index[place]])
+        for place in plan.asked
+    ]
+    _check_lines(path, cells, found)
+    answers = [
+        journal.get(cell) or (before if found[cell] == _OPEN else found[cell])
+        for cell, before in zip(cells, plan.answers, strict=True)
+    ]
     return Audit(plan.strata, plan.asked, tuple(answers), plan.target, plan.confidence)
+
+
+def _check_lines(path: Path, cells: Sequence[tuple[str, str]], found: Collection[tuple[str, str]]) -> None:
+    """Refuse a file without the cells that are asked, or with others."""
+    asked = set(cells)
+    gone = next((cell for cell in cells if cell not in found), None)
+    strange = next((cell for cell in found if cell not in asked), None)
+    if strange is not None:
+        raise LabelError(
+            f"{path}: class {strange[1]!r} of {strange[0]!r} is not among the cells that {path}.json says were drawn; "
+            "bring back the two files of one audit, or draw another one"
+        )
+    if gone is not None:
+        raise LabelError(
+            f"{path}: the line of class {gone[1]!r} of {gone[0]!r} is gone; leave a cell that you are not sure of as "
+            "unknown, and delete none"
+        )

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from partlabel.errors import RunError, StorageError
 from partlabel.evaluation.scored_cells import ScoredCells
-from partlabel.files import atomic_path, write_json, write_text
+from partlabel.files import atomic_path, storage_errors, write_json, write_text
 from partlabel.formats import read_written, write_table
 from partlabel.labels import Cells, LabelTable
 from partlabel.runs.origin import sealed
@@ -131,13 +131,19 @@ class RunFolder:
         if any(self.path.rglob("checkpoints/*.ckpt")):
             return
         for path in self.path.iterdir():
-            if is_ownership(path):
-                continue
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                with suppress(OSError):
-                    path.unlink()
+            if not is_ownership(path):
+                _remove(path)
+
+    def begin_anew(self) -> None:
+        """Empty the folder, so that another training may start in it.
+
+        Killed on the way it leaves the run as what it was of, to be emptied again, or a folder that never began.
+        """
+        write_text(self.path / _BEGINNING, "")
+        for path in self.path.iterdir():
+            if path.name not in {_BEGINNING, "run.json", "config.json"}:
+                _remove(path)
+        (self.path / "run.json").unlink()
 
     @property
     def resume_command(self) -> str:
@@ -279,6 +285,11 @@ class RunFolder:
         """Whether all stated cells were scored by the models of so many folds."""
         return self._scored(folds).is_file()
 
+    def forget_crossed(self, folds: int) -> None:
+        """Delete these scores: models are trained anew."""
+        with storage_errors(self.path):
+            self._scored(folds).unlink(missing_ok=True)
+
     def _scored(self, folds: int | None) -> Path:
         return self.path / ("held_out.parquet" if folds is None else f"folds/scored-by-{folds}.parquet")
 
@@ -335,6 +346,15 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         **{package: importlib.metadata.version(package) for package in _PACKAGES},
     }
+
+
+def _remove(path: Path) -> None:
+    """Delete a file or a folder, as far as that goes."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def _is_passing(path: Path) -> bool:
