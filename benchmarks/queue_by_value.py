@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import timm
 from numpy.typing import NDArray
 from recover_by_method import data_of
 from scipy.special import expit
@@ -25,6 +26,7 @@ import partlabel
 from partlabel.datasets.digit_scenes import write_scenes
 from partlabel.evaluation.average_precision import average_precision
 from partlabel.inference.learner import Learner
+from partlabel.inference.model import open_model
 from partlabel.labels import LabelTable
 from partlabel.recovery.value import Askable, by_value, candidates, directions_of
 from partlabel.runs.folder import RunFolder
@@ -79,16 +81,27 @@ def data_with_test(name: str, out: Path, scenes_of_digits: int = 400) -> Data:
 
 
 def trained(name: str, labels: LabelTable | Path, data: Data, out: Path, seed: int) -> RunFolder:
-    """The discriminant: on a pretrained backbone, or on a small network that the known labels have trained."""
+    """The discriminant on a backbone that something else has trained."""
     how: dict[str, Any] = {"images": data.images, "report": False, "seed": seed}
-    if name != "digit_scenes":
-        backbone = f"local-dir:{os.environ['PARTLABEL_MOBILENETV2']}"
-        return partlabel.train(labels, out=out, method="discriminant", freeze=True, backbone=backbone, **how)
-    how |= {"backbone": "test_resnet", "backbone_args": {"output_stride": 8}, "pretrained": False, "size": 32}
-    network = out.with_name(f"{out.name}-network")
-    steps = {"epochs": 10, "batch_size": 16, "flip": False, "crop_scale": 1.0, "validate_every": 10, "lr": 3e-3}
-    first = partlabel.train(labels, out=network, method="bce", **steps, **how)
-    return partlabel.train(labels, out=out, method="discriminant", freeze=True, init=first.path, **how)
+    if name == "digit_scenes":
+        how |= {"backbone": f"local-dir:{_network(out.parent / 'network', len(data.train))}", "size": 32}
+    else:
+        how |= {"backbone": f"local-dir:{os.environ['PARTLABEL_MOBILENETV2']}"}
+    return partlabel.train(labels, out=out, method="discriminant", freeze=True, **how)
+
+
+def _network(out: Path, scenes: int) -> Path:
+    """A small network that was trained on the complete labels of as many other scenes."""
+    if not (out / "config.json").is_file():
+        others = write_scenes(out / "scenes", train=scenes, test=0, seed=1)
+        how: dict[str, Any] = {"epochs": 20, "batch_size": 16, "flip": False, "crop_scale": 1.0, "validate_every": 20}
+        how |= {"backbone": "test_resnet", "backbone_args": {"output_stride": 8}, "pretrained": False, "size": 32}
+        run = partlabel.train(
+            others.train, images=others.images, out=out / "run", method="bce", lr=3e-3, report=False, **how
+        )
+        network = open_model(run)[0].backbone.network
+        timm.models.save_for_hf(network, out, model_config={"num_classes": 0}, safe_serialization=True)
+    return out
 
 
 class _Review:

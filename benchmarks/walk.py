@@ -57,6 +57,7 @@ class _Walk:
         shutil.rmtree(self.out, ignore_errors=True)
         self.data: Data = data_with_test(self.name, self.out, given.scenes)
         self.labels = self.out / "labels.csv"
+        write_table(self.data.train, self.out / "train-complete.csv")
         write_table(partlabel.hide(self.data.train, masking="known_ratio", ratio=KNOWN, seed=self.seed), self.labels)
         self.run = self.out / "run"
         self.found: dict[str, Any] = {}
