@@ -73,9 +73,10 @@ class _Walk:
         how = {"images": self.data.images, "precision": self.precision}
         partlabel.recover(self.run, self.labels, out=asked, audit=verdicts, **how)
         with self._page(asked, "--table", self.labels) as page:
-            present = page.answer(page.order("audit"), self._truth)
+            drawn = page.order("audit")
+            present = page.answer(drawn, self._truth)
         released = partlabel.recover(self.run, self.labels, out=self.out / "released.csv", audited=asked, **how)
-        self._tell("audited", verdicts=verdicts, present=present, **self._right(released))
+        self._tell("audited", verdicts=len(drawn), present=present, **self._right(released))
         self.labels = self._exported(asked, self.labels, self.out / "audited.csv")
 
     def review(self, verdicts: int) -> None:

@@ -12,6 +12,10 @@ Tick = Callable[[int, int], None]
 """Called with (done, total)."""
 
 
+def unheard(done: int, total: int) -> None:
+    """A `Tick` that nobody listens to."""
+
+
 class Reporter(Protocol):
     """Where a verb says what it does."""
 
@@ -31,7 +35,7 @@ class Silent:
     @contextmanager
     def track(self, what: str) -> Iterator[Tick]:
         """Ignore the steps."""
-        yield lambda done, total: None
+        yield unheard
 
 
 SILENT = Silent()

@@ -153,10 +153,10 @@ def test_cells_are_counted_by_their_probability_and_the_unknown_ones_by_the_trut
     assert json.loads((run.path / "probabilities.json").read_text()) == expected
     assert all(sum(counts) for counts in expected.values())
     page = (run.path / "report.html").read_text()
-    assert "held-out cells among the known ones" in page
+    assert "Cells of the table that `recover` completed" in page
     (run.path / "probabilities.json").write_text("[]")
     write_report(run, images=None)
-    assert "held-out cells among the known ones" not in (run.path / "report.html").read_text()
+    assert "Cells of the table that `recover` completed" not in (run.path / "report.html").read_text()
 
 
 def test_a_later_report_keeps_the_recovered_labels(

@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,11 @@ import numpy as np
 import pytest
 
 import partlabel
-from partlabel.errors import LabelError, UsageError
+from partlabel.errors import LabelError, RunError, UsageError
 from partlabel.formats import write_table
 from partlabel.labels import LabelTable, State
 from partlabel.merging import merge
+from partlabel.progress import Tick
 from partlabel.recovery import Promise, Suggestions, read_suggestions, score_suggestions
 
 pytestmark = pytest.mark.slow
@@ -81,6 +84,21 @@ def test_where_nothing_can_be_promised_the_file_is_empty_and_the_way_on_is_told(
     assert "--precision" in said
     assert "--estimate" in said
     assert (tmp_path / "s.csv").read_text().count("\n") == 1
+
+
+def test_a_class_that_the_training_left_out_for_want_of_known_cells_is_left_out(
+    fitted: partlabel.RunFolder, color_images: Data, partial_labels: LabelTable, heard: Any
+) -> None:
+    cells = partial_labels.cells()
+    names = partial_labels.images, ("gold", *partial_labels.classes)
+    wider = LabelTable.from_cells(*names, cells.image_index, cells.class_index + 1, cells.states)
+    found = partlabel.recover(fitted, wider, images=color_images[0], precision=0.6, confidence=0.8, reporter=heard)
+    alone = partlabel.recover(fitted, partial_labels, images=color_images[0], precision=0.6, confidence=0.8)
+    assert list(found) == list(alone)
+    assert "1 class without a known cell, which the run did not learn, left out: 'gold'" in heard.lines
+    known = LabelTable.from_cells(*names, [0], [0], [1])
+    with pytest.raises(RunError, match=r"does not know 1 \('gold'\).*leave the others out"):
+        partlabel.recover(fitted, merge(wider, known)[0], images=color_images[0])
 
 
 def test_absent_labels_are_suggested_in_the_same_way(
@@ -151,6 +169,33 @@ def test_settings_out_of_range_are_refused(
     ):
         with pytest.raises(UsageError, match=said):
             partlabel.recover(fitted, partial_labels, **where, **wrong)  # type: ignore[arg-type]
+
+
+class Tracks:
+    """A reporter that keeps how far each long part came."""
+
+    def __init__(self) -> None:
+        self.ticks: dict[str, list[tuple[int, int]]] = {}
+
+    def say(self, text: str) -> None:
+        """Ignore the line."""
+
+    @contextmanager
+    def track(self, what: str) -> Iterator[Tick]:
+        """Keep the steps."""
+        steps = self.ticks.setdefault(what, [])
+        yield lambda done, total: steps.append((done, total))
+
+
+def test_long_parts_tell_how_far_they_are(
+    fitted: partlabel.RunFolder, color_images: Data, partial_labels: LabelTable
+) -> None:
+    tracks = Tracks()
+    partlabel.recover(fitted, partial_labels, images=color_images[0], precision=0.5, image_labels=True, reporter=tracks)
+    images = int((partial_labels.counts_by_image().unknown < 3).sum())
+    assert tracks.ticks["calibrating"] == [(number, 5) for number in range(1, 6)]
+    for what in ("learning from labels of the same image", "changing scores by labels of the same image"):
+        assert tracks.ticks[what] == [(number, images) for number in range(1, images + 1)]
 
 
 def test_image_labels_change_the_list_and_are_told(

@@ -10,15 +10,15 @@ CLASSES = ("sky", "sea")
 @pytest.mark.parametrize(
     ("states", "column", "sentence"),
     [
-        ([], [], "no known cell was held out"),
+        ([], [], "no known cell that the model did not see"),
         (
             [1, 1],
             [0, 1],
-            "all 2 held-out cells are present, .*mark more cells absent, or judge some .*; `predict` gives scores",
+            "all 2 known cells that .* are present, .*mark more cells absent, or judge some .*; `predict` gives scores",
         ),
-        ([-1, -1], [0, 1], "all 2 held-out cells are absent, .*mark more cells present, or judge some"),
-        ([-1], [0], "^the held-out cell is absent, so precision"),
-        ([1, -1], [0, 1], "each of the 1 known present held-out cells is of a class without a known absent one"),
+        ([-1, -1], [0, 1], "all 2 known cells .* are absent, .*mark more cells present, or judge some"),
+        ([-1], [0], "^the known cell that the model did not see is absent, so precision"),
+        ([1, -1], [0, 1], "each of the 1 known present cells .* is of a class without such an absent one"),
         ([1, 0], [0, 0], "neither present \\(\\+1\\) nor absent"),
         ([1, -1], [0, 2], "from 0 to 2, outside 0..1"),
         ([1, -1], [-1, 0], "from -1 to 0, outside 0..1"),
@@ -32,7 +32,7 @@ def test_what_cannot_be_measured_is_refused(states: list[int], column: list[int]
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_a_logit_that_is_not_finite_is_refused_by_class(wrong: float) -> None:
-    with pytest.raises(NotFiniteError, match=r"1 held-out logit\(s\) .* first in class 'sea'"):
+    with pytest.raises(NotFiniteError, match=r"1 logit\(s\) of known cells .* first in class 'sea'"):
         check_held_out([0.0, wrong], [1, -1], [0, 1], CLASSES)
 
 

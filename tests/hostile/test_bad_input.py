@@ -187,8 +187,22 @@ def test_names_that_climb(run: Run, folder: Path) -> None:
 def test_a_class_without_known_cell(run: Run, folder: Path) -> None:
     lines = (folder / "labels.csv").read_text().splitlines()
     (folder / "gap.csv").write_text("\n".join([lines[0] + ",gold", *(line + "," for line in lines[1:])]) + "\n")
+    looked = run("look", folder / "gap.csv", *CODES)
+    assert looked.code == 1
+    assert "1 class without a known cell: 'gold'; train refuses the table, unless told to leave them out" in looked.out
+    assert "--drop-empty-classes" in looked.out
     _one_sentence(_train(run, folder, "gap.csv"), 3, "'gold'", "--drop-empty-classes")
     assert _train(run, folder, "gap.csv", "--drop-empty-classes").code == 0
+
+
+def test_a_table_without_known_cell(run: Run, folder: Path) -> None:
+    names = [line.partition(",")[0] for line in (folder / "labels.csv").read_text().splitlines()[1:]]
+    (folder / "none.csv").write_text(HEADER + "".join(f"{name},,,\n" for name in names))
+    looked = run("look", folder / "none.csv", *CODES)
+    assert looked.code == 1
+    assert "label some images (partlabel review TABLE)" in " ".join(looked.out.split())
+    for more in ([], ["--drop-empty-classes"]):
+        _one_sentence(_train(run, folder, "none.csv", *more), 3, "no cell of the table is known", "review TABLE")
 
 
 def test_another_class_list(run: Run, folder: Path) -> None:

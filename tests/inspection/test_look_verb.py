@@ -225,6 +225,8 @@ def test_reading_report(tmp_path: Path):
     assert found.problems == (
         f"{file}: 1 cell called present on one line and absent on another, taken as unknown; first: image 'a', class "
         f"'cat', lines 2, 3",
+        "1 class without a known cell: 'dog'; train refuses the table, unless told to leave them out "
+        "(--drop-empty-classes)",
     )
     text = page(found)
     assert "    image 'a', class 'cat': lines 2, 3" in text
@@ -257,6 +259,7 @@ def test_methods_that_fit_are_those_that_training_takes(states: list[list[int]])
             with pytest.raises(LabelError):
                 check_fit(name, labels)
     assert ("no method can learn from these labels" in found.problems) is not any(fits.values())
+    assert any("no cell is known" in problem for problem in found.problems) is not np.any(states)
     text = page(found)
     assert all(fit.misfit in text for fit in found.methods if fit.misfit)
 

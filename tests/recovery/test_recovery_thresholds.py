@@ -111,23 +111,26 @@ def test_a_class_is_pooled_left_alone_or_left_out_with_the_reason() -> None:
     assert thresholds.classes[2].threshold == thresholds.classes[3].threshold
     assert thresholds.classes[2].accepted == thresholds.classes[3].accepted == 20
     assert thresholds.why_not(0) is None
-    assert "target of 0.95 is not reached on the held-out cells of the class: at best " in str(thresholds.why_not(1))
-    assert thresholds.why_not(4) == "no held-out cell of the class is absent (5 present), so its errors cannot be seen"
-    assert thresholds.why_not(5) == "no held-out cell of the class is absent (0 present), so its errors cannot be seen"
+    assert "target of 0.95 is not reached on the known cells of the class that the model did not see: at best " in str(
+        thresholds.why_not(1)
+    )
+    assert thresholds.why_not(4) == "no known cell that judges the class is absent (5 present), so no error can be seen"
+    assert thresholds.why_not(5) == "no known cell that judges the class is absent (0 present), so no error can be seen"
     assert thresholds.values.tolist()[4:] == [np.inf, np.inf]
 
 
 def test_a_pool_that_is_too_small_or_too_weak_says_so_with_numbers() -> None:
     few = fit_thresholds([3.0, -3.0, 2.0, -2.0], [1, -1, 1, -1], [0, 0, 1, 1], ("a", "b"))
     assert few.why_not(0) == (
-        "the model gives fewer than 10 of the held-out cells of the 2 pooled classes a probability of 0.5 or more, "
-        "too few to measure a precision on"
+        "the model gives fewer than 10 of the known cells of the 2 pooled classes that it did not see a probability of "
+        "0.5 or more, too few to measure a precision on"
     )
     states = np.tile([1, -1, 1], 20)
     weak = fit_thresholds(np.zeros(60), states, np.zeros(60, int), ("a",))
-    assert "of the 1 pooled class: at best 40 of 60 are present, where the calibration expects a share of 0.6" in str(
-        weak.why_not(0)
-    )
+    assert (
+        "of the 1 pooled class that the model did not see: at best 40 of 60 are present, where the calibration expects "
+        "a share of 0.6"
+    ) in str(weak.why_not(0))
     assert np.isinf(weak.values).all()
 
 
@@ -151,5 +154,5 @@ def test_settings_out_of_range_are_refused(settings: dict[str, float]) -> None:
 
 
 def test_no_known_absent_is_refused() -> None:
-    with pytest.raises(LabelError, match="held-out cells are present"):
+    with pytest.raises(LabelError, match="known cells that the model did not see are present"):
         fit_thresholds([1.0, 2.0], [1, 1], [0, 0], ("a",))

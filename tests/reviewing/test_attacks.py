@@ -64,7 +64,7 @@ def test_nothing_is_told_without_the_cookie(server: Any) -> None:
             assert answer.status_code == 401, path
             assert "pictures" not in answer.text
     assert httpx.get(server.base + "/").status_code == 401
-    for path in ("/api/verdicts", "/api/undo"):
+    for path in ("/api/verdicts", "/api/link"):
         assert httpx.post(server.base + path, json=BODY, headers={"Origin": server.base}).status_code == 401
 
 
@@ -82,6 +82,23 @@ def test_the_token_works_once(served: Serve, suggestions: Path, photos: Path) ->
     assert again.status_code == 403
     assert "set-cookie" not in again.headers
     assert httpx.get(server.url, cookies=dict(first.cookies)).status_code == 303  # the same browser, once more
+
+
+def test_a_window_can_let_in_one_more_browser(served: Serve, suggestions: Path, photos: Path) -> None:
+    server = served(suggestions, photos)
+    with server.client() as page:
+        first, second = (page.post("/api/link", json={}).json()["path"] for _ in range(2))
+        assert first != second
+        assert httpx.get(server.base + first).status_code == 403  # a newer one has taken its place
+        assert httpx.get(server.base + second, headers={"Host": "evil.example"}).status_code == 403
+        answer = httpx.get(server.base + second)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+        assert httpx.get(server.base + "/api/session", cookies=dict(answer.cookies)).status_code == 200
+        assert httpx.get(server.base + second).status_code == 403
+        assert httpx.get(server.url).status_code == 403  # nor does the printed one work again
+        assert page.get("/api/link").status_code == 404
+        assert page.post("/api/link", content=b"{}", headers={"Content-Type": "text/plain"}).status_code == 415
+        assert page.get("/api/session").status_code == 200
 
 
 def test_another_host_name_is_refused(page: httpx.Client, server: Any) -> None:
@@ -105,14 +122,17 @@ def test_another_site_cannot_write(page: httpx.Client, server: Any) -> None:
         f"http://127.0.0.1:{server.port}@evil.example", f"http://127.0.0.1:{server.port}/", f"127.0.0.1:{server.port}",
     )  # fmt: skip
     for origin in origins:
-        for path in ("/api/verdicts", "/api/undo"):
+        for path in ("/api/verdicts", "/api/link"):
             assert page.post(path, json=BODY, headers={"Origin": origin}).status_code == 403, origin
     for site in ("cross-site", "same-site", "none"):
-        assert page.post("/api/verdicts", json=BODY, headers={"Sec-Fetch-Site": site}).status_code == 403
+        for path in ("/api/verdicts", "/api/link"):
+            assert page.post(path, json=BODY, headers={"Sec-Fetch-Site": site}).status_code == 403
     del page.headers["Origin"]
     assert page.post("/api/verdicts", json=BODY).status_code == 403
+    assert page.post("/api/link", json={}).status_code == 403
     assert untouched(page)
-    assert page.post("/api/undo", json=BODY, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
+    empty = {"client": "good", "verdicts": []}
+    assert page.post("/api/verdicts", json=empty, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
 
 
 def test_another_site_cannot_embed_or_read(page: httpx.Client) -> None:

@@ -28,7 +28,7 @@ def table(suggestions: Path) -> Path:
 def reviewing(source: Path, table: Path | None = None, images: Path = Path()) -> Iterator[Verdicts]:
     subject, _ = open_subject(source, table, images, SILENT, {})
     with Journal(Path(f"{source}.verdicts.jsonl"), subject) as journal:
-        yield Verdicts(subject, asked_of(subject), journal)
+        yield Verdicts(subject, asked_of(subject, learns=False), journal)
 
 
 def decide(verdicts: Verdicts, given: dict[tuple[str, str], str]) -> None:
@@ -149,3 +149,55 @@ def test_a_journal_can_be_exported_while_a_server_writes_it(suggestions: Path) -
             file.write(b'{"n":2,"image":"00')  # as it looks for a moment
         assert len(states(reviewed(suggestions).table)) == 1
         assert journal.read_bytes().endswith(b"00")
+
+
+def test_an_earlier_export_is_replaced_and_said(suggestions: Path, table: Path) -> None:
+    out = suggestions.with_name("out.csv")
+    with reviewing(suggestions) as verdicts:
+        decide(verdicts, {("00.png", "sea"): "present", ("01.png", "sky"): "absent"})
+        assert reviewed(suggestions, out=out).replaced is None
+        decide(verdicts, {("02.png", "sky"): "present"})
+        again = reviewed(suggestions, out=out)
+        assert (
+            list(again.lines())[-1]
+            == f"{out} was an earlier export of this journal with 2 labels, all of them here again"
+        )
+        decide(verdicts, {("01.png", "sky"): "present", ("00.png", "sea"): "none"})
+    changed = reviewed(suggestions, out=out, table=table)
+    assert (changed.replaced or "").endswith("with 3 labels, 1 of them other or gone now")  # the table knows 00.png
+    assert states(read_table(out).table) == states(changed.table)
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet", "out.jsonl"])
+def test_what_somebody_else_made_or_edited_stays(suggestions: Path, name: str) -> None:
+    with reviewing(suggestions) as verdicts:
+        decide(verdicts, {("00.png", "sea"): "present"})
+    out, beside = suggestions.with_name(name), suggestions.with_name(f"{name}.json")
+    out.write_bytes(b"my own labels")
+    with pytest.raises(UsageError, match="somebody's work; give another file"):
+        reviewed(suggestions, out=out)
+    assert out.read_bytes() == b"my own labels"
+    out.unlink()
+    beside.write_text('{"kind": "promise"}')
+    with pytest.raises(UsageError, match=rf"{name}\.json exists and is not of an export"):
+        reviewed(suggestions, out=out)
+    assert beside.read_text() == '{"kind": "promise"}'
+    beside.unlink()
+    reviewed(suggestions, out=out)
+    assert (reviewed(suggestions, out=out).replaced or "").endswith("with 1 label, all of them here again")
+    written = out.read_bytes()
+    out.write_bytes(written + b"\n")
+    with pytest.raises(UsageError, match="somebody's work"):
+        reviewed(suggestions, out=out)
+    out.write_bytes(written)
+    Path(f"{suggestions}.verdicts.jsonl").rename(suggestions.with_name("other.jsonl"))
+    with pytest.raises(UsageError, match=r"export of another journal, .*verdicts\.jsonl"):
+        reviewed(suggestions, out=out, journal=suggestions.with_name("other.jsonl"))
+    assert out.read_bytes() == written
+
+
+def test_verdicts_are_exported_where_no_suggestion_is_left(suggestions: Path, table: Path) -> None:
+    with reviewing(suggestions, table) as verdicts:
+        decide(verdicts, {("00.png", "boat"): "present"})
+    suggestions.write_text(suggestions.read_text().splitlines()[0] + "\n")  # recover was run again
+    assert states(reviewed(suggestions, table=table).table)["00.png", "boat"] == (1, Source.REVIEW)

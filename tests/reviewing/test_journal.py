@@ -31,7 +31,7 @@ def subject_of(images: tuple[str, ...] = IMAGES, classes: tuple[str, ...] = CLAS
 def opened(path: Path, subject: Subject | None = None) -> Iterator[Verdicts]:
     subject = subject or subject_of()
     with Journal(path, subject) as journal:
-        yield Verdicts(subject, asked_of(subject), journal)
+        yield Verdicts(subject, asked_of(subject, learns=False), journal)
 
 
 def state(verdicts: Verdicts) -> dict[int, tuple[int, int, str]]:
@@ -58,28 +58,15 @@ def test_verdicts_are_there_after_reopening(tmp_path: Path) -> None:
     assert all(r.when.endswith("+00:00") for r in records)
 
 
-def test_undo_walks_back_request_by_request_across_a_restart(tmp_path: Path) -> None:
+def test_a_request_that_was_taken_back_as_one_is_read(tmp_path: Path) -> None:
     with opened(tmp_path / "j.jsonl") as verdicts:
-        verdicts.decide("tab", "Ann", [Decision(0, "present"), Decision(1, "present")])
-        verdicts.decide("tab", "Ann", [Decision(0, "absent")])
-        verdicts.decide("other", "Bob", [Decision(7, "present")])
-        assert [(cell, last.verdict) for cell, last in verdicts.undo("tab", "Ann")] == [(0, 1)]
+        verdicts.decide("tab", "Ann", [Decision(0, "present")])
+        verdicts.decide("tab", "Ann", [Decision(0, "none")])
+    lines = (tmp_path / "j.jsonl").read_bytes()
+    assert lines.endswith(b'"kind":"verdict","request":2}\n')
+    (tmp_path / "j.jsonl").write_bytes(lines.replace(b'"verdict","request":2', b'"undo","request":1'))
     with opened(tmp_path / "j.jsonl") as verdicts:
-        assert [(cell, last.verdict) for cell, last in verdicts.undo("tab", "Ann")] == [(0, 0), (1, 0)]
-        assert verdicts.undo("tab", "Ann") == []
-        verdicts.decide("tab", "Ann", [Decision(1, "unsure")])
-        assert [(cell, last.verdict) for cell, last in verdicts.undo("tab", "Ann")] == [(1, 0)]
-        assert verdicts.undo("tab", "Ann") == []
-        assert verdicts.last[7].verdict == 1
-    assert [r.kind for r in read_journal(tmp_path / "j.jsonl").records][4:7] == ["undo"] * 3
-
-
-def test_undo_leaves_what_somebody_else_changed_since(tmp_path: Path) -> None:
-    with opened(tmp_path / "j.jsonl") as verdicts:
-        verdicts.decide("tab", "Ann", [Decision(0, "present"), Decision(1, "present")])
-        verdicts.decide("other", "Bob", [Decision(0, "absent", seen=1)])
-        assert [(cell, last.verdict) for cell, last in verdicts.undo("tab", "Ann")] == [(1, 0)]
-        assert verdicts.last[0].verdict == 2
+        assert (verdicts.number, verdicts.given) == (2, 0)
 
 
 def test_a_conflict_is_told_and_not_written(tmp_path: Path) -> None:
@@ -129,7 +116,7 @@ def test_a_torn_last_line_is_set_aside(tmp_path: Path, kept: str) -> None:
     path.write_bytes(whole[:end])
     subject = subject_of()
     with Journal(path, subject) as journal:
-        verdicts = Verdicts(subject, asked_of(subject), journal)
+        verdicts = Verdicts(subject, asked_of(subject, learns=False), journal)
         assert verdicts.number == 1
         assert (journal.notes != []) == (kept != "nothing")
         verdicts.decide("tab", "Ann", [Decision(2, "absent")])
@@ -198,7 +185,7 @@ def test_a_journal_holds_where_images_were_added(tmp_path: Path) -> None:
     subject = subject_of(images=("new.png", *IMAGES), classes=("hill", *CLASSES))
     with Journal(path, subject) as journal:
         assert "other images or classes" in journal.notes[0]
-        verdicts = Verdicts(subject, asked_of(subject), journal)
+        verdicts = Verdicts(subject, asked_of(subject, learns=False), journal)
         assert list(verdicts.last) == [subject.cell("1.png", "sea")]
 
 

@@ -74,7 +74,8 @@ def test_it_goes_on_where_it_was(served: Serve, suggestions: Path, photos: Path)
     second = served(suggestions, photos, journal=suggestions.with_name("mine.jsonl"))
     with second.client() as page:
         assert page.get("/api/session").json()["seq"] == 1
-        assert page.post("/api/undo", json={"client": "a"}).json()["restored"][0]["verdict"] is None
+        body = {"client": "a", "verdicts": [{"cell": 0, "verdict": "none"}]}
+        assert page.post("/api/verdicts", json=body).json()["accepted"][0]["verdict"] is None
     said = second.interrupt()
     assert "1 verdict already" in said
     assert "--journal" in said
@@ -85,6 +86,7 @@ def test_a_second_server_is_told_who_has_the_journal(served: Serve, suggestions:
     done = run(suggestions, "--images", photos, "--no-open")
     assert done.returncode == 8
     assert f"process {server.process.pid}" in done.stderr
+    assert "whose help (?) gives an address for another browser" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     server.kill()
     again = served(suggestions, photos)  # a lock does not outlive its process
@@ -114,6 +116,11 @@ def test_a_port_in_use_is_a_sentence(served: Serve, suggestions: Path, photos: P
         (["{folder}/short.csv", "--images", "{photos}"], "line 2: 2 cells"),
         (["{folder}/state.csv", "--images", "{photos}"], "state 'maybe'"),
         (["{folder}/none.csv", "--images", "{photos}"], "holds no suggestion"),
+        (["{folder}/none.csv", "--images", "{photos}", "--table", "{folder}/table.csv"], "partlabel review TABLE"),
+        (
+            ["{folder}/missed.csv", "--images", "{photos}"],
+            "nothing could be promised at precision 0.99 (too few known)",
+        ),
         (["{suggestions}", "--images", "{photos}", "--journal", "{suggestions}"], "overwritten"),
     ],
 )
@@ -136,6 +143,9 @@ def test_what_cannot_be_reviewed_says_why(
         "short.csv": f"{header}\na.png,sky\n",
         "state.csv": f"{header},state\na.png,sky,0.5,maybe\n",
         "none.csv": f"{header}\n",
+        "missed.csv": f"{header}\n",
+        "missed.csv.json": '{"kind": "promise", "target_precision": 0.99, "left_out": [{"why": "too few known"}]}',
+        "table.csv": "image,class,state\n00.png,sea,present\n",
     }.items():
         (tmp_path / name).write_text(text)
     places = {"suggestions": suggestions, "photos": photos, "folder": tmp_path}
@@ -144,6 +154,29 @@ def test_what_cannot_be_reviewed_says_why(
         main()
     assert end.value.code in {2, 3, 4}
     assert said in capsys.readouterr().err
+
+
+def test_images_without_a_picture_are_counted_and_a_few_named(served: Serve, tmp_path: Path, photos: Path) -> None:
+    root = tmp_path / "pictures"
+    root.mkdir()
+    for number in range(5):
+        (root / f"broken {number}.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing more")
+        (root / f"good {number}.png").write_bytes((photos / "00.png").read_bytes())
+    names = [f"{kind} {number}.png" for kind in ("good", "broken", "missing") for number in range(5)]
+    source = tmp_path / "s.csv"
+    source.write_text("image,class,probability\n" + "".join(f"{name},sky,0.9\n" for name in names))
+    server = served(source, root)
+    with server.client() as page:
+        for number in range(len(names)):
+            assert page.get(f"/thumb/{number}").status_code == 200
+            assert page.get(f"/image/{number}").status_code == 200
+    lines = [line for line in server.interrupt().splitlines() if ".png" in line]
+    assert lines == [
+        f"5 images not found below {root}, shown as crossed frames: 'missing 0.png', 'missing 1.png', 'missing 2.png', "
+        "...",
+        "5 images not readable, shown as crossed frames (`partlabel look` says why): 'broken 0.png', 'broken 1.png', "
+        "'broken 2.png', ...",
+    ]
 
 
 def test_a_table_in_memory_wants_a_journal(photos: Path) -> None:

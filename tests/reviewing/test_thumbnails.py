@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -143,6 +144,18 @@ def test_a_damaged_one_in_the_cache_is_made_again(cache: Path, root: Path, damag
     kept(cache)[0].write_bytes(damage)
     assert Pictures(root).thumbnail("a.png", 160) == first
     assert kept(cache)[0].read_bytes() == first.content
+
+
+def test_the_cache_may_be_deleted_at_any_time(cache: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hashes, "_SETTLED", -1)
+    pictures = Pictures(root)
+    for name in ("a.png", "b.png"):
+        halves(400, 200).save(root / name)
+        assert shown(pictures.thumbnail(name, 160).content).size == (160, 80)
+        assert (len(kept(cache)), (cache / "hashes.txt").is_file()) == (1, True)
+        shutil.rmtree(cache)
+    assert shown(pictures.thumbnail("a.png", 160).content).size == (160, 80)
+    assert len(kept(cache)) == 1
 
 
 def test_a_linked_one_in_the_cache_is_not_followed(cache: Path, root: Path, tmp_path: Path) -> None:

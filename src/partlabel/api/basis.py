@@ -81,8 +81,10 @@ def basis_of(
             "promise nothing; train without --init, ask for an estimate (--estimate), or audit (--audit)"
         )
     if image_labels:
-        judging = judging.with_image_labels()
-    calibrated = calibrate(judging.cells, judging.fold, None if judging.fold is None else len(judging.models))
+        judging = judging.with_image_labels(reporter)
+    with reporter.track("calibrating") as tick:
+        folds = None if judging.fold is None else len(judging.models)
+        calibrated = calibrate(judging.cells, judging.fold, folds, tick)
     return Basis(judging, calibrated.calibrations, calibrated.probability, run, most)
 
 

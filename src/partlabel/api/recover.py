@@ -175,7 +175,7 @@ def _opened(
 ) -> tuple[LabelTable, LabelTable | None]:
     """The table in the class order of the run, and the truth."""
     labels, _ = open_table(table, reporter, read, shared=truth is not None)
-    labels = same_classes(labels, run)
+    labels = same_classes(labels, run, reporter)
     true = None if truth is None else open_truth(truth, reporter, read, shared=True)
     if true is not None:
         _check_truth(true, labels)

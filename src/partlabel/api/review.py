@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal, cast
 
 from partlabel.errors import RunError, UsageError
-from partlabel.formats import write_table
 from partlabel.formats.options import ReadOptions
 from partlabel.formats.text import quote
 from partlabel.images.limits import DEFAULT_LIMITS, limits_of
@@ -15,9 +14,9 @@ from partlabel.labels import LabelTable
 from partlabel.methods.catalogue import entry
 from partlabel.opening import ReadArguments, Table, image_folder, is_published, refuse_to_overwrite
 from partlabel.progress import SILENT, Reporter
-from partlabel.reviewing.export import Exported, export
+from partlabel.reviewing.export import Exported, export, write_export
 from partlabel.reviewing.journal import SUFFIX, Journal, journal_beside, read_journal
-from partlabel.reviewing.source import open_subject
+from partlabel.reviewing.source import open_subject, refuse_empty
 from partlabel.reviewing.subject import Subject
 from partlabel.runs.folder import RunFolder
 from partlabel.wording import amount, command, printable
@@ -78,9 +77,12 @@ def review(
     limits = DEFAULT_LIMITS if max_image_mb is None else limits_of(max_image_mb)
     path = _journal(source, journal)
     refuse_to_overwrite([path], source, *([] if table is None else [table]))
+    refuse_empty(source)
     subject, _ = open_subject(source, table, root, reporter, read or {})
     evidence = None if run is None else Evidence(_run(run), root, limits)
     learns = bool(learn_every) and run is not None and _can_learn(_run(run), subject, reporter)
+    pictures = Pictures(root, limits)
+    _say_some(pictures.missing(subject.images), f"not found below {root}, shown as crossed frames", reporter)
     with Journal(path, subject) as kept:
         name = printable(who or _user())
         session = Session(subject, kept, name, has_evidence=evidence is not None, learns=learns)
@@ -90,8 +92,11 @@ def review(
             reporter.say(f"{path} holds {amount(session.verdicts.given, 'verdict')} already; going on")
         pupil = Pupil(_run(run), root, subject, limits) if run is not None and learns else None
         learning = None if pupil is None else Learning(pupil, session, learn_every)
-        serve(Site(session, Pictures(root, limits), evidence, learning), port, opened or open_in_browser)
+        serve(Site(session, pictures, evidence, learning), port, opened or open_in_browser)
         given = amount(session.verdicts.given, "verdict")
+    _say_some(
+        sorted(pictures.unreadable), "not readable, shown as crossed frames (`partlabel look` says why)", reporter
+    )
     if subject.audit is None:
         on = f"to make labels of them: {_export_command(source, images, table, path, read or {})}"
     else:
@@ -116,7 +121,8 @@ def reviewed(
 
     Args:
         source: as in `review`.
-        out: label file to write.
+        out: label file to write; `out` + ".json" says of which journal. An earlier export of this journal is replaced,
+            and nothing else.
         images: as in `review`; needed where `source` is a list of classes.
         table: label table, or the path of a label file, that verdicts are added to; by default `source` where it is
             one, else verdicts stand alone.
@@ -128,7 +134,8 @@ def reviewed(
     Raises:
         LabelError: a file cannot be read, the journal is of other images or classes, it holds no verdict, or a verdict
             contradicts a known label and `prefer` does not decide.
-        UsageError: `out` is a file that is read, or `prefer` is something else.
+        UsageError: `out` is a file that is read, or is there and no earlier export of this journal; or `prefer` is
+            something else.
         StorageError: the file cannot be written.
     """
     if prefer not in {"review", "table", None}:
@@ -141,9 +148,14 @@ def reviewed(
     root = image_root(image_folder(images, source, table)) if listed else Path()
     subject, known = open_subject(source, table, root, reporter, read or {})
     found = export(subject, known, read_journal(path), path, prefer)
-    if out is not None:
-        write_table(found.table, out)
-    return found
+    return found if out is None else write_export(found, Path(out), path)
+
+
+def _say_some(images: list[str], what: str, reporter: Reporter) -> None:
+    """Say how many images are so, and the first of their names."""
+    if images:
+        shown = ", ".join(map(repr, images[:3])) + (", ..." if len(images) > 3 else "")
+        reporter.say(f"{amount(len(images), 'image')} {what}: {shown}")
 
 
 def _journal(source: Table, given: Path | str | None) -> Path:

@@ -141,7 +141,7 @@ def check_held_out(logits: ArrayLike, states: ArrayLike, class_index: ArrayLike,
 
 
 def require_precision(cells: ScoredCells) -> None:
-    """Refuse held-out cells by which no precision can be measured.
+    """Refuse known cells, held out or cross-fitted, by which no precision can be measured.
 
     Raises:
         LabelError: present or absent cells are missing; says what to do.
@@ -151,25 +151,26 @@ def require_precision(cells: ScoredCells) -> None:
     if wrong.any():
         name = cells.classes[cells.class_index[wrong][0]]
         raise NotFiniteError(
-            f"{wrong.sum()} held-out logit(s) are NaN or infinite, first in class {name!r}; the training went wrong, "
-            "train again with a lower learning rate"
+            f"{wrong.sum()} logit(s) of known cells are NaN or infinite, first in class {name!r}; the training went "
+            "wrong, train again with a lower learning rate"
         )
     total, present = cells.states.size, int(cells.present.sum())
     if not total:
         raise LabelError(
-            "no known cell was held out of training, so precision cannot be measured; hold some out; `predict` gives "
-            "scores without a promise"
+            "there is no known cell that the model did not see, so precision cannot be measured; hold some out (train "
+            "--holdout); `predict` gives scores without a promise"
         )
     for lacking, other, none in (("absent", "present", present == total), ("present", "absent", present == 0)):
         if none:
+            which = "the known cell" if total == 1 else f"all {total:,} known cells"
             raise LabelError(
-                f"{'the held-out cell is' if total == 1 else f'all {total:,} held-out cells are'} {other}, so "
-                f"precision cannot be measured; mark more cells {lacking}, or judge some suggestions (`recover "
-                "--audit`); `predict` gives scores without a promise"
+                f"{which} that the model did not see {'is' if total == 1 else 'are'} {other}, so precision cannot be "
+                f"measured; mark more cells {lacking}, or judge some suggestions (`recover --audit`); `predict` gives "
+                "scores without a promise"
             )
     if not cells.has_class_of_both_states:
         raise LabelError(
-            f"each of the {present} known present held-out cells is of a class without a known absent one, so precision"
-            " cannot be measured; mark some cells of these classes absent, or judge some suggestions (`recover "
-            "--audit`); `predict` gives scores without a promise"
+            f"each of the {present} known present cells that the model did not see is of a class without such an "
+            "absent one, so precision cannot be measured; mark some cells of these classes absent, or judge some "
+            "suggestions (`recover --audit`); `predict` gives scores without a promise"
         )

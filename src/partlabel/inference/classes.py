@@ -5,15 +5,18 @@ from partlabel.labels import LabelTable
 from partlabel.names import alike_across
 from partlabel.progress import Reporter
 from partlabel.runs.folder import RunFolder
+from partlabel.wording import amount
 
 
-def same_classes(labels: LabelTable, run: RunFolder) -> LabelTable:
-    """The labels with the classes in the run's order.
+def same_classes(labels: LabelTable, run: RunFolder, reporter: Reporter) -> LabelTable:
+    """The labels with the classes in the run's order. Classes that the run does not know and of which no cell is known
+    either, as the training may have left them out, are left out and reported.
 
     Raises:
         RunError: they lack classes of the run, or have others.
     """
     classes = run.labels().classes
+    labels = _without_empty(labels, classes, reporter)
     missing = [name for name in classes if name not in labels.class_positions]
     _check(run, missing, labels, classes)
     return labels.select_classes(list(classes))
@@ -36,6 +39,20 @@ def covered_classes(labels: LabelTable, run: RunFolder, reporter: Reporter) -> L
     else:
         _check(run, missing, labels, classes)
     return labels.select_classes([name for name in classes if name in labels.class_positions])
+
+
+def _without_empty(labels: LabelTable, classes: tuple[str, ...], reporter: Reporter) -> LabelTable:
+    """The labels without classes that have no known cell and are none of `classes`."""
+    counts = labels.counts_by_class()
+    known = counts.present + counts.absent
+    empty = [name for name, count in zip(labels.classes, known, strict=True) if not count and name not in classes]
+    if not empty:
+        return labels
+    reporter.say(
+        f"{amount(len(empty), 'class', 'classes')} without a known cell, which the run did not learn, left out: "
+        + _listed(empty)
+    )
+    return labels.select_classes([name for name in labels.classes if name not in set(empty)])
 
 
 def _check(run: RunFolder, missing: list[str], labels: LabelTable, classes: tuple[str, ...]) -> None:

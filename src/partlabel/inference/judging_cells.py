@@ -75,16 +75,21 @@ class JudgingCells(NamedTuple):
             "image_labels": self.image_labels is not None,
         }
 
-    def with_image_labels(self) -> "JudgingCells":
+    def with_image_labels(self, reporter: Reporter) -> "JudgingCells":
         """With the logits that follow when the known labels of an image inform its other cells.
+
+        Args:
+            reporter: where progress goes.
 
         Raises:
             UsageError: the cells are not cross-fitted, or there are too many classes.
         """
         if self.fold is None:
             raise UsageError("the labels of the same image need cross-fitted scores; add --folds 5")
-        found = ImageLabels.fitted(self.cells, self.fold, len(self.models))
-        logits = found.changed(self.cells.logits, found.of_known(self.cells), self.fold)
+        with reporter.track("learning from labels of the same image") as tick:
+            found = ImageLabels.fitted(self.cells, self.fold, len(self.models), tick)
+        with reporter.track("changing scores by labels of the same image") as tick:
+            logits = found.changed(self.cells.logits, found.of_known(self.cells, tick), self.fold)
         return self._replace(cells=replace(self.cells, logits=logits), image_labels=found)
 
     def blocks(self, names: Sequence[str], root: Path, reporter: Reporter, max_image_mb: float | None) -> Scores:

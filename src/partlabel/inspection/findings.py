@@ -25,6 +25,7 @@ def findings(
     return (
         *_reading(report),
         *_names(known.images, known.classes),
+        *_empty_classes(known),
         *([] if any(fit.misfit is None for fit in methods) else ["no method can learn from these labels"]),
         *(_images(image_files) if image_files else []),
         *(_split(against, image_files) if against else []),
@@ -63,6 +64,19 @@ def _names(images: Sequence[str], classes: Sequence[str]) -> Iterable[str]:
         yield f"classes {both} look alike; rename one if they are the same"
     if twice := two_spellings(images):
         yield f"{twice[0]!r} and {twice[1]!r} are the same image; write its name in one way"
+
+
+def _empty_classes(known: KnownStates) -> Iterable[str]:
+    empty = known.empty_classes
+    if not empty:
+        return
+    if len(empty) == len(known.classes):
+        yield "no cell is known, so that train refuses the table; label some images (partlabel review TABLE)"
+        return
+    yield (
+        f"{amount(len(empty), 'class', 'classes')} without a known cell: {some(empty)}; train refuses the table, "
+        f"unless told to leave them out (--drop-empty-classes)"
+    )
 
 
 def _images(image_files: ImageFiles) -> Iterable[str]:

@@ -25,6 +25,7 @@ from partlabel.errors import LabelError, NotFiniteError, RunError
 from partlabel.evaluation.calibration import brier_score, expected_calibration_error, log_loss
 from partlabel.evaluation.scored_cells import BoolArray, FloatArray, ScoredCells, check_held_out, require_precision
 from partlabel.labels import IntArray
+from partlabel.progress import Tick, unheard
 from partlabel.recovery.logistic import Prior, bent, fit_curves, log_losses
 
 _CLASS_DEVIATIONS = ((0.0, 0.0), (0.15, 0.075), (0.3, 0.15), (0.6, 0.3))
@@ -235,7 +236,9 @@ class Calibrated(NamedTuple):
         return found if self.applied else f"no calibration is applied: {found}"
 
 
-def calibrate(cells: ScoredCells, fold: IntArray | None = None, folds: int | None = None) -> Calibrated:
+def calibrate(
+    cells: ScoredCells, fold: IntArray | None = None, folds: int | None = None, tick: Tick = unheard
+) -> Calibrated:
     """The calibration of held-out cells, used only where it makes probabilities better.
 
     Args:
@@ -243,6 +246,7 @@ def calibrate(cells: ScoredCells, fold: IntArray | None = None, folds: int | Non
         fold: int64 `[K]`, the fold of each, where each fold has a model of its own. Then each has a calibration of its
             own too, from the cells of the other folds, for its known and its unknown cells alike.
         folds: how many there are; None: up to the last that has a cell.
+        tick: called after each fit but the last one of a single model.
 
     Raises:
         LabelError: present or absent cells are missing; says what to do.
@@ -250,7 +254,7 @@ def calibrate(cells: ScoredCells, fold: IntArray | None = None, folds: int | Non
     """
     require_precision(cells)
     parts = _random_parts(cells.logits.size, _FOLDS) if fold is None else fold
-    fitted = _without_each(cells, parts, folds or int(parts.max()) + 1)
+    fitted = _without_each(cells, parts, folds or int(parts.max()) + 1, tick)
     count = 1 if fold is None else len(fitted)
     plain, crossed = np.asarray(expit(cells.logits), np.float64), _of_parts(cells, parts, fitted)
     before, after = Quality.of(plain, cells), Quality.of(crossed, cells)
@@ -284,10 +288,13 @@ def _random_parts(size: int, count: int) -> IntArray:
     return np.random.default_rng(0).permutation(size) % count
 
 
-def _without_each(cells: ScoredCells, parts: IntArray, count: int) -> list[Calibration]:
+def _without_each(cells: ScoredCells, parts: IntArray, count: int, tick: Tick = unheard) -> list[Calibration]:
     """The calibration without the cells of each part."""
-    counts = cells.measurable[cells.class_index]
-    return [_fit(cells, counts & (parts != number)) for number in range(count)]
+    counts, fitted = cells.measurable[cells.class_index], []
+    for number in range(count):
+        fitted.append(_fit(cells, counts & (parts != number)))
+        tick(number + 1, count)
+    return fitted
 
 
 def _of_parts(cells: ScoredCells, parts: IntArray, calibrations: list[Calibration]) -> FloatArray:

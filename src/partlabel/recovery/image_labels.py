@@ -24,6 +24,7 @@ from scipy.special import expit
 from partlabel.errors import UsageError
 from partlabel.evaluation.scored_cells import FloatArray, ScoredCells
 from partlabel.labels import IntArray
+from partlabel.progress import Tick, unheard
 
 MOST_CLASSES = 2000
 """With more classes the matrices between classes would not fit in memory."""
@@ -60,8 +61,8 @@ class ImageLabels:
         self._surprise, self._column, self._fold = surprises(cells), cells.class_index, fold
 
     @classmethod
-    def fitted(cls, cells: ScoredCells, fold: IntArray, count: int | None = None) -> Self:
-        """From the known cells of all folds.
+    def fitted(cls, cells: ScoredCells, fold: IntArray, count: int | None = None, tick: Tick = unheard) -> Self:
+        """From the known cells of all folds; `tick` is called with images.
 
         Raises:
             UsageError: there are too many classes.
@@ -75,7 +76,7 @@ class ImageLabels:
         nothing = np.zeros(3)
         between = [_between(cells, fold != number) for number in range(count)]
         found = cls(cells, fold, [_OfFold(one, nothing) for one in between])
-        expected = found.of_known(cells)
+        expected = found.of_known(cells, tick)
         present = cells.states > 0
         lines = [
             _line(cells.logits[fold != number], expected[fold != number], present[fold != number])
@@ -99,13 +100,14 @@ class ImageLabels:
             found[asked] = between[np.ix_(asked, known)] @ np.linalg.solve(matrix, self._surprise[others])
         return found
 
-    def of_known(self, cells: ScoredCells) -> FloatArray:
+    def of_known(self, cells: ScoredCells, tick: Tick = unheard) -> FloatArray:
         """Expected surprise, float64 `[K]`, of the known cells themselves, each by labels of other folds."""
         found, every = np.zeros(cells.logits.size), np.full(len(cells.classes), -1, np.int64)
-        for image, mine in zip(cells.images, self._cells, strict=True):
+        for done, (image, mine) in enumerate(zip(cells.images, self._cells, strict=True), 1):
             fold = every.copy()
             fold[self._column[mine]] = self._fold[mine]
             found[mine] = self.expected(image, fold)[self._column[mine]]
+            tick(done, len(cells.images))
         return found
 
     def changed(self, logits: FloatArray, expected: FloatArray, fold: IntArray) -> FloatArray:

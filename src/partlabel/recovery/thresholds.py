@@ -150,17 +150,18 @@ class PrecisionThresholds:
         if entry.reached:
             return None
         if entry.rule == "unmeasured":
-            return f"no held-out cell of the class is absent ({entry.present} present), so its errors cannot be seen"
+            return f"no known cell that judges the class is absent ({entry.present} present), so no error can be seen"
         pool = sum(other.rule == "pooled" for other in self.classes)
         whose = "of the class" if entry.rule == "own" else f"of the {pool} pooled class{'es' if pool > 1 else ''}"
         if not entry.accepted:
             return (
-                f"the model gives fewer than {self.min_accepted} of the held-out cells {whose} a probability of "
-                f"{min(_LOWEST_THRESHOLD, self.target_precision):g} or more, too few to measure a precision on"
+                f"the model gives fewer than {self.min_accepted} of the known cells {whose} that it did not see a "
+                f"probability of {min(_LOWEST_THRESHOLD, self.target_precision):g} or more, too few to measure a "
+                "precision on"
             )
         return (
-            f"the target of {self.target_precision:g} is not reached on the held-out cells {whose}: at best "
-            f"{entry.correct} of {entry.accepted} are present, where the calibration expects a share of "
+            f"the target of {self.target_precision:g} is not reached on the known cells {whose} that the model did not "
+            f"see: at best {entry.correct} of {entry.accepted} are present, where the calibration expects a share of "
             f"{entry.expected:.3f}"
         )
 

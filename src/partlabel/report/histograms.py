@@ -60,7 +60,7 @@ def histogram_of_test(evaluation: Mapping[str, Any] | None) -> Histogram | None:
 def histogram_parts(of_table: Histogram | None, of_test: Histogram | None) -> list[HistogramPart]:
     """What there is to show."""
     tables = {
-        "the table that `recover` completed, held-out cells among the known ones": of_table,
+        "the table that `recover` completed": of_table,
         "the test": of_test,
     }
     return [_part(where, found) for where, found in tables.items() if found is not None]

@@ -1,12 +1,16 @@
 """From a journal to a label table, and what that changes."""
 
+import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from partlabel.errors import LabelError
+from partlabel.errors import LabelError, UsageError
+from partlabel.files import file_sha256, write_json
+from partlabel.formats import read_table, write_table
 from partlabel.labels import Conflict, Int8Array, LabelTable, Source, State
 from partlabel.merging import merge
 from partlabel.reviewing.journal import Content
@@ -15,6 +19,7 @@ from partlabel.wording import amount
 
 _STATES = {"present": State.PRESENT, "absent": State.ABSENT}
 _EXAMPLES = 3
+_RECORD = "export of a review"
 
 
 class ClassChange(NamedTuple):
@@ -49,12 +54,14 @@ class Exported(NamedTuple):
         changes: of each class that changes, in the order of the table.
         contradictions: cells whose verdict is the opposite of what was known.
         unsure: how many cells were left as they were because nobody could tell.
+        replaced: what became of the labels of an earlier export of this journal; None if there was none.
     """
 
     table: LabelTable
     changes: tuple[ClassChange, ...]
     contradictions: tuple[Conflict, ...]
     unsure: int
+    replaced: str | None = None
 
     def lines(self) -> Iterator[str]:
         """The changes in words, a line per class."""
@@ -65,6 +72,8 @@ class Exported(NamedTuple):
             yield f"{amount(self.unsure, 'cell')} left as before: unsure"
         for one in self.contradictions:
             yield f"contradicted: class {one.class_name!r} of {one.image!r}"
+        if self.replaced is not None:
+            yield self.replaced
 
 
 def export(
@@ -105,6 +114,52 @@ def export(
         tuple(contradictions),
         sum(verdict == "unsure" for verdict in given.values()),
     )
+
+
+def write_export(found: Exported, out: Path, journal: Path) -> Exported:
+    """Write the table, and beside it as `OUT.json` of which journal it is; each whole or not at all. An earlier export
+    of the same journal is replaced.
+
+    Returns:
+        `found`, with what became of the earlier one.
+
+    Raises:
+        UsageError: `out` is there and is not as an export of this journal left it.
+        LabelError: the table cannot be kept in this format.
+        StorageError: a file cannot be written.
+    """
+    _refuse_others(out, journal)
+    replaced = None
+    if out.is_file():
+        before = read_table(out).table
+        other = int((_before(found.table, before) != before.cells().states).sum())
+        labels = amount(before.cells().states.size, "label")
+        now = f"{other:,} of them other or gone now" if other else "all of them here again"
+        replaced = f"{out} was an earlier export of this journal with {labels}, {now}"
+    write_table(found.table, out)
+    if out.is_file():
+        record = {"kind": _RECORD, "sha256": file_sha256(out), "journal": str(journal.resolve())}
+        write_json(f"{out}.json", record)
+    return found._replace(replaced=replaced)
+
+
+def _refuse_others(out: Path, journal: Path) -> None:
+    """Refuse to write over what somebody else made, or changed since."""
+    beside, record = Path(f"{out}.json"), None
+    with suppress(OSError, ValueError):
+        record = json.loads(beside.read_text(encoding="utf-8"))
+    ours: dict[str, Any] = record if isinstance(record, dict) and record.get("kind") == _RECORD else {}
+    if beside.exists() and not ours:
+        raise UsageError(f"{beside} exists and is not of an export of a review; give another file to write")
+    if not out.is_file():
+        return
+    if file_sha256(out) != ours.get("sha256"):
+        raise UsageError(
+            f"{out} exists and is not as an export of a review left it: it may hold somebody's work; give another file "
+            f"to write"
+        )
+    if ours.get("journal") != str(journal.resolve()):
+        raise UsageError(f"{out} is an export of another journal, {ours.get('journal')}; give another file to write")
 
 
 def _last_verdicts(subject: Subject, content: Content, journal: Path) -> dict[int, str]:

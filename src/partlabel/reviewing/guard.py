@@ -3,7 +3,8 @@
 A page of somebody else's, open in the same browser, can send requests to any address of this machine; and a name of
 its own that it lets point to 127.0.0.1 makes them look as if they came from the same origin (DNS rebinding). So the
 Host has to be this server's, writing requests have to name this server as their origin, and everything needs a cookie
-that is given once, for a token that is only in the address that was printed.
+that is given once, for a token that is only in the address that was printed. Whoever has the cookie may ask for one
+more token (`LINK`), for another browser of this machine.
 """
 
 import hmac
@@ -18,6 +19,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BODY_LIMIT = 1_000_000
+LINK = "/api/link"
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
@@ -33,8 +35,8 @@ _ALWAYS = {
 _READING = frozenset({"GET", "HEAD"})
 _OPEN_AGAIN = (
     "This page belongs to the browser that first opened the address which partlabel review printed. Reload the page; "
-    "if that does not help, end partlabel review with Ctrl-C, start it again and open the address that it prints then. "
-    "No verdict is lost.\n"
+    "if that does not help, take a new address from the help (?) of a window that works, or end partlabel review with "
+    "Ctrl-C, start it again and open the address that it prints then. No verdict is lost.\n"
 )
 
 
@@ -57,7 +59,7 @@ class Guard:
     Args:
         app: the application.
         port: of the server.
-        token: what the address that is opened first holds.
+        token: what the address that is opened first holds; it works once.
     """
 
     def __init__(self, app: ASGIApp, port: int, token: str) -> None:
@@ -83,6 +85,8 @@ class Guard:
             body = await _body(request.headers, receive)
             if body is None:
                 answer = _error(413, f"the request has more than {BODY_LIMIT:,} bytes; send fewer verdicts at once")
+            elif request.url.path == LINK and request.method == "POST":
+                answer = self._link()
         if answer is None:
             await self.app(scope, _replayed(body or b"", receive), _guarded(send))
         else:
@@ -117,6 +121,11 @@ class Guard:
             self.token_used = True
             answer.set_cookie(self.cookie_name, self.cookie, httponly=True, samesite="strict", path="/")
         return answer
+
+    def _link(self) -> Response:
+        """A new address, which works once; an earlier one that was not used yet works no more."""
+        self.token, self.token_used = secrets.token_urlsafe(32), False
+        return Answer({"path": f"/?token={self.token}"})
 
     def _has_cookie(self, headers: Headers) -> bool:
         given = cookie_parser(headers.get("cookie", "")).get(self.cookie_name, "")

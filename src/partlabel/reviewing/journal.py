@@ -64,8 +64,8 @@ class Record(NamedTuple):
         who: name of the person.
         client: the tab that sent it.
         when: UTC, ISO 8601.
-        kind: "verdict", or "undo" where it takes back a request.
-        request: number of the first record of the request that it came with; of an undo, of the request that it undoes.
+        kind: "verdict"; "undo", which is not written any more, where a whole request was taken back.
+        request: number of the first record of the request that it came with, or that was taken back.
     """
 
     number: int
@@ -254,8 +254,8 @@ class Journal:
                 owner = read_journal(self.path).headers[-1]
             who = f"process {owner['pid']} on {owner.get('host')} since {owner.get('when')}" if owner else "another one"
             raise StorageError(
-                f"journal {self.path} is being written by {who}; use the page of that server, end it, or give another "
-                f"--journal"
+                f"journal {self.path} is being written by {who}; use the page of that server, whose help (?) gives "
+                f"an address for another browser, end it, or give another --journal"
             ) from None
         except OSError as error:
             raise StorageError(

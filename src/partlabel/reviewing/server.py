@@ -63,18 +63,13 @@ class _Sent(BaseModel):
     force: bool = False
 
 
-class _Client(BaseModel):
-    """Which tab sent a request, and the key of the session that it takes this for."""
+class _Verdicts(BaseModel):
+    """Verdicts as the page sends them, with the tab that did, and the key of the session that it takes this for."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
     client: str = Field(min_length=1, max_length=100)
     subject: str | None = Field(default=None, max_length=100)
-
-
-class _Verdicts(_Client):
-    """Verdicts as the page sends them."""
-
     verdicts: list[_Sent] = Field(max_length=AT_ONCE)
 
 
@@ -107,7 +102,6 @@ class Site:
             Route("/api/image/{image}", self._image),
             Route("/api/changes", self._changes),
             Route("/api/verdicts", self._verdicts, methods=["POST"]),
-            Route("/api/undo", self._undo, methods=["POST"]),
             Route("/thumb/{image}", self._thumb),
             Route("/image/{image}", self._large),
             Route("/evidence/{image}/{column}", self._evidence),
@@ -163,13 +157,6 @@ class Site:
         self._refuse_other(sent.subject)
         decisions = [Decision(one.cell, one.verdict, one.seen, one.force) for one in sent.verdicts]
         answer = Answer(self.session.decide(sent.client, decisions))
-        self._learn()
-        return answer
-
-    async def _undo(self, request: Request) -> Response:
-        sent = await _parsed(request, _Client)
-        self._refuse_other(sent.subject)
-        answer = Answer(self.session.undo(sent.client))
         self._learn()
         return answer
 

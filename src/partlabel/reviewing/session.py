@@ -171,11 +171,6 @@ class Session:
             "conflicts": [{**_told(cell, last), "who": last.who, "when": last.when} for cell, last in conflicts],
         }
 
-    def undo(self, client: str) -> dict[str, Any]:
-        """Take back the last request of a client."""
-        restored = self.verdicts.undo(client, self.who)
-        return {"seq": self.verdicts.number, "restored": [_told(cell, last) for cell, last in restored]}
-
     def changes(self, after: int, client: str) -> dict[str, Any]:
         """What other clients did after a record."""
         upto, changed = self.verdicts.changes(after, client)

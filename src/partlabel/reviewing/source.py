@@ -69,6 +69,32 @@ def open_subject(
     return _every_cell(title, labels, known), labels if known is None else known
 
 
+def refuse_empty(source: Table) -> None:
+    """Refuse a file of suggestions without any, which would open an empty page.
+
+    Raises:
+        LabelError: it is one.
+    """
+    if isinstance(source, LabelTable) or not set(_header(Path(source))) >= _SUGGESTED:
+        return
+    if next(_lines(Path(source), None), None) is None:
+        raise _nothing(Path(source))
+
+
+def _nothing(path: Path) -> LabelError:
+    """What the summary beside a file without suggestions says, and what to do."""
+    said = ""
+    with suppress(OSError, ValueError, TypeError, KeyError, IndexError):
+        summary = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))
+        if summary["kind"] == "promise":
+            said = f", because nothing could be promised at precision {summary['target_precision']:g}"
+            said += f" ({summary['left_out'][0]['why']})"
+    return LabelError(
+        f"{path} holds no suggestion{said}; label cells of your table itself (partlabel review TABLE), or have recover "
+        f"write an audit (--audit) or suggestions of a lower precision (--precision)"
+    )
+
+
 def _beside(table: Table | None, source: Path, reporter: Reporter, read: ReadArguments) -> LabelTable | None:
     """The table beside a source that is none itself; the options of reading are the table's alone.
 
@@ -150,7 +176,7 @@ def _suggested(path: Path, known: LabelTable | None, reporter: Reporter) -> Subj
     images = list(dict.fromkeys(line.image for line in lines))
     classes = list(dict.fromkeys(line.class_name for line in lines))
     if not lines and known is None:
-        raise LabelError(f"{path} holds no suggestion; there is nothing to review")
+        raise _nothing(path)
     empty = LabelTable.from_cells(images, classes, [], [], [])
     labels = empty if known is None else merge(known, empty)[0]
     if known is not None:

@@ -1,9 +1,7 @@
-"""The verdicts of a journal in memory: the last one on each cell, and what each tab can still undo."""
+"""The verdicts of a journal in memory: the last one on each cell."""
 
 from array import array
 from collections.abc import Sequence
-from itertools import groupby
-from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +22,6 @@ class Last(NamedTuple):
     Args:
         verdict: position in `VERDICTS`.
         number: of the record.
-        origin: number of the record that gave this verdict: of a record that takes another back, what was there before.
         who: name of the person.
         client: the tab that sent it.
         when: UTC, ISO 8601.
@@ -32,7 +29,6 @@ class Last(NamedTuple):
 
     verdict: int
     number: int
-    origin: int
     who: str
     client: str
     when: str
@@ -47,17 +43,7 @@ class Decision(NamedTuple):
     force: bool = False
 
 
-_NOTHING = Last(0, 0, 0, "", "", "")
-
-
-class _Step(NamedTuple):
-    """What a request did to a cell: the number of its record, and verdict and origin before it."""
-
-    request: int
-    cell: int
-    number: int
-    verdict: int
-    origin: int
+_NOTHING = Last(0, 0, "", "", "")
 
 
 class Verdicts:
@@ -74,8 +60,6 @@ class Verdicts:
         self.last: dict[int, Last] = {}
         self.number = 0
         self._changed = array("q")
-        self._steps: dict[str, list[_Step]] = {}
-        self._undone: dict[str, tuple[int, dict[int, _Step]]] = {}
         self._replay(journal.take_records())
         cells = np.array(list(self.last), np.int64)
         after = np.array([last.verdict for last in self.last.values()], np.int8)
@@ -102,35 +86,10 @@ class Verdicts:
         free = [one for one in decisions if not self._in_conflict(client, one)]
         kept = {one.cell for one in free}
         first, by = self.number + 1, (who, client, now())
-        records = [
-            self._new(number, one.cell, one.verdict, by, "verdict", first) for number, one in enumerate(free, first)
-        ]
+        records = [self._new(number, one.cell, one.verdict, by, first) for number, one in enumerate(free, first)]
         self._write([one.cell for one in free], records)
         conflicts = [(one.cell, self.last[one.cell]) for one in decisions if one.cell not in kept]
         return [(one.cell, self.last[one.cell]) for one in free], conflicts
-
-    def undo(self, client: str, who: str) -> list[tuple[int, Last]]:
-        """Take back the last request of a client that is not yet undone; cells that somebody else has changed since
-        then stay as they are.
-
-        Returns:
-            The cells that were restored, each with its last record.
-
-        Raises:
-            StorageError: it could not be written; nothing has changed.
-        """
-        for request, steps in groupby(reversed(self._steps.get(client, [])), attrgetter("request")):
-            left = [step for step in steps if self.last[step.cell].origin == step.number][::-1]
-            if left:
-                by = who, client, now()
-                records = [
-                    self._new(number, step.cell, VERDICTS[step.verdict], by, "undo", request)
-                    for number, step in enumerate(left, self.number + 1)
-                ]
-                cells = [step.cell for step in left]
-                self._write(cells, records)
-                return [(cell, self.last[cell]) for cell in cells]
-        return []
 
     def changes(self, after: int, client: str) -> tuple[int, list[tuple[int, Last]]]:
         """Cells that other clients changed after a record, each with its last record; and the number up to which this
@@ -159,14 +118,14 @@ class Verdicts:
             return False
         return last.verdict != _NUMBER[one.verdict]
 
-    def _new(self, number: int, cell: int, verdict: str, by: tuple[str, str, str], kind: str, request: int) -> Record:
+    def _new(self, number: int, cell: int, verdict: str, by: tuple[str, str, str], request: int) -> Record:
         row, column = divmod(cell, len(self.subject.classes))
         names = self.subject.images[row], self.subject.classes[column]
         previous = VERDICTS[self.last.get(cell, _NOTHING).verdict]
-        return Record(number, *names, verdict, previous, *by, kind, request)
+        return Record(number, *names, verdict, previous, *by, "verdict", request)
 
     def _write(self, cells: list[int], records: list[Record]) -> None:
-        """On disk first: what the page is told, and what it can undo, is never more than what a restart finds."""
+        """On disk first: what the page is told is never more than what a restart finds."""
         if not records:
             return
         self.journal.append(records)
@@ -185,26 +144,6 @@ class Verdicts:
             self._apply(rows[record.image] * width + columns[record.class_name], record)
 
     def _apply(self, cell: int, record: Record) -> None:
-        number, origin = record.number, record.number
-        if record.kind == "undo":
-            step = self._taken_back(record).get(cell)
-            origin = number if step is None else step.origin
-        else:
-            before = self.last.get(cell, _NOTHING)
-            step = _Step(record.request, cell, number, before.verdict, before.origin)
-            self._steps.setdefault(record.client, []).append(step)
-        self.last[cell] = Last(_NUMBER[record.verdict], number, origin, record.who, record.client, record.when)
-        self.number = number
+        self.number = record.number
+        self.last[cell] = Last(_NUMBER[record.verdict], self.number, record.who, record.client, record.when)
         self._changed.append(cell)
-
-    def _taken_back(self, record: Record) -> dict[int, _Step]:
-        """By cell, the steps of the request that a record undoes; they, and those after them, can be undone no more."""
-        request, taken = self._undone.get(record.client, (0, {}))
-        if request != record.request:
-            steps, taken = self._steps.get(record.client, []), {}
-            while steps and steps[-1].request >= record.request:
-                step = steps.pop()
-                if step.request == record.request:
-                    taken[step.cell] = step
-            self._undone[record.client] = record.request, taken
-        return taken

@@ -24,12 +24,15 @@ def usable_classes(labels: LabelTable, drop: bool) -> LabelTable:
     empty = [labels.classes[column] for column in np.flatnonzero(known == 0)]
     if not empty:
         return labels
-    if not drop or len(empty) == len(labels.classes):
+    if len(empty) == len(labels.classes):
+        raise LabelError(
+            "no cell of the table is known, so that nothing can be learned; label some images (partlabel review TABLE)"
+        )
+    if not drop:
         shown = ", ".join(repr(name) for name in empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
         raise LabelError(
-            f"{len(empty)} of {len(labels.classes)} classes have no known cell and cannot be learned: {shown}; label "
-            f"some images, choose --classes, or leave them out with --drop-empty-classes (in a grid: a higher "
-            f"min_present)"
+            f"{len(empty)} of {len(labels.classes)} classes have no known cell and cannot be learned: {shown}; leave "
+            f"them out with --drop-empty-classes (in a grid: a higher min_present), or label some of their images"
         )
     return labels.select_classes(np.flatnonzero(known > 0))
 

@@ -47,6 +47,36 @@ def test_keys_write_verdicts_and_move_on(
     assert "4 of 8 judged" in window.page.inner_text("#list-progress")
 
 
+def test_undo_goes_on_after_a_reload(
+    served: Any, visit: Any, suggestions: Path, photos: Path, verdicts_in: Read
+) -> None:
+    server = served(suggestions, photos)
+    window = visit(server.url)
+    window.keys("p", "ArrowLeft", "a", "Shift+ArrowRight", "u")
+    window.saved()
+    window.page.reload()
+    window.ready()
+    window.keys("z")
+    window.page.wait_for_selector('#toast:has-text("Undone: 2 verdicts")')
+    window.saved()
+    assert "1 of 8 judged" in window.page.inner_text("#list-progress")
+    window.page.reload()  # what was taken back is not given again
+    window.ready()
+    window.keys("z", "z", "z")
+    window.saved()
+    assert "0 of 8 judged" in window.page.inner_text("#list-progress")
+    assert "Nothing to undo" in window.page.text_content("#toast")
+    first = _order(suggestions, "sea")[0]
+    assert [verdict for image, _, verdict in verdicts_in(server.journal) if image == first] == [
+        "present", "absent", "present", "none",
+    ]  # fmt: skip
+    window.keys("p")
+    window.saved()
+    other = visit(server.base, like=window)
+    other.keys("z")  # of another browser, to which this window's verdict is not its own
+    other.page.wait_for_selector('#toast:has-text("Nothing to undo")')
+
+
 def test_a_range_is_one_verdict_and_one_undo(
     served: Any, visit: Any, suggestions: Path, photos: Path, verdicts_in: Read
 ) -> None:
@@ -88,6 +118,20 @@ def test_all_on_the_screen_but_the_marked_ones(
     window.keys("z")
     window.saved()
     assert window.page.locator(".tile[data-verdict]:visible").count() == 1
+
+
+def test_where_nothing_is_suggested_not_all_can_be_right(
+    served: Any, visit: Any, tmp_path: Path, photos: Path, verdicts_in: Read
+) -> None:
+    (tmp_path / "classes.txt").write_text("sky\nsea\n")
+    server = served(tmp_path / "classes.txt", photos)
+    window = visit(server.url)
+    assert window.page.locator('#bar [data-action="allSeen"]').is_disabled()
+    window.keys("x", "Shift+Enter")
+    window.page.wait_for_selector('#toast:has-text("Nothing is suggested here")')
+    window.keys("p")
+    window.saved()
+    assert len(verdicts_in(server.journal)) == 1
 
 
 def test_suggestions_of_absence_ask_for_absence(
@@ -187,6 +231,10 @@ def test_every_action_has_a_button_and_help_lists_the_keys(
     window.keys("?")
     page.wait_for_selector("#help[open]")
     assert {"p", "a", "u", "x", "z", "Shift Enter"} <= set(page.locator("#help kbd").all_inner_texts())
+    page.click("#link button")
+    page.wait_for_selector("#link input:visible")
+    other = visit(page.input_value("#link input"))
+    assert "sea" in other.page.text_content("#question")
     window.keys("p", "Escape")
     assert not page.is_visible("#help")
     assert len(verdicts_in(server.journal)) == 5

@@ -51,7 +51,7 @@ function allWords(app, pairs) {
   if (!pairs?.length) return "All here";
   const { marks } = app.gridView;
   const marked = pairs.filter(([record]) => marks.has(record.cell)).length;
-  const suggested = new Set(pairs.map(([record]) => record.suggests ?? "present"));
+  const suggested = new Set(pairs.map(([record]) => record.suggests));
   const what = suggested.size > 1 ? "as suggested" : [...suggested][0];
   return marked
     ? `${count(pairs.length - marked)} ${what}, ${count(marked)} not`

@@ -116,7 +116,10 @@ export class Judging {
     this.app.onMoved();
   }
 
-  /** What Shift+Enter would do: pairs of [record, verdict], or null while something on the screen is not loaded. */
+  /**
+   * What Shift+Enter would do: pairs of [record, verdict], or null while something on the screen is not loaded. Only
+   * what is suggested can be right.
+   */
   allSeen() {
     const [first, last] = this.view.grid.seen();
     const pairs = [];
@@ -126,7 +129,8 @@ export class Judging {
         if (this.view.records.missing(index)) continue;
         return null;
       }
-      const right = record.suggests ?? "present";
+      const right = record.suggests;
+      if (!right) continue;
       const wrong = right === "present" ? "absent" : "present";
       const state = this.app.verdicts.state(record);
       if (this.view.marks.has(record.cell)) pairs.push([record, wrong]);
@@ -135,10 +139,18 @@ export class Judging {
     return pairs;
   }
 
+  #whyNone() {
+    const { grid, records } = this.view;
+    const [first, last] = grid.seen();
+    for (let index = first; index <= last; index += 1)
+      if (records.at(index)?.suggests) return "No suggestion on this screen is open.";
+    return "Nothing is suggested here; judge pictures, or a range of them (Shift and arrows).";
+  }
+
   judgeAllSeen() {
     const pairs = this.allSeen();
     if (pairs === null) this.app.toast("Still loading; try again in a moment.");
-    else if (!pairs.length) this.app.toast("Nothing on this screen is open.");
+    else if (!pairs.length) this.app.toast(this.#whyNone());
     else {
       const [first, last] = this.view.grid.seen();
       for (const [record] of pairs) this.view.marks.delete(record.cell);

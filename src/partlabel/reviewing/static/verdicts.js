@@ -3,6 +3,7 @@
 import { Outbox } from "./outbox.js";
 
 const UNDO_STEPS = 500;
+const UNDO_CELLS = 20000; // of the steps that survive a reload
 
 /**
  * Events: "cells" (detail: cells whose look may have changed), "status" (the outbox),
@@ -15,7 +16,8 @@ export class Verdicts extends EventTarget {
     this.mine = new Map(); // cell -> verdict that this window gave and the server took
     this.conflicts = new Map(); // cell -> {verdict, seq, who, when, mine}
     this.failed = new Map(); // cell -> {verdict, message}
-    this.actions = [];
+    this.actionsKey = `partlabel-actions:${session.word}:${client}`;
+    this.actions = this.#keptActions();
     this.outbox = new Outbox(client, session);
     this.outbox.onAnswer = (answer) => this.#answered(answer);
     this.outbox.onFailed = (cell, verdict, message) => {
@@ -60,6 +62,7 @@ export class Verdicts extends EventTarget {
     if (!action.length) return [];
     this.actions.push(action.map(({ cell, before, after }) => ({ cell, before, after })));
     if (this.actions.length > UNDO_STEPS) this.actions.shift();
+    this.#keepActions();
     this.#counted(action.map(({ cell, before, after }) => [cell, before, after]));
     this.#changed(action.map(({ cell }) => cell));
     this.outbox.send();
@@ -70,11 +73,32 @@ export class Verdicts extends EventTarget {
   undo() {
     const action = this.actions.pop();
     if (!action) return null;
+    this.#keepActions();
     for (const { cell, before } of action) this.#wish({ cell, seq: null, verdict: null }, before);
     this.#counted(action.map(({ cell, before, after }) => [cell, after, before]));
     this.#changed(action.map(({ cell }) => cell));
     this.outbox.send();
     return action.map(({ cell }) => cell);
+  }
+
+  /** The actions of this window before it was loaded again. */
+  #keptActions() {
+    try {
+      return JSON.parse(sessionStorage.getItem(this.actionsKey) ?? "[]");
+    } catch {
+      return []; // storage is forbidden
+    }
+  }
+
+  /** Keep the last actions in this window; a copy of it has another name, and so none of them. */
+  #keepActions() {
+    let [start, cells] = [this.actions.length, 0];
+    while (start && (cells += this.actions[start - 1].length) <= UNDO_CELLS) start -= 1;
+    try {
+      sessionStorage.setItem(this.actionsKey, JSON.stringify(this.actions.slice(start)));
+    } catch {
+      // storage is full or forbidden: the window still holds them
+    }
   }
 
   #wish(record, verdict) {

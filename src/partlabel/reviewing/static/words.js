@@ -95,7 +95,7 @@ export const KEYS = [
     [
       [["Shift ←↑↓→", "Shift click"], "choose a range; the next verdict is for all of it"],
       [["x"], "mark an exception"],
-      [["Shift Enter"], "all fully on this screen are right but the marked ones"],
+      [["Shift Enter"], "all suggestions fully on this screen are right but the marked ones"],
       [["Esc"], "no range; pressed again, no marks"],
     ],
   ],
