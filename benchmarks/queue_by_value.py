@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("data", choices=AT_A_TIME)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--orders", nargs="*", choices=ORDERS, default=list(ORDERS))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     kept = arguments.out / f"{arguments.data}.jsonl"
@@ -52,7 +53,7 @@ def main() -> None:
     done = {row["seed"] for row in rows}
     for seed in range(arguments.seeds):
         if seed not in done:
-            found = list(_of_seed(arguments.data, seed, arguments.out))
+            found = list(_of_seed(arguments.data, seed, arguments.out, arguments.orders))
             with kept.open("a") as file:
                 file.writelines(json.dumps(row) + "\n" for row in found)
             rows += found
@@ -153,13 +154,14 @@ ORDERS: dict[str, Choose] = {
 }
 
 
-def _of_seed(name: str, seed: int, out: Path) -> Any:
+def _of_seed(name: str, seed: int, out: Path, orders: list[str]) -> Any:
     data = data_with_test(name, out / f"{name}-{seed}")
     labels = partlabel.hide(data.train, masking="known_ratio", ratio=KNOWN, seed=seed)
     run = RunFolder(out / f"{name}-{seed}" / "run")
     if not run.model.is_dir():
         run = trained(name, labels, data, run.path, seed)
-    for order, choose in ORDERS.items():
+    for order in orders:
+        choose = ORDERS[order]
         review = _Review(data, labels, run, seed)
         for verdicts in range(0, AT_A_TIME[name] * ROUNDS + 1, AT_A_TIME[name]):
             probability = review.step()
@@ -175,7 +177,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
     counts = sorted({verdicts for _, verdicts in found})
     print(f"| order | {' | '.join(f'{count} verdicts' for count in counts)} | present among them |")
     print(f"|---|{'---:|' * (len(counts) + 1)}")
-    for order in ORDERS:
+    for order in dict.fromkeys(row["order"] for row in rows):
         values = [[100 * row["mAP"] for row in found[order, count]] for count in counts]
         shown = " | ".join(f"{np.mean(one):.1f} ± {np.std(one, ddof=1) if len(one) > 1 else 0:.1f}" for one in values)
         print(f"| {order} | {shown} | {np.mean([row['present'] for row in found[order, counts[-1]]]):.0f} |")

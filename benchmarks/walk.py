@@ -5,8 +5,8 @@
     python benchmarks/walk.py digit_scenes --out runs/walk
 
 90 % of the labels are hidden. Train, recover with a promise; audit suggestions, release those that the verdicts carry;
-review cells by value while the model learns; train again with the verdicts of both, recover again. Mean average
-precision is raw, on test images with all cells known. OUT/DATA/walk.json holds what is printed.
+review cells by value while the model learns; train again with the verdicts, recover again. Mean average precision is
+raw, on test images with all cells known. OUT/DATA/walk.json holds what is printed.
 """
 
 import argparse
@@ -64,8 +64,7 @@ class _Walk:
 
     def before(self) -> None:
         trained(self.name, self.labels, self.data, self.run, self.seed)
-        self._tell("before", mAP=self._mean_average_precision())
-        self._tell("promised before", **self._recovered(self.run, self.labels))
+        self._tell("before", mAP=self._mean_average_precision(), **self._recovered(self.run, self.labels))
 
     def audit(self, verdicts: int) -> None:
         """Judge suggestions that were drawn at random, and release those above them."""
@@ -77,7 +76,6 @@ class _Walk:
             present = page.answer(drawn, self._truth)
         released = partlabel.recover(self.run, self.labels, out=self.out / "released.csv", audited=asked, **how)
         self._tell("audited", verdicts=len(drawn), present=present, **self._right(released))
-        self.labels = self._exported(asked, self.labels, self.out / "audited.csv")
 
     def review(self, verdicts: int) -> None:
         """Decide cells by value; after every few the model learns, and the new order is taken."""
@@ -91,10 +89,12 @@ class _Walk:
         self.labels = self._exported(self.labels, None, self.out / "reviewed.csv")
 
     def after(self) -> None:
-        self.run = self.out / "run-after"
-        trained(self.name, self.labels, self.data, self.run, self.seed)
-        self._tell("after", mAP=self._mean_average_precision())
-        self._tell("promised after", **self._recovered(self.run, self.labels))
+        """Train with the verdicts by value, and once more with those of the audit too."""
+        both = self._exported(self.out / "audit.csv", self.labels, self.out / "both.csv")
+        for name, labels in (("after", self.labels), ("after, with the audit's verdicts", both)):
+            self.run = self.out / labels.stem
+            trained(self.name, labels, self.data, self.run, self.seed)
+            self._tell(name, mAP=self._mean_average_precision(), **self._recovered(self.run, labels))
 
     def _mean_average_precision(self) -> float:
         judged = partlabel.evaluate(self.run, self.data.test, images=self.data.images, report=False)
