@@ -11,7 +11,6 @@ discriminant) is fitted again. Test mAP: raw, all cells known. OUT/DATA.jsonl ke
 import argparse
 import json
 import os
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -171,16 +170,20 @@ def _of_seed(name: str, seed: int, out: Path, orders: list[str]) -> Any:
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    found: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
-    for row in rows:
-        found[row["order"], row["verdicts"]].append(row)
-    counts = sorted({verdicts for _, verdicts in found})
-    print(f"| order | {' | '.join(f'{count} verdicts' for count in counts)} | present among them |")
-    print(f"|---|{'---:|' * (len(counts) + 1)}")
+    found = {(row["order"], row["seed"], row["verdicts"]): row for row in rows}
+    counts = sorted({row["verdicts"] for row in rows})
+    head = [*(f"{count} verdicts" for count in counts), "beyond random, paired", "present among them"]
+    print(f"| order | {' | '.join(head)} |\n|---|{'---:|' * len(head)}")
     for order in dict.fromkeys(row["order"] for row in rows):
-        values = [[100 * row["mAP"] for row in found[order, count]] for count in counts]
-        shown = " | ".join(f"{np.mean(one):.1f} ± {np.std(one, ddof=1) if len(one) > 1 else 0:.1f}" for one in values)
-        print(f"| {order} | {shown} | {np.mean([row['present'] for row in found[order, counts[-1]]]):.0f} |")
+        seeds = sorted({row["seed"] for row in rows if row["order"] == order})
+        cells = [_shown([found[order, seed, count]["mAP"] for seed in seeds]) for count in counts]
+        end = [(found[order, seed, counts[-1]], found["random", seed, counts[-1]]) for seed in seeds]
+        cells.append(_shown([one["mAP"] - other["mAP"] for one, other in end]))
+        print(f"| {order} | {' | '.join(cells)} | {np.mean([one['present'] for one, _ in end]):.0f} |")
+
+
+def _shown(values: list[float]) -> str:
+    return f"{100 * np.mean(values):.1f}" + (f" ± {100 * np.std(values, ddof=1):.1f}" if len(values) > 1 else "")
 
 
 if __name__ == "__main__":
