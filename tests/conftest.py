@@ -23,13 +23,15 @@ from timm.models._registry import generate_default_cfgs, register_model
 
 from partlabel.labels import LabelTable
 from partlabel.progress import Silent
+from partlabel.runs.folder import RunFolder
 
 with install_import_hook(["partlabel.losses", "partlabel.methods", "partlabel.models"], "beartype.beartype"):
+    import partlabel
     import partlabel.losses
     import partlabel.methods
     import partlabel.models.bundle
     import partlabel.models.explain_maps
-    import partlabel.models.graphs.smoothing_graph  # noqa: F401
+    import partlabel.models.graphs.smoothing_graph
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts commands in the background without it
 
@@ -77,6 +79,14 @@ def heard() -> Heard:
 
 
 CLASSES = ("red", "green", "blue")
+
+
+@contextmanager
+def _session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """For what is made once for many tests: the cache of `_own_cache`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PARTLABEL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -147,3 +157,39 @@ def partial_labels(color_images: tuple[Path, LabelTable]) -> LabelTable:
     _, table = color_images
     hidden = np.random.default_rng(1).random(table.shape) > 0.6
     return LabelTable.from_dense(table.images, table.classes, np.where(hidden, 0, table.dense()))
+
+
+SMALL: dict[str, Any] = {
+    "backbone": "test_resnet",
+    "pretrained": False,
+    "size": 32,
+    "accelerator": "cpu",
+    "freeze": True,
+    "report": False,
+}
+TRAINED_ON = 24
+
+
+@pytest.fixture(scope="session")
+def fitted_run(
+    tmp_path_factory: pytest.TempPathFactory, color_images: tuple[Path, LabelTable], partial_labels: LabelTable
+) -> RunFolder:
+    """A discriminant fitted to all known cells of the first 24 colour images, by what it chose without some of them."""
+    labels = partial_labels.select_images(range(TRAINED_ON))
+    out = tmp_path_factory.mktemp("fitted") / "run"
+    with _session_cache(tmp_path_factory):
+        return partlabel.train(
+            labels, images=color_images[0], out=out, method="discriminant", holdout=0.3, refit=True, **SMALL
+        )
+
+
+@pytest.fixture(scope="session")
+def stepped_run(
+    tmp_path_factory: pytest.TempPathFactory, color_images: tuple[Path, LabelTable], partial_labels: LabelTable
+) -> RunFolder:
+    """A run of a method that takes steps."""
+    out = tmp_path_factory.mktemp("stepped") / "run"
+    with _session_cache(tmp_path_factory):
+        return partlabel.train(
+            partial_labels, images=color_images[0], out=out, method="bce", epochs=1, holdout=0, **SMALL
+        )

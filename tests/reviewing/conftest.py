@@ -49,7 +49,7 @@ class Served:
             assert answer.status_code == 303, answer.text
             self.cookies = dict(answer.cookies)
         headers = {"Origin": self.base, **options.pop("headers", {})}
-        return httpx.Client(base_url=self.base, cookies=self.cookies, headers=headers, timeout=20, **options)
+        return httpx.Client(base_url=self.base, cookies=self.cookies, headers=headers, timeout=60, **options)
 
     def kill(self) -> None:
         """As a power failure does."""
@@ -59,7 +59,7 @@ class Served:
     def interrupt(self) -> str:
         """Ctrl-C; what it says then."""
         self.process.send_signal(signal.SIGINT)
-        self.process.wait(10)
+        self.process.wait(60)
         self._reader.join(10)
         return "\n".join(self.said)
 

@@ -17,7 +17,7 @@ from partlabel.progress import SILENT, Reporter
 from partlabel.reviewing.export import Exported, export, write_export
 from partlabel.reviewing.journal import SUFFIX, Journal, journal_beside, read_journal
 from partlabel.reviewing.source import open_subject, refuse_empty
-from partlabel.reviewing.subject import Subject
+from partlabel.reviewing.subject import KINDS, Subject
 from partlabel.runs.folder import RunFolder
 from partlabel.wording import amount, command, printable
 
@@ -73,6 +73,8 @@ def review(
     from partlabel.reviewing.session import Session
     from partlabel.reviewing.thumbnails import Pictures
 
+    if learn_every < 0:
+        raise UsageError(f"learn_every {learn_every} is below 0; 0 means never")
     root = image_root(image_folder(images, source, table))
     limits = DEFAULT_LIMITS if max_image_mb is None else limits_of(max_image_mb)
     path = _journal(source, journal)
@@ -182,6 +184,8 @@ def _can_learn(run: Path, subject: Subject, reporter: Reporter) -> bool:
     """Whether the model of a run can learn from verdicts; if it cannot, why."""
     if subject.audit is not None:
         return False  # the order of an audit is that of its draw
+    if subject.listed is not None and not (subject.listed.kind == KINDS.index("suggested")).any():
+        return False  # what contradicts a label is asked in the order of its file
     try:
         folder = RunFolder(run)
         fitted = entry(folder.settings.method).fitted and folder.info["status"] == "done"

@@ -143,7 +143,7 @@ class _Opened:
                 yield rows[mine], expit(logits[mine].astype(np.float64))
 
     def _askable(self, verdicts: Mapping[int, int]) -> "Iterator[Askable]":
-        """The cells that are asked and have no verdict."""
+        """The cells that are asked, have no verdict, and are not known to the run either."""
         from partlabel.recovery.value import Askable
 
         width = len(self.subject.classes)
@@ -159,7 +159,7 @@ class _Opened:
             has = self.column >= 0
             mine = np.zeros(probability.shape, bool)
             mine[:, has] = asked[:, self.column[has]]
-            yield Askable(rows, probability, mine)
+            yield Askable(rows, probability, mine & (self.base.rows(rows) == State.UNKNOWN))
 
     def _probability(self, cells: IntArray) -> FloatArray:
         rows, columns = self._own(cells)

@@ -17,6 +17,10 @@ from partlabel.stopping import finishing_steps
 _HOST = "127.0.0.1"
 _LOOK = 0.1
 """Seconds between looks at whether somebody asked to stop."""
+_KEPT_ALIVE = 120
+"""Seconds after which an idle connection is closed. Where a thread imports torch, the loop may stand still for longer
+than the usual 5; it would then close connections on which a request is waiting.
+"""
 
 
 def serve(site: Site, port: int, opened: Callable[[str], None]) -> None:
@@ -41,6 +45,7 @@ def serve(site: Site, port: int, opened: Callable[[str], None]) -> None:
             ws="none",
             lifespan="off",
             timeout_graceful_shutdown=2,
+            timeout_keep_alive=_KEPT_ALIVE,
             h11_max_incomplete_event_size=64 * 1024,
             loop="asyncio",
             http="h11",

@@ -95,7 +95,7 @@ def visit(chromium: Any) -> Iterator[Open]:
             options["storage_state"] = {"cookies": like.page.context.cookies(), "origins": []}
         if beside is None:
             context = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
-            context.set_default_timeout(10_000)
+            context.set_default_timeout(60_000)  # a bound that holds on a busy machine
             contexts.append(context)
         else:
             context = beside.page.context
