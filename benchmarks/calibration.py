@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from recover_by_method import _data
+from recover_by_method import data_of
 from scipy.special import expit
 
 import partlabel
@@ -49,7 +49,7 @@ def main() -> None:
     arguments = parser.parse_args()
     found = {}
     for data in arguments.data:
-        table, images = _data(data)
+        table, images = data_of(data)
         for method in arguments.methods:
             found[data, method] = [
                 _hidden(table, images, arguments.out / f"{data}-{arguments.ratio}-{method}-{seed}", method, seed)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from recover_by_method import _data
+from recover_by_method import data_of
 
 import partlabel
 from partlabel.evaluation.scored_cells import BoolArray, FloatArray, ScoredCells
@@ -64,7 +64,7 @@ def main() -> None:
     print(f"| data | known | turned over | number | random | partlabel | {' | '.join(theirs)}{' |' if there else ''}")
     print("|---|---:|---|---:|" + "---:|" * (2 + len(theirs)))
     for data in arguments.data:
-        table, images = _data(data)
+        table, images = data_of(data)
         for name in arguments.turned:
             rows = []
             for seed in range(arguments.seeds):
