@@ -179,6 +179,9 @@ def test_of_suggestions_only_they_are_asked_and_verdicts_are_labels(
     assert np.abs(told.probability - first.probability).max() > 0.02
     changed = learned({a: PRESENT, b: PRESENT, d: ABSENT}, {a: 1, b: 1, d: -1})
     assert np.abs(told.probability - changed.probability).max() > 0.02
+    known = next(name for name in of_run if subject.cell(*name) is not None)
+    contrary = learned({known: ABSENT if of_run[known] == 1 else PRESENT}, {known: -of_run[known]})
+    assert np.abs(contrary.probability - first.probability).max() > 0.001
     again = learned({}, {})  # what was taken back leaves no trace
     np.testing.assert_array_equal(again.probability, first.probability)
     assert again.by_value.tolist() == first.by_value.tolist()

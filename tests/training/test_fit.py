@@ -211,7 +211,7 @@ def test_a_model_is_kept_where_no_class_has_held_out_cells_of_both_signs(
     run = partlabel.train(table, images=root, out=tmp_path / "run", **{**TINY, "holdout": 0.2})
     assert run.info["status"] == "done"
     assert load_bundle(run.model)[1].calibration is None
-    with pytest.raises(LabelError, match="of a class without a known absent one"):
+    with pytest.raises(LabelError, match="of a class without such an absent one"):
         partlabel.recover(run, table, images=root)
 
 

@@ -136,8 +136,8 @@ class ListedCells(Asked):
         return self.listed.find(cells)[1]
 
     def page(self, wanted: Wanted, offset: int, limit: int) -> Page:
-        """Some of the wanted cells in the order of their queue."""
-        order = self.orders[wanted.queue]
+        """Some of the wanted cells in the order of their queue; by value there are only open ones."""
+        order = self.orders["probability" if wanted.queue == "value" and wanted.verdict else wanted.queue]
         fits = np.ones(order.size, bool)
         if wanted.column is not None:
             fits &= self.column[order] == wanted.column
@@ -209,8 +209,8 @@ class UnknownCells(Asked):
         return np.asarray(self.known.states_at(*np.divmod(cells, self.classes)) == State.UNKNOWN)
 
     def page(self, wanted: Wanted, offset: int, limit: int) -> Page:
-        """Some of the wanted cells; by value only those that a model has chosen."""
-        if wanted.queue == "value" and self.learned is not None:
+        """Some of the wanted cells; by value those that a model chose, unless they are wanted by a verdict."""
+        if wanted.queue == "value" and self.learned is not None and not wanted.verdict:
             return self._by_value(self.learned.by_value, wanted, offset, limit)
         if wanted.column is not None:
             return self._of_class(wanted, wanted.column, offset, limit)

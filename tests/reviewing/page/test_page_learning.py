@@ -83,10 +83,11 @@ def learning(
     truth = color_images[1]
     write_table(LabelTable.from_cells(truth.images, truth.classes, [], [], []), source)
     server = served(source, color_images[0], run=fitted_run.path, learn_every=3)
-    window = visit(f"{server.url}#class=all", viewport={"width": 900, "height": 520})
+    window = visit(server.url, viewport={"width": 900, "height": 520})
     gate = Gate(window.page)
     gate.open()
     assert window.page.input_value("#queue") == "value"
+    assert window.page.locator(".class-line[aria-selected=true]").get_attribute("data-id") == "all"
     window.page.wait_for_selector(NEWER, timeout=LONG)
     gate.close()
     window.keys("r")

@@ -6,12 +6,13 @@ import { listen } from "./keys.js";
 
 const SHOWN = ["open", "all", "present", "absent", "unsure"];
 
-/** What to show first: what the address says, else the first class with something open. */
+/** What to show first: what the address says, else the first class with something open; by value, all classes. */
 export function firstFilter(session) {
   const given = new URLSearchParams(location.hash.slice(1));
   const { queues, classes } = session;
   const queue = queues.some(({ id }) => id === given.get("queue")) ? given.get("queue") : queues[0]?.id;
-  const first = classes.find(({ open }) => open > 0) ?? classes.find(({ cells }) => cells > 0) ?? classes[0];
+  const open = queue === "value" ? { id: "all" } : classes.find(({ open }) => open > 0);
+  const first = open ?? classes.find(({ cells }) => cells > 0) ?? classes[0];
   const id = /^\d+$/.test(given.get("class") ?? "") ? Number(given.get("class")) : null;
   const chosen = given.get("class") === "all" ? "all" : session.byId.has(id) ? id : (first?.id ?? "all");
   const show = SHOWN.includes(given.get("show")) ? given.get("show") : "open";
