@@ -51,8 +51,14 @@ format: .venv/installed-dev
 	$(BIN)/python -m pip install --quiet --editable . --group dev
 	@touch $@
 
+.venv-consumers/installed: pyproject.toml  ## the programs that files are written for, to open them in tests (1.5 GB)
+	$(PYTHON) -m venv .venv-consumers
+	.venv-consumers/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	.venv-consumers/bin/python -m pip install --quiet --group consumers
+	@touch $@
+
 clean:  ## what was made, without the environment
 	rm -rf demo runs
 
 distclean: clean
-	rm -rf .venv
+	rm -rf .venv .venv-consumers

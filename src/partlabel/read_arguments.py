@@ -25,5 +25,9 @@ class ReadArguments(TypedDict, total=False):
     where: Annotated[Mapping[str, str] | None, "Keep rows whose column has this value: COLUMN=VALUE."]
     ignore: Annotated[Iterable[str], "A column that is no class."]
     conflicts: Annotated[Literal["fail", "unknown"], "A cell both present and absent: refuse, or make it unknown."]
-    format: Annotated[str | None, "one_hot_csv, long or tag_lists, where name and content do not tell."]
+    format: Annotated[str | None, "A name that `partlabel formats` lists, where name and content do not tell."]
     separator: Annotated[str | None, "What stands between names in CSV tag lists."]
+    columns: Annotated[
+        str | None, "What the file calls a column, field or control: image=ImageID,class=LabelName,present=tags, ..."
+    ]
+    strip: Annotated[str | None, "What to take off the front of every image name, such as the address of a server."]

@@ -1,15 +1,20 @@
 """What a label format is, and a label file that is about to be read."""
 
+import tempfile
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from partlabel.formats.header import Columns, columns_of, refuse_other_separators
+from partlabel.formats.header import Columns, columns_of
 from partlabel.formats.options import ReadOptions
 from partlabel.formats.reading import Reading, WriteOptions
-from partlabel.formats.text import TextFile, cell_name, examine, records
+from partlabel.formats.spreadsheet import SUFFIXES, write_as_csv
+from partlabel.formats.text import DELIMITED, TextFile, as_table, cell_name, examine, records
 from partlabel.labels import LabelTable
+
+_END = 1_000_000  # bytes
 
 
 class Source:
@@ -29,23 +34,43 @@ class Source:
         return self.path.is_dir()
 
     @cached_property
+    def ends(self) -> str:
+        """The first and the last million bytes of a file as text, to know a large JSON document by its keys; empty for
+        a folder, and where the file cannot be read.
+        """
+        if self.is_folder:
+            return ""
+        try:
+            with self.path.open("rb") as file:
+                head = file.read(_END)
+                file.seek(max(len(head), self.path.stat().st_size - _END))
+                return (head + file.read(_END)).decode("utf-8-sig", "replace")
+        except OSError:
+            return ""
+
+    @cached_property
     def text(self) -> TextFile:
-        """The encoding of the file, every byte of which is checked.
+        """The encoding of the file, every byte of which is checked, and the delimiter of a table.
 
         Raises:
             LabelError: the file is no text.
+            UsageError: it is a workbook, and what reads those is not installed.
         """
-        return examine(self.path)
+        if self.suffix in SUFFIXES:
+            self._unpacked = tempfile.TemporaryDirectory(prefix="partlabel-")
+            content = Path(self._unpacked.name) / "sheet.csv"
+            write_as_csv(self.path, content)
+            return examine(self.path, content)
+        text = examine(self.path)
+        return as_table(text) if self.suffix in DELIMITED else text
 
     def columns(self, options: ReadOptions) -> Columns:
         """The columns of a CSV.
 
         Raises:
-            LabelError: the file is no text, its columns are not separated by commas, or it lacks columns of `where` or
-                `ignore`.
+            LabelError: the file is no text, or it lacks columns of `where`, `ignore` or `columns`.
         """
-        refuse_other_separators(self.path, self._header, unless_comma=options.format is not None)
-        return columns_of(self.path, self._header, options.where, options.ignore)
+        return columns_of(self.path, self._header, options.where, options.ignore, options.roles)
 
     @cached_property
     def _header(self) -> list[str]:
@@ -57,21 +82,32 @@ class Format(ABC):
 
     Attributes:
         name: the key in `FORMATS`.
+        title: what it is, in a few words.
+        states: how it tells present, absent and unknown apart.
         suffixes: endings of names, in lower case; one ending may belong to several formats.
-        takes: whether the labels are in one file or in a folder.
+        takes: whether the labels are in a file, in a folder, or in either.
+        writes: whether tables are written in this format; one that does not has a `states` that says why.
+        two_states: a written file tells one state from another, but not three; the user says which one is given up.
         options: the read options that it uses beyond those that all formats use.
-        written_with: the options of `write_table` that it uses.
+        written_with: the options of `write_table` that it uses, such as `suggested` where it holds suggestions.
     """
 
     name: ClassVar[str]
+    title: ClassVar[str]
+    states: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]]
-    takes: ClassVar[Literal["file", "folder"]] = "file"
+    takes: ClassVar[frozenset[str]] = frozenset({"file"})
+    writes: ClassVar[bool] = True
+    two_states: ClassVar[bool] = False
     options: ClassVar[frozenset[str]] = frozenset()
     written_with: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def sniff(self, source: Source, options: ReadOptions) -> bool:
-        """Whether the content looks like this format; asked where a suffix belongs to several."""
+        """Whether the content looks like this format; asked where a suffix belongs to several, and of every folder.
+
+        It is asked of hostile files too, and must neither fail nor take long.
+        """
 
     @abstractmethod
     def read(self, source: Source, options: ReadOptions) -> Reading:
@@ -81,10 +117,16 @@ class Format(ABC):
             LabelError: they cannot be read; names file, line and column.
         """
 
-    @abstractmethod
     def write(self, table: LabelTable, path: Path, options: WriteOptions) -> None:
-        """Write a table that has images and classes, whole or not at all.
+        """Write a table that has images and classes, whole or not at all. What `losses` names is lost, nothing else.
 
         Raises:
             LabelError: the table cannot be kept in this format; says why.
         """
+        raise NotImplementedError
+
+    def losses(self, table: LabelTable) -> Mapping[str, str]:
+        """What of this table the format cannot hold: a word for `lose` (images, classes, order), and a phrase with
+        counts that says what becomes of it. States are a matter of `two_states`.
+        """
+        return {}

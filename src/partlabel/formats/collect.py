@@ -127,10 +127,11 @@ class ImageRows:
 
     Args:
         path: the file, for messages.
+        unit: what stands where an image is named, for messages.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, unit: str = "line") -> None:
+        self.path, self.unit = path, unit
         self.rows: dict[str, int] = {}
         self._first_line = array("q")
         self._repeated: dict[str, list[int]] = {}
@@ -143,7 +144,7 @@ class ImageRows:
         """
         row = self.rows.get(name)
         if row is None:
-            refuse_no_image(name, lambda: f"{self.path}, line {line}")
+            refuse_no_image(name, lambda: f"{self.path}, {self.unit} {line}")
             row = self.rows[name] = len(self.rows)
             self._first_line.append(line)
         else:
@@ -215,6 +216,7 @@ def settle(
     cells: CellList,
     options: ReadOptions,
     find_lines: FindLines,
+    unit: str = "line",
 ) -> Settled:
     """Make the table; a cell listed several times has its known state, and is a conflict where it has two.
 
@@ -226,6 +228,7 @@ def settle(
         cells: what was listed; emptied.
         options: `conflicts` says whether a conflict fails or leaves the cell unknown.
         find_lines: maps records to lines.
+        unit: what these lines are, for messages.
 
     Raises:
         LabelError: cells conflict, and `conflicts` is "fail".
@@ -244,7 +247,7 @@ def settle(
         table = LabelTable.from_cells(*names, *listed[:4], background)
         return Settled(table, (0, []), (0, []))
     if repeats.conflicting.size and options.conflicts == "fail":
-        raise repeats.refusal(path)
+        raise repeats.refusal(path, unit)
     table = LabelTable.from_cells(*names, *repeats.resolved(), background)
     return Settled(table, repeats.duplicates(), repeats.conflicts())
 
@@ -299,7 +302,7 @@ class _Repeats:
             for at, some in zip(self.starts[groups], records, strict=True)
         ]
 
-    def refusal(self, path: Path) -> LabelError:
+    def refusal(self, path: Path, unit: str) -> LabelError:
         """The error that names the first conflicts, with the first lines that say so."""
         groups = self.conflicting[:3]
         wanted = []
@@ -310,7 +313,7 @@ class _Repeats:
         lines = self.find_lines({record for pair in wanted for record in pair})
         cases = "; ".join(
             f"image {self.images[self.cells.image_index[at]]!r}, class {self.classes[self.cells.class_index[at]]!r} "
-            f"is present on line {lines[present]} and absent on line {lines[absent]}"
+            f"is present on {unit} {lines[present]} and absent on {unit} {lines[absent]}"
             for at, (present, absent) in zip(self.starts[groups], wanted, strict=True)
         )
         return LabelError(

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,12 +28,14 @@ class Columns:
         names: all names of the header, without outer white space.
         free: positions of the columns that are neither in `where` nor in `ignore`.
         where: position of each column of `where`.
+        said: roles that the user gave a column to.
     """
 
     path: Path
     names: tuple[str, ...]
     free: tuple[int, ...]
     where: dict[str, int]
+    said: frozenset[str] = frozenset()
 
     def image(self) -> int | None:
         """Position of the first free column named image, file, filename or path."""
@@ -66,13 +68,23 @@ class Columns:
         return tuple(name for column, name in enumerate(self.names) if column not in taken)
 
 
-def columns_of(path: Path, header: Sequence[str], where: Iterable[str] = (), ignore: Iterable[str] = ()) -> Columns:
-    """Find the columns of `where` and `ignore`; outer white space of names does not count.
+def columns_of(
+    path: Path,
+    header: Sequence[str],
+    where: Iterable[str] = (),
+    ignore: Iterable[str] = (),
+    roles: Mapping[str, str] | None = None,
+) -> Columns:
+    """Find the columns of `where`, `ignore` and `roles`; outer white space of names does not count.
+
+    A column of `roles` is called by its role from here on.
 
     Raises:
-        LabelError: one of them is not in the header (names the closest), or a column of `where` is there twice.
+        LabelError: one of them is not in the header (names the closest), or a column of `where` or `roles` is there
+            twice.
     """
     names = [name.strip() for name in header]
+    names = _by_role(path, names, roles or {})
     chosen = {wanted: wanted.strip() for wanted in where}
     ignored = [wanted.strip() for wanted in ignore]
     for wanted in (*chosen.values(), *ignored):
@@ -82,13 +94,33 @@ def columns_of(path: Path, header: Sequence[str], where: Iterable[str] = (), ign
             raise LabelError(f"{path} has the column {wanted!r} more than once; rename one")
     left_out = {*chosen.values(), *ignored}
     free = tuple(i for i, name in enumerate(names) if name not in left_out)
-    return Columns(path, tuple(names), free, {wanted: names.index(name) for wanted, name in chosen.items()})
+    conditions = {wanted: names.index(name) for wanted, name in chosen.items()}
+    return Columns(path, tuple(names), free, conditions, frozenset(roles or ()))
+
+
+def _by_role(path: Path, names: list[str], roles: Mapping[str, str]) -> list[str]:
+    """Names of columns, with the role of those that have one in place of their own name.
+
+    Raises:
+        LabelError: such a column is missing or there twice, or another column is called as the role.
+    """
+    renamed = list(names)
+    for role, name in roles.items():
+        if name not in names:
+            raise LabelError(f"{path} has no column {name!r}; {closest(name, names)}")
+        if names.count(name) > 1:
+            raise LabelError(f"{path} has the column {name!r} more than once; rename one")
+        if role != name and role in {plain(other) for other in names}:
+            raise LabelError(f"{path}: --columns {role}={name}, but another column is called {role!r}; rename one")
+        renamed[names.index(name)] = role
+    return renamed
 
 
 def csv_format(columns: Columns) -> str | None:
     """Format that a CSV header announces, None if it fits none or several; the rule is in `partlabel.formats`."""
     long, tags = _roles(columns, {"class", "state"}), _roles(columns, {"present", "absent"})
-    if columns.image() is None or (long and tags) or len(long) == 1 or len(tags) == 1:
+    lone = len(tags) == 1 and not tags <= columns.said  # a column present alone may be a class, unless the user says so
+    if columns.image() is None or (long and tags) or len(long) == 1 or lone:
         return None
     return "long" if long else "tag_lists" if tags else "one_hot_csv"
 
@@ -126,34 +158,6 @@ def renamings(names: Sequence[str], roles: Sequence[str] = tuple(_ELSEWHERE)) ->
     if not advised or len({*advised.values()}) < len(advised):
         return None
     return f"if they mean that, rename {' and '.join(f'{name!r} to {role!r}' for name, role in advised.items())}"
-
-
-def refuse_other_separators(path: Path, header: Sequence[str], *, unless_comma: bool = False) -> None:
-    """Refuse a header whose columns are not separated by commas.
-
-    Args:
-        path: the file.
-        header: its first record, split at commas.
-        unless_comma: take a header of several columns as it is: the user named the format.
-
-    Raises:
-        LabelError: they are separated by something else, or the line only says by what.
-    """
-    if re.fullmatch(r"sep=.?", header[0].strip().casefold()):
-        raise LabelError(
-            f"{path}: its first line {','.join(header)!r} is a note for Excel; delete that line, so that the header "
-            f"comes first" + ("" if len(header) == 2 else ", and put commas between columns")
-        )
-    names = {plain(name) for name in header}
-    mark = next((mark for mark in ";\t|" if mark in header[0]), None)
-    if mark is None or names & {*IMAGE_COLUMNS}:
-        return
-    begins_with_images = plain(header[0].split(mark)[0]) in IMAGE_COLUMNS
-    if begins_with_images or len(header) == 1 or not unless_comma:
-        raise LabelError(
-            f"{path}: its columns seem to be separated by {mark!r}; save it with commas between columns (in Excel or "
-            f"LibreOffice: save as CSV UTF-8 with the field separator ',')"
-        )
 
 
 def _roles(columns: Columns, wanted: set[str]) -> set[str]:

@@ -18,7 +18,7 @@ from partlabel.formats.collect import CellList, ImageRows, refuse_no_class, sett
 from partlabel.formats.header import Columns, closest, columns_of, csv_format
 from partlabel.formats.options import ReadOptions
 from partlabel.formats.reading import Reading, Tally, WriteOptions
-from partlabel.formats.text import cell_name, even_records, name_cell, quote, refuse_outer_space
+from partlabel.formats.text import DELIMITED, cell_name, even_records, name_cell, quote, refuse_outer_space
 from partlabel.formats.uncoded import Uncoded
 from partlabel.labels import Int8Array, IntArray, LabelTable, State
 
@@ -30,8 +30,10 @@ class OneHotCsv(Format):
     """One row per image, one column per class."""
 
     name = "one_hot_csv"
-    suffixes = (".csv",)
-    options = frozenset({"codes", "unlisted"})
+    title = "CSV with one column per tag"
+    states = "a value in each cell, by --codes"
+    suffixes = DELIMITED
+    options = frozenset({"codes", "unlisted", "where", "ignore", "columns"})
     written_with = frozenset({"codes"})
 
     def sniff(self, source: Source, options: ReadOptions) -> bool:
@@ -60,6 +62,7 @@ class OneHotCsv(Format):
         chosen = _class_columns(columns, image, options)
         tally = Tally(path=path, format=self.name, encoding=source.text.encoding, where=options.where)
         tally.ignored_columns = columns.others([image, *chosen])
+        tally.notes += filter(None, [source.text.note])
         cells, images, uncoded = CellList(), ImageRows(path), Uncoded(path, options.code_map)
         rows = even_records(source.text)
         next(rows)

@@ -1,5 +1,6 @@
 """The options of reading a label file, checked. `partlabel.read_arguments` declares them, with their help."""
 
+import csv
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
@@ -11,7 +12,9 @@ from partlabel.formats.codes import CodeMap
 from partlabel.formats.header import close_names, closest
 from partlabel.labels import State
 
-BY_ALL_FORMATS = frozenset({"classes", "where", "ignore", "conflicts", "format"})
+BY_ALL_FORMATS = frozenset({"classes", "conflicts", "format", "strip"})
+ROLES = ("image", "class", "state", "source", "present", "absent", "unknown", "suggested")
+"""What `columns` can find under another name."""
 
 
 class ReadOptions(BaseModel):
@@ -30,6 +33,9 @@ class ReadOptions(BaseModel):
             and reports it.
         format: key of `partlabel.formats.FORMATS`, where name and content do not tell.
         separator: what stands between names in CSV tag lists; `;` by default.
+        columns: what the file calls the column, field, control or attribute that holds a role, as in
+            `'image=ImageID,present=tags'`; the roles are those of `ROLES`.
+        strip: what to take off the front of every image name, such as the address of a server.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +48,8 @@ class ReadOptions(BaseModel):
     conflicts: Literal["fail", "unknown"] = "fail"
     format: str | None = None
     separator: str | None = None
+    columns: str | None = None
+    strip: str | None = None
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> "ReadOptions":
@@ -81,6 +89,17 @@ class ReadOptions(BaseModel):
     def _separator(cls, separator: str | None) -> str | None:
         return check_separator(separator)
 
+    @field_validator("columns")
+    @classmethod
+    def _columns(cls, text: str | None) -> str | None:
+        _by_role(text)
+        return text
+
+    @cached_property
+    def roles(self) -> Mapping[str, str]:
+        """What the file calls each role that `columns` names."""
+        return _by_role(self.columns)
+
     @cached_property
     def code_map(self) -> CodeMap:
         """The states that values stand for."""
@@ -111,9 +130,28 @@ def check_separator(separator: str | None) -> str | None:
     Raises:
         UsageError: it cannot.
     """
-    if separator is not None and (len(separator) != 1 or separator in '"\r\n'):
-        raise UsageError(f"separator {separator!r} is not a single character other than a quote or a line end")
+    if separator is not None and (not separator or '"' in separator):
+        raise UsageError(f"separator {separator!r} is empty or holds a quote; give what stands between two names")
     return separator
+
+
+def _by_role(text: str | None) -> Mapping[str, str]:
+    """`'image=ImageID,present=tags'` as a mapping.
+
+    Raises:
+        UsageError: an entry is not `role=name`, or a role is given twice.
+    """
+    found: dict[str, str] = {}
+    for entry in [] if text is None else next(csv.reader([text], skipinitialspace=True), []):
+        role, equals, name = (part.strip() for part in entry.partition("="))
+        if not equals or not name:
+            raise UsageError(
+                f"--columns entry {entry!r} is not ROLE=NAME; write for example 'image=ImageID,present=tags'"
+            )
+        if one_of("--columns role", role, ROLES) in found:
+            raise UsageError(f"--columns {text!r} gives the role {role!r} two names; give it one")
+        found[role] = name
+    return found
 
 
 def one_of(what: str, value: str, known: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from partlabel.errors import EmptyTableError, LabelError
 from partlabel.formats.codes import CodeMap
+from partlabel.formats.suggested import NO_SUGGESTIONS, Suggested
 from partlabel.labels import LabelTable
 
 LISTED_AT_MOST = (
@@ -20,6 +21,8 @@ class WriteOptions:
 
     codes: CodeMap = field(default_factory=CodeMap)
     separator: str | None = None
+    suggested: Suggested = NO_SUGGESTIONS
+    prefix: str = ""
 
 
 class SkippedRow(NamedTuple):
@@ -64,6 +67,8 @@ class ReadingReport:
         conflict_count: cells that are present on one line and absent on another; they are unknown in the table.
         conflicts: those cells and their lines.
         ignored_columns: columns that were not read.
+        notes: what else its owner should know, a part of a sentence each.
+        suggested: what the file suggests of cells that nobody has decided; no labels.
     """
 
     path: str
@@ -79,6 +84,8 @@ class ReadingReport:
     conflict_count: int
     conflicts: tuple[ConflictingCell, ...]
     ignored_columns: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    suggested: Suggested = NO_SUGGESTIONS
 
 
 class Reading(NamedTuple):
@@ -102,6 +109,7 @@ class Tally:
     rows_skipped: int = 0
     skipped: list[SkippedRow] = field(default_factory=list)
     seen: dict[str, set[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def skip(self, line: int, reason: str) -> None:
         """Count a row that says nothing."""
@@ -153,6 +161,7 @@ class Tally:
         self,
         duplicates: "tuple[int, list[Duplicate]]",
         conflicts: "tuple[int, list[ConflictingCell]]",
+        suggested: Suggested = NO_SUGGESTIONS,
     ) -> ReadingReport:
         """The finished report; each finding is its full count and the first cases."""
         return ReadingReport(
@@ -169,4 +178,6 @@ class Tally:
             conflict_count=conflicts[0],
             conflicts=tuple(conflicts[1]),
             ignored_columns=self.ignored_columns,
+            notes=tuple(self.notes),
+            suggested=suggested,
         )

@@ -14,9 +14,9 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from partlabel.errors import LabelError, NotFiniteError, UsageError
-from partlabel.formats.header import IMAGE_COLUMNS, listed, plain, refuse_other_separators
+from partlabel.formats.header import IMAGE_COLUMNS, listed, plain
 from partlabel.formats.long.files import parquet_errors
-from partlabel.formats.text import cell_name, examine, records
+from partlabel.formats.text import as_table, cell_name, examine, records
 from partlabel.labels import LabelTable
 from partlabel.names import alike_across, same_file_key
 from partlabel.progress import SILENT, Reporter
@@ -64,9 +64,8 @@ def _read_parquet(path: Path) -> pa.Table:
 
 def _read_csv(path: Path) -> pa.Table:
     """Image and class names stay text: an image called 007 is not number 7."""
-    text = examine(path)
+    text = as_table(examine(path))
     line, header = next(records(text))
-    refuse_other_separators(path, header)
     names = [cell_name(name.strip()) for name in header]
     as_text = {f"f{n}": pa.string() for n, name in enumerate(names) if plain(name) in {*IMAGE_COLUMNS, "class"}}
     stream: pa.NativeFile = pa.OSFile(str(path))
@@ -79,7 +78,7 @@ def _read_csv(path: Path) -> pa.Table:
                 skip_rows_after_names=1,
                 block_size=1 << 26,
             ),
-            parse_options=pa.csv.ParseOptions(newlines_in_values=text.quoted),
+            parse_options=pa.csv.ParseOptions(newlines_in_values=text.quoted, delimiter=text.delimiter),
             convert_options=pa.csv.ConvertOptions(column_types=as_text),
         )
     except pa.ArrowException as error:

@@ -4,15 +4,22 @@ import codecs
 import csv
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from partlabel.errors import LabelError
+from partlabel.formats.header import IMAGE_COLUMNS, plain
+from partlabel.formats.spreadsheet import SUFFIXES
 
 _CHUNK = 1 << 22
 _CELL_LIMIT = 1 << 27  # characters; the csv module's own limit is below one declaration of some thousand classes
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_MARKS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _NAMES = {"utf-8": "UTF-8", "utf-8-sig": "UTF-8 with BOM", "utf-16": "UTF-16"}
+
+
+DELIMITED = (".csv", ".tsv", ".tab", *SUFFIXES)
+"""Endings of tables in text, and of workbooks, which are read as such."""
 
 
 @dataclass(frozen=True)
@@ -20,30 +27,74 @@ class TextFile:
     """A file that was read through once and holds clean text.
 
     Args:
-        path: the file.
+        path: the file as the user knows it, for messages.
+        content: where its text is; another file for a workbook.
         codec: Python's name of its encoding.
         quoted: whether a double quote occurs anywhere.
+        delimiter: what stands between the columns, if it is a table.
+        preamble: lines before the header: 1 for a note to Excel such as `sep=;`.
     """
 
     path: Path
+    content: Path
     codec: str
     quoted: bool
+    delimiter: str = ","
+    preamble: int = 0
 
     @property
     def encoding(self) -> str:
         """The encoding as people write it."""
-        return _NAMES[self.codec]
+        return "workbook" if self.content != self.path else _NAMES[self.codec]
+
+    @property
+    def note(self) -> str | None:
+        """What stands between the columns, where it is no comma."""
+        if self.delimiter == ",":
+            return None
+        return f"columns are separated by {_MARKS.get(self.delimiter, repr(self.delimiter))}"
 
 
-def examine(path: Path) -> TextFile:
+def as_table(text: TextFile) -> TextFile:
+    """The file as a table: its delimiter follows from the header.
+
+    The first of comma, semicolon, tab and bar at which the header falls into columns of which one holds images; if
+    there is none, the comma where it gives several columns, else the mark that gives most. A first line `sep=;` is a
+    note for Excel that says so itself.
+    """
+    with text.content.open(encoding=text.codec, newline="") as stream:
+        first = stream.readline(_CELL_LIMIT)
+    if said := re.fullmatch(r"sep=(.)\s*", first, re.IGNORECASE | re.DOTALL):
+        return replace(text, delimiter=said[1], preamble=1) if said[1] not in '"\r\n' else text
+    marks = (",", ";", "\t", "|") if text.path.suffix.casefold() not in {".tsv", ".tab"} else ("\t", ",", ";", "|")
+    widths: dict[str, int] = {}
+    for mark in marks:
+        try:
+            header = next(csv.reader([first], delimiter=mark), [])
+        except csv.Error:
+            continue
+        widths[mark] = len(header)
+        if len(header) > 1 and any(plain(name) in IMAGE_COLUMNS for name in header):
+            return replace(text, delimiter=mark)
+    if widths.get(marks[0], 1) > 1:
+        return replace(text, delimiter=marks[0])
+    return replace(text, delimiter=max(widths, key=lambda mark: widths[mark], default=","))
+
+
+def examine(path: Path, content: Path | None = None) -> TextFile:
     """Find the encoding from the byte order mark (UTF-8 without one) and check every byte.
+
+    Args:
+        path: the file, for messages.
+        content: where its text is, if elsewhere.
 
     Raises:
         LabelError: the file cannot be read, is empty, or holds bytes that are no text; names the line.
     """
     lines, quoted, blank = 1, False, True
+    content = content or path
     try:
-        with path.open("rb") as stream:
+        with content.open("rb") as stream:
             codec = _codec(stream.read(4))
             stream.seek(0)
             decoder = codecs.getincrementaldecoder(codec)()
@@ -69,7 +120,7 @@ def examine(path: Path) -> TextFile:
         raise LabelError(f"{path} cannot be read: {error.strerror}") from error
     if blank:
         raise LabelError(f"{path} is empty; a label file starts with a header or a record")
-    return TextFile(path, codec, quoted)
+    return TextFile(path, content, codec, quoted)
 
 
 def _codec(head: bytes) -> str:
@@ -85,14 +136,16 @@ def records(text: TextFile) -> Iterator[tuple[int, list[str]]]:
         LabelError: a quoted cell is not closed, or text follows its closing quote; names the line.
     """
     csv.field_size_limit(_CELL_LIMIT)
-    with text.path.open(encoding=text.codec, newline="") as stream:
-        reader = csv.reader(stream, strict=True)
-        start = 1
+    with text.content.open(encoding=text.codec, newline="") as stream:
+        for _ in range(text.preamble):
+            next(stream)
+        reader = csv.reader(stream, strict=True, delimiter=text.delimiter)
+        start = 1 + text.preamble
         try:
             for cells in reader:
                 if cells:
                     yield start, cells
-                start = reader.line_num + 1
+                start = reader.line_num + 1 + text.preamble
         except csv.Error as error:
             raise LabelError(
                 f"{text.path}: the record that starts on line {start} has a broken quoted cell ({error}); close the "

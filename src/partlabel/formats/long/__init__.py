@@ -27,7 +27,7 @@ from partlabel.formats.long.files import ROLES, CsvFile, ParquetFile
 from partlabel.formats.long.rows import EVERY_IMAGE, EVERY_IMAGE_INDEX, NO_NAME, LongRows
 from partlabel.formats.options import ReadOptions
 from partlabel.formats.reading import Reading, Tally, WriteOptions
-from partlabel.formats.text import name_cell, quote, refuse_outer_space
+from partlabel.formats.text import DELIMITED, name_cell, quote, refuse_outer_space
 from partlabel.labels import IntArray, LabelTable, State
 from partlabel.labels import Source as CellSource
 
@@ -39,8 +39,10 @@ class Long(Format):
     """One row per cell."""
 
     name = "long"
-    suffixes = (".csv", ".parquet")
-    options = frozenset({"codes", "unlisted"})
+    title = "CSV or Parquet with one row per label"
+    states = "the words present, absent, unknown, or --codes"
+    suffixes = (*DELIMITED, ".parquet")
+    options = frozenset({"codes", "unlisted", "where", "ignore", "columns"})
     written_with = frozenset({"codes"})
 
     def sniff(self, source: Source, options: ReadOptions) -> bool:
@@ -60,6 +62,7 @@ class Long(Format):
         path = source.path
         file = ParquetFile(path, options) if source.suffix == ".parquet" else CsvFile(source, options)
         tally = Tally(path=path, format=self.name, encoding=file.encoding, where=options.where)
+        tally.notes += filter(None, [] if source.suffix == ".parquet" else [source.text.note])
         tally.ignored_columns = file.columns.others(file.roles.values())
         refuse_misspelt(path, tally.ignored_columns, ROLES, options.ignore)
         rows = LongRows(file, options, tally, trusted=trusted)

@@ -42,8 +42,10 @@ class CsvFile:
         try:
             reader = pa.csv.open_csv(
                 self._stream(),
-                read_options=pa.csv.ReadOptions(autogenerate_column_names=True, block_size=_BLOCK_BYTES),
-                parse_options=pa.csv.ParseOptions(newlines_in_values=self.text.quoted),
+                read_options=pa.csv.ReadOptions(
+                    autogenerate_column_names=True, block_size=_BLOCK_BYTES, skip_rows=self.text.preamble
+                ),
+                parse_options=pa.csv.ParseOptions(newlines_in_values=self.text.quoted, delimiter=self.text.delimiter),
                 convert_options=pa.csv.ConvertOptions(
                     include_columns=wanted, column_types=dict.fromkeys(wanted, pa.string()), strings_can_be_null=False
                 ),
@@ -65,7 +67,7 @@ class CsvFile:
         return lines_of(self.text, records)
 
     def _stream(self) -> pa.NativeFile:
-        stream = pa.OSFile(str(self.text.path))
+        stream = pa.OSFile(str(self.text.content))
         return stream if self.text.codec != "utf-16" else pa.transcoding_input_stream(stream, "utf-16", "utf-8")
 
     def _check_records(self) -> None:
@@ -82,7 +84,7 @@ class ParquetFile:
         with parquet_errors(path):
             schema = pa.parquet.read_schema(path)
             names = schema.names
-        self.columns = columns_of(path, names, options.where, options.ignore)
+        self.columns = columns_of(path, names, options.where, options.ignore, options.roles)
         self.roles = _parquet_roles(self.columns)
         self.names = [names[column] for column in sorted({*self.roles.values(), *self.columns.where.values()})]
         self.all_names = names

@@ -28,7 +28,7 @@ from partlabel.formats.header import csv_format
 from partlabel.formats.options import ReadOptions
 from partlabel.formats.reading import Reading, Tally, WriteOptions
 from partlabel.formats.tags.rows import DEFAULT_SEPARATOR, EVERY_IMAGE, SEPARATORS, Declaration, csv_rows, json_rows
-from partlabel.formats.text import formula_safe, name_cell, quote, refuse_outer_space
+from partlabel.formats.text import DELIMITED, formula_safe, name_cell, quote, refuse_outer_space
 from partlabel.labels import LabelTable, State
 
 JSON_SUFFIXES = (".jsonl", ".ndjson")
@@ -39,8 +39,10 @@ class TagLists(Format):
     """One row per image, with the names of its classes."""
 
     name = "tag_lists"
-    suffixes = (".csv", *JSON_SUFFIXES)
-    options = frozenset({"unlisted", "separator"})
+    title = "CSV or JSON Lines with lists of tags"
+    states = "lists present and absent; what is in neither is unknown"
+    suffixes = (*DELIMITED, *JSON_SUFFIXES)
+    options = frozenset({"unlisted", "separator", "where", "ignore", "columns"})
     written_with = frozenset({"separator"})
 
     def sniff(self, source: Source, options: ReadOptions) -> bool:
@@ -60,6 +62,7 @@ class TagLists(Format):
         if is_json and options.separator is not None:
             raise UsageError(f"{path}: JSON Lines have lists, so that --separator has no use; leave it out")
         tally = Tally(path=path, format=self.name, encoding=source.text.encoding, where=options.where)
+        tally.notes += filter(None, [source.text.note])
         images, names = ImageRows(path), ClassNames(options.classes)
         rows = json_rows(source, options, tally) if is_json else csv_rows(source, options, tally, names)
         declared: dict[int, State] = {}
