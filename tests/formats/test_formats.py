@@ -282,10 +282,3 @@ def test_cells_in_json_lines_are_sent_to_other_formats(tmp_path: Path) -> None:
     path.write_text('{"image": "a", "class": "cat", "state": "present"}\n')
     with pytest.raises(LabelError, match="is read from CSV and Parquet only"):
         read_table(path)
-
-
-def test_columns_between_semicolons_are_named(tmp_path: Path) -> None:
-    path = tmp_path / "a.csv"
-    path.write_text("image;cat;dog\na;1;0\n")
-    with pytest.raises(LabelError, match="seem to be separated by ';'; save it with commas"):
-        read_table(path, codes="1=present,0=absent")

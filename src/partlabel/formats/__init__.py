@@ -21,7 +21,7 @@ from partlabel.formats.base import Format, Source
 from partlabel.formats.catalogue import FORMATS, format_of, suffixes
 from partlabel.formats.codes import CodeMap
 from partlabel.formats.long import Long
-from partlabel.formats.naming import without_prefix
+from partlabel.formats.naming import with_note_on_addresses, without_prefix
 from partlabel.formats.options import ReadOptions
 from partlabel.formats.reading import (
     ConflictingCell,
@@ -99,7 +99,9 @@ def read_table(path: Path | str, **options: Unpack[ReadArguments]) -> Reading:
     if unused := checked.unused(format.options):
         raise UsageError(f"{path}: {format.name} does not use --{unused[0]}; leave it out")
     reading = format.read(source, checked)
-    return without_prefix(reading, checked.strip, source.path) if checked.strip else reading
+    if checked.strip:
+        reading = without_prefix(reading, checked.strip, source.path)
+    return with_note_on_addresses(reading)
 
 
 def read_written(path: Path | str) -> LabelTable:

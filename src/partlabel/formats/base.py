@@ -1,6 +1,8 @@
 """What a label format is, and a label file that is about to be read."""
 
+import shutil
 import tempfile
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
@@ -57,8 +59,9 @@ class Source:
             UsageError: it is a workbook, and what reads those is not installed.
         """
         if self.suffix in SUFFIXES:
-            self._unpacked = tempfile.TemporaryDirectory(prefix="partlabel-")
-            content = Path(self._unpacked.name) / "sheet.csv"
+            folder = tempfile.mkdtemp(prefix="partlabel-")
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            content = Path(folder) / "sheet.csv"
             write_as_csv(self.path, content)
             return examine(self.path, content)
         text = examine(self.path)

@@ -156,7 +156,9 @@ def _leave_out(names: list[str], classes: int) -> str:
 
 
 def _what(value: str) -> str:
-    return f"the value {_shown(value)}" if value else "the cell is empty, and an empty cell"
+    if not value:
+        return "the cell is empty, and an empty cell"
+    return f"the {'web address' if value.startswith(('http://', 'https://')) else 'value'} {_shown(value)}"
 
 
 def _shown(value: str) -> str:

@@ -143,7 +143,7 @@ def _parquet_roles(columns: Columns) -> dict[str, int]:
     if not missing:
         return roles_of(columns)
     if "image" in missing:
-        advice = renamings(columns.names, ROLES[:3]) or "rename the column of the image names to image"
+        advice = renamings(columns.names, ROLES[:3]) or "say which column holds the image names: --columns image=NAME"
     elif {"present", "absent"} & {plain(name) for name in columns.names}:
         advice = "lists of names are read from JSON Lines: pandas' to_json(orient='records', lines=True) writes them"
     else:
