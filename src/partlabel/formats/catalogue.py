@@ -72,11 +72,18 @@ def written_format(path: Path, name: str | None) -> Format:
             raise UsageError(f"{named.name} is read only ({named.states}); name another format")
         if "file" in named.takes:
             _check_suffix(path, named)
+        if path.suffix.casefold() in named.read_only:
+            raise UsageError(f"{path}: {named.name} is not written to {path.suffix} files; end the name in .csv")
         return named
     suffix = path.suffix.casefold()
-    possible = [format for format in FORMATS.values() if format.writes and suffix in format.suffixes]
+    possible = [
+        one for one in FORMATS.values() if one.writes and suffix in one.suffixes and suffix not in one.read_only
+    ]
     if not possible:
-        raise UsageError(f"{path}: the name does not end in {suffixes()}; rename it or say the format")
+        ends = dict.fromkeys(
+            end for one in FORMATS.values() if one.writes for end in one.suffixes if end not in one.read_only
+        )
+        raise UsageError(f"{path}: the name does not end in {' or '.join(ends)}; rename it or say the format")
     plain = next((format for format in possible if format.name == _WRITTEN_BY_DEFAULT), None)
     if plain is None and len(possible) > 1:
         names = ", ".join(format.name for format in possible)

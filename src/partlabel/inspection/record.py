@@ -77,6 +77,8 @@ def _report_json(report: ReadingReport | None) -> dict[str, Any] | None:
         "duplicates": {"count": report.duplicate_count, "first": [_cell_json(*found) for found in report.duplicates]},
         "conflicts": {"count": report.conflict_count, "first": [_cell_json(*found) for found in report.conflicts]},
         "ignored_columns": report.ignored_columns,
+        "notes": report.notes,
+        "suggestions": len(report.suggested),
     }
 
 

@@ -42,8 +42,10 @@ class Long(Format):
     title = "CSV or Parquet with one row per label"
     states = "the words present, absent, unknown, or --codes"
     suffixes = (*DELIMITED, ".parquet")
+    read_only = DELIMITED[1:]
     options = frozenset({"codes", "unlisted", "where", "ignore", "columns"})
     written_with = frozenset({"codes"})
+    keeps_sources = True
 
     def sniff(self, source: Source, options: ReadOptions) -> bool:
         """Whether it is Parquet, or a CSV whose header has an image column, class and state."""
