@@ -45,7 +45,7 @@ def test_copies_stay_together(tmp_path: Path) -> None:
     names = pictures(tmp_path)
     table = LabelTable.from_dense(names, ["a"], np.ones((len(names), 1)))
     half = {"x": 0.5, "y": 0.5}
-    found = partlabel.split(table, images=tmp_path, by=["near-duplicates"], max_distance=10, shares=half)
+    found = partlabel.split(table, images=tmp_path, by=["near-duplicates"], max_distance=6, shares=half)
     side = sides(found)
     assert found.record["units"] == 4
     assert len(side) == len(names)
