@@ -62,9 +62,7 @@ def main() -> None:
     else:
         present = long_tailed(5000, 80)
     present = present[:, present.sum(0) >= 2]
-    print(
-        f"{len(present)} images, {present.shape[1]} classes with two positives, {given.seeds} seeds, share {given.share}"
-    )
+    print(f"{len(present)} images, {present.shape[1]} classes with two positives, share {given.share}")
     print("share of a class's positives in the part, distance from what is asked: mean over classes, worst class")
     ways: dict[str, Callable[[Bools, float, int], Bools]] = {
         "random": random_split,

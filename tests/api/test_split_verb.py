@@ -24,10 +24,12 @@ def pictures(folder: Path) -> list[str]:
     generator = np.random.default_rng(0)
     names = []
     for scene in range(4):
-        waves = generator.normal(size=(6, 6, 3))
-        pixels = np.clip(128 + 60 * np.kron(waves, np.ones((20, 20, 1))), 0, 255).astype(np.uint8)
-        image = Image.fromarray(pixels)
-        for name, version in ((f"{scene}.png", image), (f"small/{scene}.jpg", image.resize((90, 90)))):
+        coarse = Image.fromarray(generator.integers(0, 256, (9, 9, 3), np.uint8))
+        image = coarse.resize((120, 120), Image.Resampling.BICUBIC)
+        for name, version in (
+            (f"{scene}.png", image),
+            (f"small/{scene}.jpg", image.resize((100, 100), Image.Resampling.BICUBIC)),
+        ):
             (folder / name).parent.mkdir(exist_ok=True, parents=True)
             version.save(folder / name)
             names.append(name)
@@ -45,7 +47,7 @@ def test_copies_stay_together(tmp_path: Path) -> None:
     names = pictures(tmp_path)
     table = LabelTable.from_dense(names, ["a"], np.ones((len(names), 1)))
     half = {"x": 0.5, "y": 0.5}
-    found = partlabel.split(table, images=tmp_path, by=["near-duplicates"], max_distance=6, shares=half)
+    found = partlabel.split(table, images=tmp_path, by=["near-duplicates"], shares=half)
     side = sides(found)
     assert found.record["units"] == 4
     assert len(side) == len(names)
