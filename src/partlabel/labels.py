@@ -35,6 +35,7 @@ class Source(IntEnum):
     HUMAN = 1
     RECOVERED = 2
     REVIEW = 3
+    IMPLIED = 4
 
 
 class Cells(NamedTuple):
