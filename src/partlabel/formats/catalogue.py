@@ -4,6 +4,7 @@ from pathlib import Path
 
 from partlabel.errors import LabelError, UsageError
 from partlabel.formats.base import Format, Source
+from partlabel.formats.cvat import Cvat
 from partlabel.formats.header import unclear
 from partlabel.formats.label_studio import LabelStudio
 from partlabel.formats.long import Long
@@ -19,6 +20,7 @@ FORMATS: dict[str, Format] = {
         OneHotCsv(),
         Long(),
         TagLists(),
+        Cvat(),
         LabelStudio(),
     )
 }
