@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree.ElementTree import ParseError
@@ -66,6 +67,18 @@ def check_roles(roles: Mapping[str, str], known: Iterable[str], format: str) -> 
     for role in roles:
         if role not in names:
             raise UsageError(f"--columns gives {role!r}, but of {format} it can name {', '.join(names)} only")
+
+
+def brief(name: object) -> str:
+    """A name from a file in quotes, short enough for a message."""
+    text = str(name)
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def brief_list(names: Iterable[object]) -> str:
+    """The first eight of some names from a file, each short enough for a message."""
+    first = [brief(name) for name in islice(names, 9)]
+    return ", ".join(first[:8]) + (", ..." if len(first) > 8 else "")
 
 
 def refuse_xml_unfit(names: Iterable[str], path: Path) -> None:

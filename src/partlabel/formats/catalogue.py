@@ -5,6 +5,7 @@ from pathlib import Path
 from partlabel.errors import LabelError, UsageError
 from partlabel.formats.base import Format, Source
 from partlabel.formats.cvat import Cvat
+from partlabel.formats.fiftyone import FiftyOne
 from partlabel.formats.header import unclear
 from partlabel.formats.label_studio import LabelStudio
 from partlabel.formats.long import Long
@@ -21,6 +22,7 @@ FORMATS: dict[str, Format] = {
         Long(),
         TagLists(),
         Cvat(),
+        FiftyOne(),
         LabelStudio(),
     )
 }

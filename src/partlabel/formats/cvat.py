@@ -25,6 +25,7 @@ from partlabel.files import atomic_path, write_json
 from partlabel.formats.annotation_tools import (
     XML_ERRORS,
     ImageCells,
+    brief,
     check_roles,
     check_suggested,
     image_cells,
@@ -172,8 +173,9 @@ class _Images:
         word = "" if name in self.other_meaning else values.get(self.attribute, "").casefold()
         if word and word not in _WORDS:
             raise LabelError(
-                f"{self.listing.place(record)}: the state {values[self.attribute]!r} of label {name!r} is none of "
-                f"{', '.join(_WORDS)}; correct it, or name the attribute that says it with --columns state=NAME"
+                f"{self.listing.place(record)}: the state {brief(values[self.attribute])} of label {brief(name)} "
+                f"is none of {', '.join(_WORDS)}; correct it, or name the attribute that says it with "
+                f"--columns state=NAME"
             )
         untouched = element.get("source") == "auto" and word in {"", "present"} and probability is None
         if word == _SUGGESTED or untouched:
@@ -191,7 +193,7 @@ class _Images:
         """The table and what its owner should know."""
         listing = self.listing
         if self.is_asked and self.attribute not in self.attributes:
-            near = closest(self.attribute, sorted(self.attributes))
+            near = closest(self.attribute, [name[:60] for name in sorted(self.attributes)])
             raise LabelError(f"{listing.path} has no attribute {self.attribute!r}; {near}")
         notes = (
             (self.untouched, "tag or shape of a model", "tags and shapes of models", "that nobody has touched"),

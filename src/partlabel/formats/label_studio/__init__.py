@@ -20,9 +20,17 @@ from typing import Any
 
 from partlabel.errors import LabelError
 from partlabel.files import atomic_path, write_text
-from partlabel.formats.annotation_tools import ImageCells, check_roles, check_suggested, image_cells, refuse_xml_unfit
+from partlabel.formats.annotation_tools import (
+    ImageCells,
+    brief,
+    brief_list,
+    check_roles,
+    check_suggested,
+    image_cells,
+    refuse_xml_unfit,
+)
 from partlabel.formats.base import Format, Source
-from partlabel.formats.header import closest, listed
+from partlabel.formats.header import closest
 from partlabel.formats.label_studio.config import Config, config_path, config_text, read_config
 from partlabel.formats.label_studio.tasks import (
     OURS,
@@ -136,8 +144,8 @@ class _Project:
             choices = [name for name in known if name not in boxes]
             if not named and len(choices) > 1:
                 raise LabelError(
-                    f"{self.listing.path} has the controls {listed(choices)}; say which of them lists the classes that "
-                    f"are present with --columns present=NAME, and, where one lists the absent ones, "
+                    f"{self.listing.path} has the controls {brief_list(choices)}; say which of them lists the "
+                    f"classes that are present with --columns present=NAME, and, where one lists the absent ones, "
                     f"present=NAME,absent=NAME"
                 )
             states = boxes | (named or dict.fromkeys(choices, State.PRESENT))
@@ -147,7 +155,8 @@ class _Project:
     def _asked(self, asked: Mapping[str, State], known: Iterable[str]) -> dict[str, State]:
         missing = [name for name in asked if name not in known]
         if [*known] and len(missing) == len(asked):
-            raise LabelError(f"{self.listing.path} has no control {missing[0]!r}; {closest(missing[0], known)}")
+            near = closest(missing[0], [name[:60] for name in known])
+            raise LabelError(f"{self.listing.path} has no control {missing[0]!r}; {near}")
         for name in missing:
             self.listing.note(f"nothing is chosen in the control {name!r}")
         return dict(asked)
@@ -158,11 +167,11 @@ class _Project:
         texts = [name for name, kind in kinds.items() if name not in states and kind == {"text"}]
         if not states and texts:
             raise LabelError(
-                f"{self.listing.path}: it is not clear which key holds the classes (there are: {listed(texts)}); say "
-                f"it with --columns present=KEY"
+                f"{self.listing.path}: it is not clear which key holds the classes (there are: "
+                f"{brief_list(texts)}); say it with --columns present=KEY"
             )
         if others:
-            self.listing.note(f"nothing is read from {amount(len(others), 'other control')}: {listed(others)}")
+            self.listing.note(f"nothing is read from {amount(len(others), 'other control')}: {brief_list(others)}")
 
     def add(self, task: Task, record: int) -> None:
         """List one task."""
@@ -198,16 +207,16 @@ class _Project:
     def _image(self, task: Task, record: int) -> str:
         address = task.data.get(str(self.key))
         if not isinstance(address, str) or not address:
-            keys = listed([*map(str, task.data)])
+            keys = brief_list(task.data)
             raise LabelError(
-                f"{self.listing.place(record)}: its data has no image under {self.key!r} (there are: {keys}); say "
+                f"{self.listing.place(record)}: its data has no image under {brief(self.key)} (there are: {keys}); say "
                 f"where it is with --columns image=KEY, or leave such tasks out"
             )
         name, uploaded = image_name(address)
         if uploaded and self.uploads.setdefault(name, address) != address:
             raise LabelError(
-                f"{self.listing.place(record)}: the uploads {self.uploads[name]!r} and {address!r} are both called "
-                f"{name!r}; delete one of the two tasks, or rename and upload it again"
+                f"{self.listing.place(record)}: the uploads {brief(self.uploads[name])} and {brief(address)} are both "
+                f"called {brief(name)}; delete one of the two tasks, or rename and upload it again"
             )
         return name
 

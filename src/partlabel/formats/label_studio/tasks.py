@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from partlabel.errors import LabelError
-from partlabel.formats.header import listed
+from partlabel.formats.annotation_tools import brief, brief_list
 from partlabel.formats.json_text import entries
 
 OURS = "partlabel"
@@ -128,7 +128,7 @@ def _names(names: Any, control: str, place: str) -> list[str]:
         if all(isinstance(name, str) and name for name in joined):
             return joined
     raise LabelError(
-        f"{place}: what is chosen in the control {control!r} is no list of names; export the project again"
+        f"{place}: what is chosen in the control {brief(control)} is no list of names; export the project again"
     )
 
 
@@ -172,9 +172,9 @@ def image_key(data: Mapping[str, Any], role: str | None, configured: str | None,
     likely = [key for key, value in data.items() if isinstance(value, str) and _IMAGE.search(value)]
     if len(likely) == 1:
         return likely[0]
-    keys = likely or [*map(str, data)]
+    keys = likely or data
     raise LabelError(
-        f"{place}: it is not clear which key of its data holds the image (there are: {listed(keys)}); say it with "
+        f"{place}: it is not clear which key of its data holds the image (there are: {brief_list(keys)}); say it with "
         f"--columns image=KEY"
     )
 
