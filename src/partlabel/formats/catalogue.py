@@ -4,7 +4,10 @@ from pathlib import Path
 
 from partlabel.errors import LabelError, UsageError
 from partlabel.formats.base import Format, Source
+from partlabel.formats.cvat import Cvat
+from partlabel.formats.fiftyone import FiftyOne
 from partlabel.formats.header import unclear
+from partlabel.formats.label_studio import LabelStudio
 from partlabel.formats.long import Long
 from partlabel.formats.one_hot import OneHotCsv
 from partlabel.formats.options import ReadOptions, one_of
@@ -12,7 +15,17 @@ from partlabel.formats.tags import TagLists
 from partlabel.formats.text import DELIMITED
 from partlabel.formats.unread import refuse_unread
 
-FORMATS: dict[str, Format] = {format.name: format for format in (OneHotCsv(), Long(), TagLists())}
+FORMATS: dict[str, Format] = {
+    format.name: format
+    for format in (
+        OneHotCsv(),
+        Long(),
+        TagLists(),
+        Cvat(),
+        FiftyOne(),
+        LabelStudio(),
+    )
+}
 _WRITTEN_BY_DEFAULT = "long"
 
 

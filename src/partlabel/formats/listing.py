@@ -1,5 +1,6 @@
 """Labels as the reader of an annotation tool's file finds them, until they are settled in a table."""
 
+import reprlib
 from array import array
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -168,7 +169,13 @@ class Listing:
 
     def _text(self, name: Any, what: str, record: int) -> str:
         if not isinstance(name, str) or not name:
-            shown = "missing" if name is None else "empty" if name == "" else f"{str(name)[:60]!r}, which is no text"
+            shown = (
+                "missing"
+                if name is None
+                else "empty"
+                if name == ""
+                else f"{reprlib.repr(name)[:60]!r}, which is no text"
+            )
             raise LabelError(
                 f"{self.place(record)}: the name of {'an image' if what == 'image' else 'a class'} is {shown}"
             )

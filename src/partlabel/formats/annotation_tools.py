@@ -1,0 +1,102 @@
+"""What the formats of annotation tools share when they are written and when their XML is read."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree.ElementTree import ParseError
+
+import numpy as np
+from defusedxml.common import DefusedXmlException
+
+from partlabel.errors import LabelError, UsageError
+from partlabel.formats.suggested import Suggested, Suggestion
+from partlabel.labels import LabelTable, State
+
+XML_ERRORS = (ParseError, DefusedXmlException, LookupError, RecursionError, UnicodeError, ValueError)
+"""What reading hostile XML may raise."""
+_BLOCK = 1000  # images
+_UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+class ImageCells(NamedTuple):
+    """What is known and what is suggested of one image, by class in the order of the table."""
+
+    image: str
+    states: Mapping[str, State]
+    suggested: list[Suggestion]
+
+    def named(self, state: State) -> list[str]:
+        """The classes in this state."""
+        return [name for name, found in self.states.items() if found == state]
+
+
+def image_cells(table: LabelTable, suggested: Suggested) -> Iterator[ImageCells]:
+    """The known cells of each image, those that a background implies included, and its suggestions."""
+    by_image = suggested.by_image()
+    for start in range(0, len(table), _BLOCK):
+        rows = np.arange(start, min(start + _BLOCK, len(table)))
+        for row, states in zip(rows, table.rows(rows), strict=True):
+            known = {table.classes[column]: State(states[column]) for column in np.flatnonzero(states)}
+            image = table.images[row]
+            yield ImageCells(image, known, by_image.get(image, []))
+
+
+def check_suggested(table: LabelTable, suggested: Suggested, path: Path) -> None:
+    """Refuse suggestions that are of no cell of the table.
+
+    Raises:
+        LabelError: there is one.
+    """
+    for one in suggested:
+        if one.image not in table.image_positions or one.class_name not in table.class_positions:
+            raise LabelError(
+                f"{path}: a suggestion is of image {one.image!r} and class {one.class_name!r}, which the table lacks; "
+                f"suggest cells of this table only"
+            )
+
+
+def check_roles(roles: Mapping[str, str], known: Iterable[str], format: str) -> None:
+    """Refuse roles of `columns` that a format does not know.
+
+    Raises:
+        UsageError: there is one.
+    """
+    names = list(known)
+    for role in roles:
+        if role not in names:
+            raise UsageError(f"--columns gives {role!r}, but of {format} it can name {', '.join(names)} only")
+
+
+def brief(name: object) -> str:
+    """A name from a file in quotes, short enough for a message."""
+    text = str(name)
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def brief_list(names: Iterable[object]) -> str:
+    """The first eight of some names from a file, each short enough for a message."""
+    first = [brief(name) for name in islice(names, 9)]
+    return ", ".join(first[:8]) + (", ..." if len(first) > 8 else "")
+
+
+def refuse_xml_unfit(names: Iterable[str], path: Path) -> None:
+    """Refuse names with characters that XML cannot hold.
+
+    Raises:
+        LabelError: there is one.
+    """
+    for name in names:
+        if _UNFIT.search(name):
+            raise LabelError(f"{path}: the name {name!r} holds a character that XML cannot hold; rename it")
+
+
+def xml_refusal(path: Path, error: Exception) -> LabelError:
+    """The sentence for XML that cannot be read safely."""
+    if isinstance(error, DefusedXmlException):
+        return LabelError(
+            f"{path} declares a document type or entities, which no annotation tool writes and which may be an "
+            f"attack; it is not read"
+        )
+    return LabelError(f"{path} is no complete XML ({str(error)[:200]}); export it again")

@@ -1,0 +1,210 @@
+"""Tasks of a Label Studio export: what was chosen and predicted in each, whichever export it is."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+from urllib.parse import quote, unquote
+
+from partlabel.errors import LabelError
+from partlabel.formats.annotation_tools import brief, brief_list
+from partlabel.formats.json_text import entries
+
+OURS = "partlabel"
+_UPLOAD = re.compile(r"(?:https?://[^/]+)?/data/upload/\d+/[0-9a-f]{8}-(.+)", re.DOTALL)
+_LOCAL = re.compile(r"(?:https?://[^/]+)?/data/local-files/\?d=(.+)", re.DOTALL)
+_IMAGE = re.compile(r"\.(jpe?g|png|webp|bmp|gif|tiff?|avif|jp2)([?#].*)?$", re.IGNORECASE | re.DOTALL)
+_OF_A_REGION = {"x", "points", "rle", "vertices"}
+_ABOUT_THE_TASK = {"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement"}
+
+
+class Chosen(NamedTuple):
+    """Names that were chosen or predicted in a control.
+
+    Args:
+        control: its name.
+        kind: choices; labels, of boxes and the like; text, which may be a choice; other, which is none.
+        names: what was chosen.
+        scores: of each name, where they are kept.
+        score: of all of them, where there is one.
+        ours: whether partlabel predicted it.
+    """
+
+    control: str
+    kind: str
+    names: Sequence[str] = ()
+    scores: Mapping[str, Any] = MappingProxyType({})
+    score: Any = None
+    ours: bool = False
+
+    def probability(self, name: str) -> Any:
+        """Of one name, None where there is none."""
+        value = self.scores.get(name, self.score)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return value if is_number and 0 <= value <= 1 else None
+
+
+class Task(NamedTuple):
+    """One entry: its data, what is chosen and predicted, whether somebody looked, and how many cancelled."""
+
+    data: Mapping[str, Any]
+    chosen: list[Chosen]
+    predicted: list[Chosen]
+    looked: bool
+    cancelled: int
+
+
+def read_tasks(path: Path) -> Iterator[tuple[int, Task]]:
+    """All tasks with their numbers, from 1.
+
+    Raises:
+        LabelError: the file is no JSON, or an entry no task.
+    """
+    for record, entry in enumerate(entries(path, "item"), 1):
+        yield record, _task(entry, f"{path}, task {record}")
+
+
+def _task(entry: Any, place: str) -> Task:
+    if not isinstance(entry, dict):
+        raise LabelError(f"{place} is no object; export the project as JSON or JSON-MIN")
+    if not isinstance(entry.get("data"), dict):
+        return _short_task(entry, place)
+    given = entry.get("annotations")
+    annotations = _objects(entry.get("completions") if given is None else given, "annotations", place)
+    used = [one for one in annotations if not (one.get("was_cancelled") or one.get("skipped"))]
+    chosen = [
+        found
+        for one in used
+        for item in _objects(one.get("result"), "the result of an annotation", place)
+        if (found := _of_item(item, place))
+    ]
+    predicted = [
+        found._replace(
+            score=item.get("score", one.get("score")), ours=str(one.get("model_version", "")).startswith(OURS)
+        )
+        for one in _objects(entry.get("predictions"), "predictions", place)
+        for item in _objects(one.get("result"), "the result of a prediction", place)
+        if (found := _of_item(item, place))
+    ]
+    return Task(entry["data"], chosen, predicted, bool(used), len(annotations) - len(used))
+
+
+def _objects(values: Any, what: str, place: str) -> list[dict[str, Any]]:
+    if values is None:
+        return []
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        raise LabelError(
+            f"{place}: {what} should be a list of objects; export the project as JSON, with whole annotations"
+        )
+    return values
+
+
+def _of_item(item: Mapping[str, Any], place: str) -> Chosen | None:
+    """What one item of a result chose; None of what is no control, such as a relation."""
+    control, value = item.get("from_name"), item.get("value")
+    if not isinstance(control, str) or not isinstance(value, dict):
+        return None
+    found = _of_value(control, value, place)
+    meta = item.get("meta")
+    scores = meta.get("scores") if isinstance(meta, dict) else None
+    return found._replace(scores=scores) if isinstance(scores, dict) else found
+
+
+def _of_value(control: str, value: Mapping[str, Any], place: str) -> Chosen:
+    for key, names in value.items():
+        if key in {"choices", "taxonomy"} and not _OF_A_REGION & value.keys():
+            return Chosen(control, "choices", _names(names, control, place))
+        if key == "labels" or key.endswith("labels"):
+            return Chosen(control, "labels", _names(names, control, place))
+    return Chosen(control, "other")
+
+
+def _names(names: Any, control: str, place: str) -> list[str]:
+    """Chosen names; what was chosen in a tree is a list that leads to it, and is joined by slashes."""
+    found = [names] if isinstance(names, str) else names
+    if isinstance(found, list):
+        joined = ["/".join(name) if _is_way(name) else name for name in found]
+        if all(isinstance(name, str) and name for name in joined):
+            return joined
+    raise LabelError(
+        f"{place}: what is chosen in the control {brief(control)} is no list of names; export the project again"
+    )
+
+
+def _is_way(name: Any) -> bool:
+    return isinstance(name, list) and bool(name) and all(isinstance(part, str) for part in name)
+
+
+def _short_task(entry: Mapping[str, Any], place: str) -> Task:
+    """An entry of JSON-MIN, in which data and controls are keys side by side."""
+    chosen = [
+        found for key, value in entry.items() if key not in _ABOUT_THE_TASK for found in _of_key(key, value, place)
+    ]
+    looked = entry.get("annotation_id") is not None or any(one.kind in {"choices", "labels"} for one in chosen)
+    return Task(entry, chosen, [], looked, 0)
+
+
+def _of_key(key: str, value: Any, place: str) -> Iterator[Chosen]:
+    if isinstance(value, str):
+        yield Chosen(key, "text", [value] if value else [])
+    elif isinstance(value, dict):
+        yield _of_value(key, value, place)
+    elif isinstance(value, list):
+        texts = [one for one in value if isinstance(one, str)]
+        if texts:
+            yield Chosen(key, "text", texts)
+        yield from (_of_value(key, one, place) for one in value if isinstance(one, dict))
+
+
+def image_key(data: Mapping[str, Any], role: str | None, configured: str | None, place: str) -> str:
+    """The key of `data` that the image is in.
+
+    Raises:
+        LabelError: none is clear.
+    """
+    if role is not None:
+        return role
+    if "image" in data:
+        return "image"
+    if configured is not None and configured in data:
+        return configured
+    likely = [key for key, value in data.items() if isinstance(value, str) and _IMAGE.search(value)]
+    if len(likely) == 1:
+        return likely[0]
+    keys = likely or data
+    raise LabelError(
+        f"{place}: it is not clear which key of its data holds the image (there are: {brief_list(keys)}); say it with "
+        f"--columns image=KEY"
+    )
+
+
+def image_name(address: str) -> tuple[str, bool]:
+    """The name of an image from its address in Label Studio, and whether it was uploaded there."""
+    if local := _LOCAL.fullmatch(address):
+        return unquote(local[1]), False
+    if upload := _UPLOAD.fullmatch(address):
+        return unquote(upload[1]), True
+    return address, False
+
+
+def image_address(prefix: str, name: str, path: Path) -> str:
+    """The address of an image below a prefix.
+
+    Raises:
+        LabelError: Label Studio would take the address for another one.
+    """
+    is_local = _LOCAL.fullmatch(prefix + "x") is not None
+    address = prefix + (quote(name) if is_local else name)
+    expected = image_name(prefix + "x")[0][:-1] + name if is_local else address
+    if image_name(address) != (expected, False):
+        raise LabelError(
+            f"{path}: the image {name!r} is called as Label Studio calls its uploads, and would come back under "
+            f"another name; rename it"
+        )
+    return address
+
+
+def names_of(found: Iterable[Chosen]) -> set[str]:
+    """All names in some choices."""
+    return {name for one in found for name in one.names}
