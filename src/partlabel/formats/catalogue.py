@@ -68,6 +68,11 @@ def format_of(source: Source, options: ReadOptions) -> Format:
     if not fitting and source.suffix in DELIMITED:
         raise unclear(source.columns(options))
     names = ", ".join(format.name for format in fitting or possible)
+    if not fitting and source.is_folder:
+        raise LabelError(
+            f"{source.path} is a folder, and looks like none of {names}; give the file in it that lists the labels, or "
+            f"say what it is with --format"
+        )
     if not fitting:
         raise LabelError(f"{source.path} looks like none of {names}; say what it is with --format")
     raise LabelError(f"{source.path} could be {names}; say which with --format")

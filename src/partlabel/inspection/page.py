@@ -40,6 +40,8 @@ def _overview(known: KnownStates) -> Iterator[str]:
     share = (present + absent) / max(present + absent + unknown, 1)
     yield f"{amount(len(known.images), 'image')} × {amount(len(known.classes), 'class', 'classes')}"
     yield f"Cells: {present:,} present, {absent:,} absent, {unknown:,} unknown ({_percent(share)} known)"
+    if known.unsure:
+        yield f"{amount(known.unsure, 'unknown cell')} unsure: somebody was asked and could not decide"
     if known.declared_complete:
         yield f"Unlisted cells are absent by declaration in {amount(len(known.declared_complete), 'class', 'classes')}"
     for what, counts in (

@@ -21,6 +21,7 @@ def record(look: Look) -> dict[str, Any]:
         "classes": len(known.classes),
         "known": known.totals,
         "declared_complete": known.declared_complete,
+        "unsure": known.unsure,
         "empty_classes": known.empty_classes,
         "one_sided_classes": {"only_present": known.only_present, "only_absent": known.only_absent},
         "images_without_known_cell": known.images_without_known_cell,

@@ -69,6 +69,7 @@ class LongRows:
                 f"{len(self._rows):,} images and {len(self.classes.columns):,} classes; write each cell once"
             )
         sources = self._sources(coded["source"], is_cell, records) if "source" in coded else self._unsaid(is_cell)
+        self._check_unsure(states, sources, is_cell, records)
         if is_cell.all():
             self.cells.add(image, class_index, states, records, sources)
         else:
@@ -160,9 +161,20 @@ class LongRows:
         if wrong.size:
             value, place = coded.values[coded.codes[wrong[0]]], self._place(records[wrong[0]], "source")
             raise LabelError(
-                f"{place}: source {value!r} is not import, human, recovered or review; or leave it out: --ignore source"
+                f"{place}: source {value!r} is not {', '.join(list(names)[1:])}; or leave it out: --ignore source"
             )
         return sources
+
+    def _check_unsure(
+        self, states: IntArray, sources: IntArray | None, is_cell: NDArray[np.bool_], records: IntArray
+    ) -> None:
+        odd = np.zeros(is_cell.size, bool) if sources is None else is_cell & (sources == Source.UNSURE) & (states != 0)
+        wrong = np.flatnonzero(odd)
+        if wrong.size:
+            raise LabelError(
+                f"{self._place(records[wrong[0]], 'source')}: unsure is what nobody could decide, and the state is not "
+                f"unknown; correct one of them"
+            )
 
     def _add_declarations(self, image: IntArray, class_index: IntArray, state: _Coded, records: IntArray) -> None:
         """Check the rows that are no cells, and note what they declare."""
