@@ -4,6 +4,7 @@ from pathlib import Path
 
 from partlabel.errors import LabelError, UsageError
 from partlabel.formats.base import Format, Source
+from partlabel.formats.coco import Coco
 from partlabel.formats.header import unclear
 from partlabel.formats.long import Long
 from partlabel.formats.one_hot import OneHotCsv
@@ -12,7 +13,15 @@ from partlabel.formats.tags import TagLists
 from partlabel.formats.text import DELIMITED
 from partlabel.formats.unread import refuse_unread
 
-FORMATS: dict[str, Format] = {format.name: format for format in (OneHotCsv(), Long(), TagLists())}
+FORMATS: dict[str, Format] = {
+    format.name: format
+    for format in (
+        OneHotCsv(),
+        Long(),
+        TagLists(),
+        Coco(),
+    )
+}
 _WRITTEN_BY_DEFAULT = "long"
 
 
