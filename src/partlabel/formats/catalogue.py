@@ -7,6 +7,7 @@ from partlabel.formats.base import Format, Source
 from partlabel.formats.coco import Coco
 from partlabel.formats.header import unclear
 from partlabel.formats.long import Long
+from partlabel.formats.lvis import Lvis
 from partlabel.formats.one_hot import OneHotCsv
 from partlabel.formats.options import ReadOptions, one_of
 from partlabel.formats.tags import TagLists
@@ -20,6 +21,7 @@ FORMATS: dict[str, Format] = {
         Long(),
         TagLists(),
         Coco(),
+        Lvis(),
     )
 }
 _WRITTEN_BY_DEFAULT = "long"

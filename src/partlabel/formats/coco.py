@@ -18,13 +18,12 @@ import numpy as np
 
 from partlabel.errors import LabelError
 from partlabel.formats.base import Format, Source
-from partlabel.formats.coco_lists import Instances, write_lists
+from partlabel.formats.coco_lists import Instances, is_lvis, write_lists
 from partlabel.formats.listing import Listing
 from partlabel.formats.options import ReadOptions
 from partlabel.formats.reading import Reading, WriteOptions
 from partlabel.labels import LabelTable, State
 
-LVIS_KEY = re.compile(r'"(neg|not_exhaustive)_category_ids"\s*:')
 _LISTS = re.compile(r'"images"\s*:\s*\[')
 _OTHER_LISTS = re.compile(r'"(annotations|categories|category_id)"\s*:')
 _DETECTION = re.compile(r'"image_id"\s*:')
@@ -44,7 +43,7 @@ class Coco(Format):
     def sniff(self, source: Source, options: ReadOptions) -> bool:
         """Whether it has lists of images and of annotations or categories, and nothing of LVIS."""
         text = source.ends
-        if LVIS_KEY.search(text):
+        if is_lvis(text):
             return False
         if text.lstrip()[:1] == "{" and _LISTS.search(text) and _OTHER_LISTS.search(text):
             return True

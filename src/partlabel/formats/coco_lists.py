@@ -1,6 +1,7 @@
 """The lists images, categories and annotations, which COCO and LVIS share: read in one pass, in any order."""
 
 import json
+import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ from partlabel.labels import IntArray, LabelTable, State
 
 KEYS = ("images", "annotations", "categories")
 _UNDEFINED = -1
+_LVIS_IMAGE = re.compile(r'"(neg|not_exhaustive)_category_ids"\s*:')
+_LVIS_CATEGORY = re.compile(r'"synset"\s*:'), re.compile(r'"frequency"\s*:')
 
 
 class Annotated(NamedTuple):
@@ -195,6 +198,11 @@ class Instances:
                 f"instances of the same images"
             )
         return LabelError(f"{place} has no 'category_id'; say which category it is of")
+
+
+def is_lvis(text: str) -> bool:
+    """Whether a part of a file has what LVIS adds to images or categories."""
+    return bool(_LVIS_IMAGE.search(text)) or all(key.search(text) for key in _LVIS_CATEGORY)
 
 
 def write_lists(path: Path, images: Iterable[Mapping[str, Any]], table: LabelTable) -> None:
