@@ -1,5 +1,6 @@
 """Every format that is written: what comes back is what was written, or a sentence says what cannot be held."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from partlabel.labels import LabelTable
 
 Tables = Callable[..., st.SearchStrategy[LabelTable]]
 WRITTEN = [format for format in FORMATS.values() if format.writes]
+NUMBERS = itertools.count()
 ONCE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 
 
 def target(folder: Path, format: Format) -> Path:
-    return folder / ("t" + format.suffixes[0] if "file" in format.takes else "t")
+    """A place to write to; a folder is new each time, since none is written over."""
+    return folder / ("t" + format.suffixes[0]) if "file" in format.takes else folder / f"t{next(NUMBERS)}"
 
 
 def refused(table: LabelTable, path: Path, format: Format, lose: frozenset[str]) -> str | None:

@@ -13,6 +13,7 @@ from partlabel.formats.options import ReadOptions, one_of
 from partlabel.formats.tags import TagLists
 from partlabel.formats.text import DELIMITED
 from partlabel.formats.unread import refuse_unread
+from partlabel.formats.voc import Voc
 
 FORMATS: dict[str, Format] = {
     format.name: format
@@ -22,6 +23,7 @@ FORMATS: dict[str, Format] = {
         TagLists(),
         Coco(),
         Lvis(),
+        Voc(),
     )
 }
 _WRITTEN_BY_DEFAULT = "long"
