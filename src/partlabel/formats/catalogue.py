@@ -5,6 +5,7 @@ from pathlib import Path
 from partlabel.errors import LabelError, UsageError
 from partlabel.formats.base import Format, Source
 from partlabel.formats.coco import Coco
+from partlabel.formats.datumaro import Datumaro
 from partlabel.formats.header import unclear
 from partlabel.formats.long import Long
 from partlabel.formats.lvis import Lvis
@@ -23,6 +24,7 @@ FORMATS: dict[str, Format] = {
         TagLists(),
         Coco(),
         Lvis(),
+        Datumaro(),
         Voc(),
     )
 }

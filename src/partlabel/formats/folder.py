@@ -28,20 +28,33 @@ def text_of(path: Path, root: Path) -> str:
     return decoded(bytes_of(path, root), path)
 
 
+def check_inside(path: Path, root: Path) -> None:
+    """Refuse a file that is not inside a folder once links are followed.
+
+    Raises:
+        LabelError: it is not.
+    """
+    try:
+        inside = path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # a loop of links
+        inside = False
+    if not inside:
+        raise LabelError(f"{path} leads out of the folder {root}; put the file itself there")
+
+
 def bytes_of(path: Path, root: Path) -> bytes:
     """The content of a file inside a folder.
 
     Raises:
         LabelError: it cannot be read, is far too large, or a link leads out of the folder.
     """
+    check_inside(path, root)
     try:
-        if not path.resolve().is_relative_to(root.resolve()):
-            raise LabelError(f"{path} leads out of the folder {root}; put the file itself there")
         if path.is_file() and path.stat().st_size > _SMALL:
             raise LabelError(f"{path} has {path.stat().st_size:,} bytes, too many for such a file")
         return path.read_bytes()
-    except (OSError, RuntimeError) as error:  # a RuntimeError is a loop of links
-        raise LabelError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    except OSError as error:
+        raise LabelError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def decoded(content: bytes, path: Path) -> str:
@@ -67,11 +80,17 @@ def lines_of(path: Path, root: Path) -> Iterator[tuple[int, str]]:
             yield number, line
 
 
-def names_below(folder: Path) -> list[str]:
-    """The files below a folder, relative to it, in order; links to folders are not followed. Empty without one."""
+def names_below(folder: Path, deep: bool = True) -> list[str]:
+    """The files below a folder, relative to it, in order; links to folders are not followed. Empty without one.
+
+    Args:
+        folder: where to look.
+        deep: also in the folders in it.
+    """
     found: list[str] = []
     for place, folders, files in os.walk(folder):
-        folders.sort()
+        if not deep:
+            folders.clear()
         inside = Path(place).relative_to(folder)
         found += [(inside / name).as_posix() for name in files if not name.startswith(".")]
     return sorted(found)

@@ -51,7 +51,7 @@ def entries(path: Path, prefix: str) -> Iterator[Any]:
         document.finish()
 
 
-def lists(path: Path, keys: Collection[str]) -> Iterator[tuple[str, Iterator[Any]]]:
+def lists(path: Path, keys: Collection[str], whole: Collection[str] = ()) -> Iterator[tuple[str, Any]]:
     """Several lists of a JSON object in one pass, each as its key and its entries, in the order of the file.
 
     The entries of one are to be taken before the next is asked for; what is left of them is passed over.
@@ -59,6 +59,7 @@ def lists(path: Path, keys: Collection[str]) -> Iterator[tuple[str, Iterator[Any
     Args:
         path: the file.
         keys: under which the lists are; those that the object does not have do not come.
+        whole: keys of values that are small; each comes with its value.
 
     Raises:
         LabelError: the file cannot be read, is no complete JSON and no object, or has one of the keys twice or with
@@ -69,14 +70,17 @@ def lists(path: Path, keys: Collection[str]) -> Iterator[tuple[str, Iterator[Any
         if document.peek() != "{":
             raise LabelError(f"{path} is JSON, but no object with the list {_some(keys)}")
         for key in document.members():
-            if key not in keys:
+            if key not in keys and key not in whole:
                 document.skip()
                 continue
             if key in seen:
                 raise LabelError(f"{path} has the key {key!r} twice; export it again")
+            seen.add(key)
+            if key in whole:
+                yield key, document.value()
+                continue
             if document.peek() != "[":
                 raise LabelError(f"{path}: {key!r} is no list; export it again")
-            seen.add(key)
             found = document.items()
             yield key, found
             for _ in found:

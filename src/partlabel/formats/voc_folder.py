@@ -78,7 +78,7 @@ class _Names:
 
 def _lists_in(folder: Path) -> _Lists:
     """A list is one of a class where its name ends in `_SPLIT`, of a split that has a list or a usual name."""
-    stems = [name[:-4] for name in names_below(folder) if name.endswith(".txt") and "/" not in name]
+    stems = [name[:-4] for name in names_below(folder, deep=False) if name.endswith(".txt")]
     splits = [stem for stem in stems if not any(stem.endswith(f"_{other}") for other in {*stems, *_SPLITS})]
     classes: dict[tuple[str, str], Path] = {}
     for stem in stems:
