@@ -15,6 +15,7 @@ from partlabel.formats.tags import TagLists
 from partlabel.formats.text import DELIMITED
 from partlabel.formats.unread import refuse_unread
 from partlabel.formats.voc import Voc
+from partlabel.formats.yolo import Yolo
 
 FORMATS: dict[str, Format] = {
     format.name: format
@@ -26,6 +27,7 @@ FORMATS: dict[str, Format] = {
         Lvis(),
         Datumaro(),
         Voc(),
+        Yolo(),
     )
 }
 _WRITTEN_BY_DEFAULT = "long"
