@@ -19,7 +19,7 @@ import numpy as np
 from partlabel.errors import LabelError, UsageError
 from partlabel.files import atomic_path
 from partlabel.formats.base import Format, Source
-from partlabel.formats.folder import check_inside, is_image, names_below, new_folder
+from partlabel.formats.folder import Folder, is_image, names_below, new_folder
 from partlabel.formats.json_text import lists
 from partlabel.formats.listing import Listing
 from partlabel.formats.options import ReadOptions
@@ -67,10 +67,11 @@ class Datumaro(Format):
             raise LabelError(f"{source.path} has no {ANNOTATIONS}/SUBSET.json; give the folder in which that is")
         listing = Listing(source, options, self.name, unit="item")
         attribute = options.roles.get("state", ATTRIBUTE)
+        folder = Folder(source.path)
         readers = [_Subset(listing, file, attribute) for file in files]
         for file, reader in zip(files, readers, strict=True):
             if source.is_folder:
-                check_inside(file, source.path)
+                folder.check(file)
             reader.read()
         if "state" in options.roles and not any(reader.stated for reader in readers):
             raise LabelError(f"{source.path}: no label has the attribute {attribute!r}; leave --columns out")

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,65 +20,74 @@ def is_image(name: str) -> bool:
     return PurePosixPath(name).suffix.casefold() in IMAGE_ENDINGS
 
 
-def text_of(path: Path, root: Path) -> str:
-    """The text of a file inside a folder.
+class Folder:
+    """Files of a folder, none of which is read where links lead out of it.
 
-    Raises:
-        LabelError: it is no UTF-8 text, cannot be read, or a link leads out of the folder.
+    Args:
+        root: the folder.
     """
-    return decoded(bytes_of(path, root), path)
 
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._real = os.path.realpath(root)
+        self._inside: dict[Path, bool] = {}
 
-def check_inside(path: Path, root: Path) -> None:
-    """Refuse a file that is not inside a folder once links are followed.
+    def check(self, path: Path) -> None:
+        """Refuse a file that is not inside once links are followed.
 
-    Raises:
-        LabelError: it is not.
-    """
-    try:
-        inside = path.resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError):  # a loop of links
-        inside = False
-    if not inside:
-        raise LabelError(f"{path} leads out of the folder {root}; put the file itself there")
+        Raises:
+            LabelError: it is not.
+        """
+        inside = self._inside.get(path.parent)
+        if inside is None:
+            inside = self._inside[path.parent] = self._holds(path.parent)
+        if not inside or (os.path.islink(path) and not self._holds(path)):
+            raise LabelError(f"{path} leads out of the folder {self.root}; put the file itself there")
 
+    def bytes(self, path: Path) -> bytes:
+        """The content of a file.
 
-def bytes_of(path: Path, root: Path) -> bytes:
-    """The content of a file inside a folder.
+        Raises:
+            LabelError: it cannot be read, is far too large, or a link leads out of the folder.
+        """
+        self.check(path)
+        try:
+            info = os.stat(path)
+            if not stat.S_ISREG(info.st_mode):
+                raise LabelError(f"{path} is no file")
+            if info.st_size > _SMALL:
+                raise LabelError(f"{path} has {info.st_size:,} bytes, too many for such a file")
+            with open(path, "rb") as file:
+                return file.read()
+        except OSError as error:
+            raise LabelError(f"{path} cannot be read: {error.strerror or error}") from error
 
-    Raises:
-        LabelError: it cannot be read, is far too large, or a link leads out of the folder.
-    """
-    check_inside(path, root)
-    try:
-        if path.is_file() and path.stat().st_size > _SMALL:
-            raise LabelError(f"{path} has {path.stat().st_size:,} bytes, too many for such a file")
-        return path.read_bytes()
-    except OSError as error:
-        raise LabelError(f"{path} cannot be read: {error.strerror or error}") from error
+    def text(self, path: Path) -> str:
+        """The text of a file.
 
+        Raises:
+            LabelError: it is no UTF-8, or cannot be read.
+        """
+        try:
+            return self.bytes(path).decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise LabelError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
 
-def decoded(content: bytes, path: Path) -> str:
-    """Content as text.
+    def lines(self, path: Path) -> Iterator[tuple[int, str]]:
+        """Number and text of each line that is not blank, without outer white space; lines end in LF or CRLF.
 
-    Raises:
-        LabelError: it is no UTF-8.
-    """
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise LabelError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
+        Raises:
+            LabelError: the file cannot be read as text.
+        """
+        for number, line in enumerate(self.text(path).split("\n"), 1):
+            if line := line.strip():
+                yield number, line
 
-
-def lines_of(path: Path, root: Path) -> Iterator[tuple[int, str]]:
-    """Number and text of each line that is not blank, without outer white space; lines end in LF or CRLF.
-
-    Raises:
-        LabelError: the file cannot be read as text.
-    """
-    for number, line in enumerate(text_of(path, root).split("\n"), 1):
-        if line := line.strip():
-            yield number, line
+    def _holds(self, path: Path) -> bool:
+        try:
+            return os.path.commonpath([self._real, os.path.realpath(path, strict=True)]) == self._real
+        except (OSError, ValueError):  # it is not there, or links go round in circles
+            return False
 
 
 def names_below(folder: Path, deep: bool = True) -> list[str]:
@@ -91,8 +101,9 @@ def names_below(folder: Path, deep: bool = True) -> list[str]:
     for place, folders, files in os.walk(folder):
         if not deep:
             folders.clear()
-        inside = Path(place).relative_to(folder)
-        found += [(inside / name).as_posix() for name in files if not name.startswith(".")]
+        inside = Path(place).relative_to(folder).as_posix()
+        before = "" if inside == "." else f"{inside}/"
+        found += [before + name for name in files if not name.startswith(".")]
     return sorted(found)
 
 

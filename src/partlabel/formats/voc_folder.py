@@ -9,7 +9,7 @@ from defusedxml.ElementTree import fromstring
 
 from partlabel.errors import LabelError
 from partlabel.formats.base import Source
-from partlabel.formats.folder import bytes_of, is_image, lines_of, names_below
+from partlabel.formats.folder import Folder, is_image, names_below
 from partlabel.formats.listing import Listing
 from partlabel.formats.options import ReadOptions
 from partlabel.formats.reading import Reading
@@ -42,14 +42,15 @@ def read_folder(source: Source, options: ReadOptions, format: str) -> Reading:
     listing = Listing(source, options, format, unit="line")
     lists = _lists_in(source.path / MAIN)
     splits = _chosen(lists, listing)
+    folder = Folder(source.path)
     names = _Names(source.path)
-    images = {
-        name: None for split in splits if split in lists.images for _, name in lines_of(lists.images[split], names.root)
-    }
+    images = {name: None for split in splits if split in lists.images for _, name in folder.lines(lists.images[split])}
     if any(split in splits for _, split in lists.classes):
-        _read_lists(listing, names, images, {key: path for key, path in lists.classes.items() if key[1] in splits})
+        _read_lists(
+            listing, folder, names, images, {key: path for key, path in lists.classes.items() if key[1] in splits}
+        )
     elif (source.path / ANNOTATIONS).is_dir():
-        _read_annotations(listing, names, images or None)
+        _read_annotations(listing, folder, names, images or None)
     else:
         raise LabelError(
             f"{source.path} has neither lists of classes ({MAIN}/CLASS_SPLIT.txt) nor {ANNOTATIONS}; give the folder "
@@ -62,7 +63,6 @@ class _Names:
     """Names of images from listed names, by the files that are there."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
         self._inside = (root / IMAGES).is_dir()
         self.files: dict[str, str] = {}
         for name in names_below(root / IMAGES):
@@ -110,11 +110,11 @@ def _chosen(lists: _Lists, listing: Listing) -> Sequence[str]:
     return chosen
 
 
-def _class_order(listing: Listing, root: Path, found: Iterable[str]) -> list[str]:
+def _class_order(folder: Folder, found: Iterable[str]) -> list[str]:
     """Classes in the order of the label map; those that it does not have come after it, in alphabetical order."""
-    found, path = set(found), root / LABEL_MAP
+    found, path = set(found), folder.root / LABEL_MAP
     ordered: dict[str, None] = {}
-    for number, line in lines_of(path, root) if path.is_file() else ():
+    for number, line in folder.lines(path) if path.is_file() else ():
         name = line.split(":")[0].strip()
         if line[0] == "#" or (name == "background" and name not in found):
             continue
@@ -125,21 +125,21 @@ def _class_order(listing: Listing, root: Path, found: Iterable[str]) -> list[str
 
 
 def _read_lists(
-    listing: Listing, names: _Names, images: dict[str, None], classes: Mapping[tuple[str, str], Path]
+    listing: Listing, folder: Folder, names: _Names, images: dict[str, None], classes: Mapping[tuple[str, str], Path]
 ) -> None:
-    ordered = _class_order(listing, names.root, (name for name, _ in classes))
+    ordered = _class_order(folder, (name for name, _ in classes))
     columns = {name: listing.declare(name, number) for number, name in enumerate(ordered, 1)}
     rows = {name: listing.image(names.image(name), number) for number, name in enumerate(images, 1)}
     for (name, _), path in classes.items():
-        for number, listed, state in _cells(path, names.root):
+        for number, listed, state in _cells(path, folder):
             row = rows.get(listed)
             if row is None:
                 row = rows[listed] = listing.image(names.image(listed), number)
             listing.cell(row, columns[name], state, number)
 
 
-def _cells(path: Path, root: Path) -> Iterator[tuple[int, str, State]]:
-    for number, line in lines_of(path, root):
+def _cells(path: Path, folder: Folder) -> Iterator[tuple[int, str, State]]:
+    for number, line in folder.lines(path):
         name, *state = line.rsplit(None, 1)
         if not state or state[0] not in _STATES:
             raise LabelError(
@@ -149,12 +149,12 @@ def _cells(path: Path, root: Path) -> Iterator[tuple[int, str, State]]:
         yield number, name, _STATES[state[0]]
 
 
-def _read_annotations(listing: Listing, names: _Names, images: Iterable[str] | None) -> None:
-    folder = names.root / ANNOTATIONS
-    annotated = {name[:-4] for name in names_below(folder) if name.endswith(".xml")}
+def _read_annotations(listing: Listing, folder: Folder, names: _Names, images: Iterable[str] | None) -> None:
+    place = folder.root / ANNOTATIONS
+    annotated = {name[:-4] for name in names_below(place) if name.endswith(".xml")}
     listed = list(images) if images is not None else sorted(annotated | {*names.files})
-    found = {name: _objects(folder / f"{name}.xml", names.root) for name in listed if name in annotated}
-    ordered = _class_order(listing, names.root, (name for objects in found.values() for name in objects))
+    found = {name: _objects(place / f"{name}.xml", folder) for name in listed if name in annotated}
+    ordered = _class_order(folder, (name for objects in found.values() for name in objects))
     columns = {name: listing.declare(name, number) for number, name in enumerate(ordered, 1)}
     for number, name in enumerate(listed, 1):
         row = listing.image(names.image(name), number)
@@ -171,9 +171,9 @@ def _read_annotations(listing: Listing, names: _Names, images: Iterable[str] | N
         listing.note(f"{left:,} annotations are of images that the splits do not list, and were left out")
 
 
-def _objects(path: Path, root: Path) -> dict[str, bool]:
+def _objects(path: Path, folder: Folder) -> dict[str, bool]:
     """The classes that an annotation has boxes of, and whether one of these is not difficult."""
-    content = bytes_of(path, root)
+    content = folder.bytes(path)
     try:
         annotation: Element = fromstring(content)
     except (ParseError, ValueError, LookupError, RecursionError) as error:  # bombs and wrong encodings are ValueErrors

@@ -17,7 +17,7 @@ import yaml
 
 from partlabel.errors import LabelError
 from partlabel.formats.base import Format, Source
-from partlabel.formats.folder import has_any, is_image, lines_of, names_below, text_of
+from partlabel.formats.folder import Folder, has_any, is_image, names_below
 from partlabel.formats.listing import Listing
 from partlabel.formats.options import ReadOptions
 from partlabel.formats.reading import Reading
@@ -55,9 +55,11 @@ class Yolo(Format):
         Raises:
             LabelError: there are no names of classes, or a line of a label file cannot be read; names file and line.
         """
-        root = source.path
+        root, folder = source.path, Folder(source.path)
         listing = Listing(source, options, self.name, unit="file")
-        columns = {id: listing.declare(name, number) for number, (id, name) in enumerate(_class_names(root).items(), 1)}
+        columns = {
+            id: listing.declare(name, number) for number, (id, name) in enumerate(_class_names(folder).items(), 1)
+        }
         found = _pairs(names_below(root))
         if not found.labels:
             raise LabelError(f"{root} has no label files; they are in {_LABELS}, or beside the images, and end in .txt")
@@ -66,7 +68,7 @@ class Yolo(Format):
             if label is None:
                 listing.nobody_looked(row)
                 continue
-            for id in _objects(root / label, root, columns):
+            for id in _objects(root / label, folder, columns):
                 listing.cell(row, columns[id], State.PRESENT, number)
         _note(listing, found)
         return listing.finish()
@@ -109,10 +111,10 @@ def _swapped(name: str, one: str, other: str) -> list[str]:
     return parts
 
 
-def _objects(path: Path, root: Path, columns: Mapping[int, int]) -> set[int]:
+def _objects(path: Path, folder: Folder, columns: Mapping[int, int]) -> set[int]:
     """The numbers of the classes that a label file has objects of."""
     found: set[int] = set()
-    for number, line in lines_of(path, root):
+    for number, line in folder.lines(path):
         id, *place = line.split()
         if len(place) == 5:
             raise LabelError(
@@ -146,23 +148,24 @@ def _note(listing: Listing, found: _Found) -> None:
         listing.note(f"{unlooked:,} images have no label file, and stay unknown")
 
 
-def _class_names(root: Path) -> Mapping[int, str]:
+def _class_names(folder: Folder) -> Mapping[int, str]:
     """Names of classes by number, in the order of the file."""
+    root = folder.root
     for name in _YAML:
         if (root / name).is_file():
-            return _from_yaml(root / name, root)
+            return _from_yaml(root / name, folder)
     for name in _LISTS:
         if (root / name).is_file():
-            lines = dict(lines_of(root / name, root))
+            lines = dict(folder.lines(root / name))
             if [*lines] != [*range(1, len(lines) + 1)]:
                 raise LabelError(f"{root / name} has an empty line between names, which would shift their numbers")
             return _distinct({number - 1: line for number, line in lines.items()}, root / name)
     raise LabelError(f"{root} has no names of classes; put {_YAML[0]}, {_LISTS[0]} or {_LISTS[1]} there")
 
 
-def _from_yaml(path: Path, root: Path) -> Mapping[int, str]:
+def _from_yaml(path: Path, folder: Folder) -> Mapping[int, str]:
     """Every scalar is taken as text, so that the classes `no` and `1` have the names that stand there."""
-    text = text_of(path, root)
+    text = folder.text(path)
     try:
         content: Any = yaml.load(text, yaml.BaseLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
