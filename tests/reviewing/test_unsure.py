@@ -1,4 +1,4 @@
-"""A cell that nobody could decide stays apart from those that nobody looked at: not learned, not asked again, listed."""
+"""A cell that nobody could decide stays apart from those nobody looked at: not learned, not asked again, listed."""
 
 from pathlib import Path
 

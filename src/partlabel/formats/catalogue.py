@@ -4,16 +4,21 @@ from pathlib import Path
 
 from partlabel.errors import LabelError, UsageError
 from partlabel.formats.base import Format, Source
+from partlabel.formats.coco import Coco
 from partlabel.formats.cvat import Cvat
+from partlabel.formats.datumaro import Datumaro
 from partlabel.formats.fiftyone import FiftyOne
 from partlabel.formats.header import unclear
 from partlabel.formats.label_studio import LabelStudio
 from partlabel.formats.long import Long
+from partlabel.formats.lvis import Lvis
 from partlabel.formats.one_hot import OneHotCsv
 from partlabel.formats.options import ReadOptions, one_of
 from partlabel.formats.tags import TagLists
 from partlabel.formats.text import DELIMITED
 from partlabel.formats.unread import refuse_unread
+from partlabel.formats.voc import Voc
+from partlabel.formats.yolo import Yolo
 
 FORMATS: dict[str, Format] = {
     format.name: format
@@ -24,6 +29,11 @@ FORMATS: dict[str, Format] = {
         Cvat(),
         FiftyOne(),
         LabelStudio(),
+        Coco(),
+        Lvis(),
+        Datumaro(),
+        Voc(),
+        Yolo(),
     )
 }
 _WRITTEN_BY_DEFAULT = "long"
