@@ -1,5 +1,6 @@
 """Every format that is written: what comes back is what was written, or a sentence says what cannot be held."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,11 @@ ONCE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max
 
 
 def target(folder: Path, format: Format) -> Path:
-    return folder / ("t" + format.suffixes[0] if "file" in format.takes else "t")
+    """A file, which may be there and is replaced, or a folder that is not."""
+    path = folder / ("t" + format.suffixes[0] if "file" in format.takes else "t")
+    if path.is_dir():
+        shutil.rmtree(path)
+    return path
 
 
 def refused(table: LabelTable, path: Path, format: Format, lose: frozenset[str]) -> str | None:
@@ -55,6 +60,8 @@ def test_plain_names_come_back(tmp_path: Path, label_tables: Tables, format: For
         assert again.dense().tolist() == table.dense().tolist()
         return
     assert all(f"--lose {word}" in refusal for word in losses)
+    if not (counts.present.any() or counts.absent.any()) and "classes" in losses:
+        return  # no class would be left
     lose = frozenset(losses) | ({"absent"} if format.two_states else set())
     assert refused(table, path, format, lose) is None
     again = read_again(path, format, False)

@@ -8,11 +8,20 @@ from partlabel.formats.header import unclear
 from partlabel.formats.long import Long
 from partlabel.formats.one_hot import OneHotCsv
 from partlabel.formats.options import ReadOptions, one_of
+from partlabel.formats.sidecars import Sidecars
 from partlabel.formats.tags import TagLists
 from partlabel.formats.text import DELIMITED
 from partlabel.formats.unread import refuse_unread
 
-FORMATS: dict[str, Format] = {format.name: format for format in (OneHotCsv(), Long(), TagLists())}
+FORMATS: dict[str, Format] = {
+    format.name: format
+    for format in (
+        OneHotCsv(),
+        Long(),
+        TagLists(),
+        Sidecars(),
+    )
+}
 _WRITTEN_BY_DEFAULT = "long"
 
 
