@@ -7,6 +7,7 @@ from partlabel.formats.base import Format, Source
 from partlabel.formats.header import unclear
 from partlabel.formats.long import Long
 from partlabel.formats.one_hot import OneHotCsv
+from partlabel.formats.open_images import OpenImages
 from partlabel.formats.options import ReadOptions, one_of
 from partlabel.formats.sidecars import Sidecars
 from partlabel.formats.tags import TagLists
@@ -19,6 +20,7 @@ FORMATS: dict[str, Format] = {
         OneHotCsv(),
         Long(),
         TagLists(),
+        OpenImages(),
         Sidecars(),
     )
 }

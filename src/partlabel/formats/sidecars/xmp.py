@@ -9,7 +9,6 @@ from xml.etree.ElementTree import Element, ParseError
 from xml.sax.saxutils import escape
 
 from defusedxml import ElementTree
-from PIL import IptcImagePlugin, JpegImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _SUBJECT = "{http://purl.org/dc/elements/1.1/}subject"
@@ -21,11 +20,7 @@ _HIERARCHIES = {  # and what stands between the levels
 _EXTENSION = "{http://ns.adobe.com/photoshop/1.0/}SidecarForExtension"
 _LARGEST = 1 << 26  # bytes of a document; edits with masks come to a few million
 _PNG, _PNG_KEY = b"\x89PNG\r\n\x1a\n", b"XML:com.adobe.xmp\0"
-_READERS: dict[str, Any] = {
-    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), JpegImagePlugin.JpegImageFile),
-    **dict.fromkeys((".tif", ".tiff"), TiffImagePlugin.TiffImageFile),
-    ".webp": WebPImagePlugin.WebPImageFile,
-}
+_JPEG, _TIFF = {".jpg", ".jpeg", ".jpe", ".jfif"}, {".tif", ".tiff"}
 _KEYWORDS, _CHARSET = (2, 25), (1, 90)
 
 Path_ = tuple[str, ...]
@@ -108,20 +103,25 @@ def embedded_keywords(path: Path) -> Keywords:
         OSError: it cannot be read.
     """
     suffix = path.suffix.casefold()
-    if suffix not in {*_READERS, ".png"}:
+    if suffix not in {*_JPEG, *_TIFF, ".webp", ".png"}:
         return NO_KEYWORDS
     with path.open("rb") as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if suffix == ".png":
             return xmp_keywords(xmp) if (xmp := _png_xmp(stream)) else NO_KEYWORDS
-        xmp, iptc = _opened(stream, _READERS[suffix])
+        xmp, iptc = _opened(stream, suffix)
     found = xmp_keywords(xmp) if xmp else NO_KEYWORDS
     return found if found.flat or found.paths else Keywords(flat=_iptc_keywords(iptc))
 
 
-def _opened(stream: BinaryIO, reader: Any) -> tuple[bytes, dict[tuple[int, int], Any]]:
+def _opened(stream: BinaryIO, suffix: str) -> tuple[bytes, dict[tuple[int, int], Any]]:
+    from PIL import IptcImagePlugin, JpegImagePlugin, TiffImagePlugin, WebPImagePlugin
+
+    reader: Any = TiffImagePlugin.TiffImageFile if suffix in _TIFF else WebPImagePlugin.WebPImageFile
+    if suffix in _JPEG:
+        reader = JpegImagePlugin.JpegImageFile
     try:
-        image = reader(stream)  # Pillow's own class of the format: Image.open minds the number of pixels
+        image = reader(stream)  # not Image.open, which minds the number of pixels
         xmp = image.info.get("xmp", b"")
         return xmp if isinstance(xmp, bytes) else b"", IptcImagePlugin.getiptcinfo(image) or {}
     except Exception as error:  # Pillow raises whatever a damaged part happens to cause
