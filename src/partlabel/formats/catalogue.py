@@ -4,7 +4,9 @@ from pathlib import Path
 
 from partlabel.errors import LabelError, UsageError
 from partlabel.formats.base import Format, Source
+from partlabel.formats.class_folders import ClassFolders
 from partlabel.formats.header import unclear
+from partlabel.formats.hugging_face import HuggingFace
 from partlabel.formats.long import Long
 from partlabel.formats.one_hot import OneHotCsv
 from partlabel.formats.open_images import OpenImages
@@ -20,6 +22,8 @@ FORMATS: dict[str, Format] = {
         OneHotCsv(),
         Long(),
         TagLists(),
+        ClassFolders(),
+        HuggingFace(),
         OpenImages(),
         Sidecars(),
     )
