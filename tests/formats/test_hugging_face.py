@@ -126,11 +126,11 @@ def test_datasets_opens_what_is_written(tmp_path: Path, consumer: Callable[..., 
         {"image": "sub/é b.jpg", "present": [], "absent": ["a;b", "never"]},
         {"image": "a.jpg", "present": [], "absent": ["never"]},
     ]
-    seen = consumer("datasets_hugging_face.py", "parquet", tmp_path / "t.parquet")
-    assert seen == {"names": list(table.classes), "rows": rows}
-    seen = consumer("datasets_hugging_face.py", "imagefolder", tmp_path / "photos")
-    assert seen["names"] == list(table.classes)
-    assert sorted(seen["rows"], key=lambda row: row["image"]) == sorted(rows, key=lambda row: row["image"])
+    kinds = ["parquet", tmp_path / "t.parquet", "imagefolder", tmp_path / "photos"]
+    parquet, folder = consumer("datasets_hugging_face.py", *kinds)
+    assert parquet == {"names": list(table.classes), "rows": rows}
+    assert folder["names"] == list(table.classes)
+    assert sorted(folder["rows"], key=lambda row: row["image"]) == sorted(rows, key=lambda row: row["image"])
 
 
 def test_images_are_not_overwritten(tmp_path: Path) -> None:
