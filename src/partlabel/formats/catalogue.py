@@ -4,16 +4,20 @@ from pathlib import Path
 
 from partlabel.errors import LabelError, UsageError
 from partlabel.formats.base import Format, Source
+from partlabel.formats.class_folders import ClassFolders
 from partlabel.formats.coco import Coco
 from partlabel.formats.cvat import Cvat
 from partlabel.formats.datumaro import Datumaro
 from partlabel.formats.fiftyone import FiftyOne
 from partlabel.formats.header import unclear
+from partlabel.formats.hugging_face import HuggingFace
 from partlabel.formats.label_studio import LabelStudio
 from partlabel.formats.long import Long
 from partlabel.formats.lvis import Lvis
 from partlabel.formats.one_hot import OneHotCsv
+from partlabel.formats.open_images import OpenImages
 from partlabel.formats.options import ReadOptions, one_of
+from partlabel.formats.sidecars import Sidecars
 from partlabel.formats.tags import TagLists
 from partlabel.formats.text import DELIMITED
 from partlabel.formats.unread import refuse_unread
@@ -34,6 +38,10 @@ FORMATS: dict[str, Format] = {
         Datumaro(),
         Voc(),
         Yolo(),
+        ClassFolders(),
+        HuggingFace(),
+        OpenImages(),
+        Sidecars(),
     )
 }
 _WRITTEN_BY_DEFAULT = "long"

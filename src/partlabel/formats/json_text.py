@@ -34,6 +34,26 @@ def read_json(path: Path) -> Any:
         raise LabelError(f"{path} is no complete JSON ({str(error)[:200]}); export it again") from error
 
 
+def parse_line(text: str, place: str) -> dict[str, Any]:
+    """One object of JSON Lines.
+
+    Args:
+        text: the line.
+        place: file and line, for messages.
+
+    Raises:
+        LabelError: it is none, repeats a key, or holds a NaN or infinity.
+    """
+    try:
+        record = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
+        raise LabelError(f"{place} is no JSON object ({why}); write one object per line") from error
+    if not isinstance(record, dict):
+        raise LabelError(f"{place} is no JSON object; write one object per line")
+    return record
+
+
 def entries(path: Path, prefix: str) -> Iterator[Any]:
     """The entries of one list of a JSON document, one after the other, so that the document is never held whole.
 

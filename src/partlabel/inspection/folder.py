@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 from unicodedata import normalize
 
-from partlabel.images.kinds import image_suffix
+from partlabel.names import image_suffix
 
 
 class Rename(NamedTuple):
