@@ -19,9 +19,10 @@ import numpy as np
 from partlabel.errors import LabelError, UsageError
 from partlabel.files import atomic_path
 from partlabel.formats.base import Format, Source
-from partlabel.formats.folder import Folder, is_image, names_below, new_folder
+from partlabel.formats.folder import Folder, is_image, names_below
 from partlabel.formats.json_text import lists
 from partlabel.formats.listing import Listing
+from partlabel.formats.new_folder import new_folder
 from partlabel.formats.options import ReadOptions
 from partlabel.formats.reading import Reading, WriteOptions
 from partlabel.labels import LabelTable, State

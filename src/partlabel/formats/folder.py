@@ -1,23 +1,19 @@
-"""Folders of labels: nothing outside them is opened, and they are written whole or not at all."""
+"""Folders of labels, of which nothing outside is opened."""
 
 import os
-import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from partlabel.errors import LabelError
-from partlabel.files import storage_errors
+from partlabel.names import IMAGE_SUFFIXES
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".avif", ".jp2")
 _SMALL = 1 << 28  # bytes
 
 
 def is_image(name: str) -> bool:
     """Whether a name ends as that of an image."""
-    return PurePosixPath(name).suffix.casefold() in IMAGE_ENDINGS
+    return PurePosixPath(name).suffix.casefold() in IMAGE_SUFFIXES
 
 
 class Folder:
@@ -114,28 +110,3 @@ def has_any(folder: Path, ending: str) -> bool:
             return any(entry.name.casefold().endswith(ending) for entry, _ in zip(entries, range(100), strict=False))
     except OSError:
         return False
-
-
-@contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder beside `target` that gets its name when the block ends well, and is removed when it does not.
-
-    Raises:
-        LabelError: `target` is there and is not an empty folder.
-        StorageError: the folder cannot be written or the disk is full.
-    """
-    with storage_errors(target):
-        if target.is_symlink() or (target.exists() and not (target.is_dir() and not any(target.iterdir()))):
-            raise LabelError(f"{target} exists already; give the name of a new folder")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name[:40]}.", suffix=".part"))
-    try:
-        with storage_errors(target):
-            whole = temporary / "whole"
-            whole.mkdir()  # with the permissions that any new folder has here
-            yield whole
-            if target.exists():
-                target.rmdir()
-            whole.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

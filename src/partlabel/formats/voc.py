@@ -20,7 +20,8 @@ import numpy as np
 
 from partlabel.errors import LabelError
 from partlabel.formats.base import Format, Source
-from partlabel.formats.folder import has_any, is_image, new_folder
+from partlabel.formats.folder import has_any, is_image
+from partlabel.formats.new_folder import new_folder
 from partlabel.formats.options import ReadOptions
 from partlabel.formats.reading import Reading, WriteOptions
 from partlabel.formats.voc_folder import IMAGES, LABEL_MAP, MAIN, read_folder
