@@ -171,7 +171,7 @@ def test_datumaro_imports_what_is_written(tmp_path: Path, consumer: Callable[...
     }
     again = read_table(tmp_path / "out").table
     assert (again.images, again.classes, again.dense().tolist()) == (before.images, before.classes, states)
-    with pytest.raises(LabelError, match="exists already"):
+    with pytest.raises(LabelError, match="is there already"):
         write_table(before, tmp_path / "out", format="datumaro")
 
 

@@ -194,7 +194,7 @@ def test_the_written_folder(tmp_path: Path) -> None:
     assert again.images == ("JPEGImages/b/é 1.jpg", "JPEGImages/a.png", "JPEGImages/c.jpg")
     assert again.classes == ("zebra", "traffic_light", "never seen")
     assert again.dense().tolist() == [[1, -1, 0], [0, 1, 0], [0, 0, 0]]
-    with pytest.raises(LabelError, match="exists already"):
+    with pytest.raises(LabelError, match="is there already"):
         write_table(table("a.jpg", "b.jpg", "c.jpg"), root, format="voc")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
