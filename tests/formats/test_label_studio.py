@@ -78,20 +78,24 @@ def test_a_half_annotated_project(tmp_path: Path) -> None:
                 key="picture",
             ),
             task("/data/local-files/?d=holiday/a%20b.jpg", [], key="picture"),
+            task("/data/upload/8/airplane.jpg", key="picture"),
             task("s3://bucket/c.jpg", key="picture"),
             cancelled,
         ],
     )
     put(tmp_path / "export.config.xml", CONFIG)
     reading = read_table(path)
-    assert reading.table.images == ("my_photo.jpg", "holiday/a b.jpg", "s3://bucket/c.jpg", "https://x.org/d.png")
+    assert reading.table.images == (
+        *("my_photo.jpg", "holiday/a b.jpg", "airplane.jpg"),
+        *("s3://bucket/c.jpg", "https://x.org/d.png"),
+    )
     assert reading.table.classes == ("sky", "sea", "snow", "boat")
     assert cells(reading) == {("my_photo.jpg", name): (PRESENT, Source.IMPORT) for name in ("sky", "sea", "boat")}
-    assert reading.report.rows_read == 4
+    assert reading.report.rows_read == 5
     assert set(reading.report.notes) == {
         "nothing is read from 2 other controls: 'occluded', 'remark'",
         "1 annotation is skipped by the annotator and left out",
-        "1 image name is that of an upload, without the address and the code before the name",
+        "2 image names are taken from the address of an upload, without the code before it",
     }
 
 
@@ -236,6 +240,20 @@ def test_suggestions_become_verdicts(tmp_path: Path) -> None:
     assert list(reading.report.suggested) == [Suggestion("b.jpg", "dog", 0.7)]
 
 
+def test_verdicts_in_an_export_without_predictions(tmp_path: Path) -> None:
+    """Label Studio leaves predictions out of most exports, and keeps with an annotation the one it started from."""
+    started = {"model_version": "partlabel", "result": [chose("present", "cat", "owl")]}
+    other = {"model_version": "yolo", "result": [chose("present", "cat", "owl")]}
+    tasks = [task(f"{n}.jpg", [chose("present", "cat", "dog"), chose("absent", "owl")], predictions=[7]) for n in "abc"]
+    for one, prediction in zip(tasks, (started, other, {}), strict=True):
+        one["annotations"][0]["prediction"] = prediction
+    reading = read_table(put(tmp_path / "t.json", tasks))
+    reviewed = {at for at, (_, source) in cells(reading).items() if source == Source.REVIEW}
+    assert reviewed == {("a.jpg", "cat"), ("a.jpg", "owl")}
+    assert len(cells(reading)) == 9
+    assert reading.report.notes == ("3 predictions are given by number only and left out",)
+
+
 def test_what_cannot_be_written(tmp_path: Path) -> None:
     path = tmp_path / "t.json"
     upload = LabelTable.from_dense(["/data/upload/1/0a1b2c3d-x.jpg"], ["cat"], [[1]])
@@ -265,6 +283,10 @@ DEEP = "[" * 3000 + "]" * 3000
         (json.dumps([task("a.jpg", [chose("tags", 3)])]), "control 'tags' is no list of names"),
         (f'[{{"data": {{"image": {DEEP}}}, "annotations": []}}]', "no image under 'image'"),
         (f'[{{"data": {{"image": "a"}}, "annotations": {DEEP}}}]', "should be a list of objects"),
+        (
+            f'[{{"data": {{"image": "a"}}, "predictions": [{{"model_version": {DEEP}, "score": {DEEP}, "result": []}}]}}]',
+            "names no class",
+        ),
         ('[{"data": {"image": ["a.jpg", "b.jpg"]}, "annotations": []}]', "no image under 'image'"),
         ('[{"data": {"text": "hello"}, "annotations": []}]', "--columns image=KEY"),
         ('[{"data": {"a": "1.jpg", "b": "2.jpg"}, "annotations": []}]', "'a', 'b'"),
