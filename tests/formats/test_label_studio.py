@@ -284,7 +284,8 @@ DEEP = "[" * 3000 + "]" * 3000
         (f'[{{"data": {{"image": {DEEP}}}, "annotations": []}}]', "no image under 'image'"),
         (f'[{{"data": {{"image": "a"}}, "annotations": {DEEP}}}]', "should be a list of objects"),
         (
-            f'[{{"data": {{"image": "a"}}, "predictions": [{{"model_version": {DEEP}, "score": {DEEP}, "result": []}}]}}]',
+            f'[{{"data": {{"image": "a"}}, "predictions": '
+            f'[{{"model_version": {DEEP}, "score": {DEEP}, "result": []}}]}}]',
             "names no class",
         ),
         ('[{"data": {"image": ["a.jpg", "b.jpg"]}, "annotations": []}]', "no image under 'image'"),
