@@ -47,7 +47,8 @@ def naive_tables(draw: st.DrawFn, image_names: str = "abcd", class_names: str = 
     images = draw(st.lists(st.sampled_from(image_names), unique=True))
     classes = draw(st.lists(st.sampled_from(class_names), unique=True))
     background = {name: draw(st.sampled_from([-1, 0])) for name in classes}
-    cell = st.tuples(st.sampled_from([-1, 0, 1]), st.sampled_from(list(Source)).map(int))
+    said = [int(source) for source in Source if source is not Source.UNSURE]
+    cell = st.tuples(st.sampled_from([-1, 0, 1]), st.sampled_from(said)) | st.just((0, int(Source.UNSURE)))
     pairs = st.tuples(st.sampled_from(images), st.sampled_from(classes)) if images and classes else st.nothing()
     return Naive(
         images, classes, background, draw(st.dictionaries(pairs, cell, max_size=12)) if images and classes else {}
@@ -73,7 +74,7 @@ def test_from_cells_keeps_every_state(naive: Naive) -> None:
     said_something = {
         cell: value
         for cell, value in naive.listed.items()
-        if value[0] != 0 or naive.background[cell[1]] == State.ABSENT
+        if value[0] != 0 or naive.background[cell[1]] == State.ABSENT or value[1] == Source.UNSURE
     }
     assert stored == said_something
     assert np.lexsort((cells.class_index, cells.image_index)).tolist() == list(range(len(stored)))
@@ -172,11 +173,28 @@ def test_merge_of_a_declared_table_lists_nothing_it_does_not_need() -> None:
 
 
 @given(naive_tables())
+def test_what_may_still_be_asked(naive: Naive) -> None:
+    table = naive.build()
+    for row, image in enumerate(naive.images):
+        for column, name in enumerate(naive.classes):
+            unsure = naive.listed.get((image, name)) == (0, Source.UNSURE)
+            may = naive.state(image, name) == 0 and not unsure
+            assert table.open_rows([row])[0, column] == may
+            assert table.decided_at([row], [column])[0] == (not may)
+    assert table.unsure == sum(value == (0, Source.UNSURE) for value in naive.listed.values())
+
+
+def test_a_known_cell_is_never_unsure() -> None:
+    with pytest.raises(LabelError, match="unsure is what nobody could decide"):
+        LabelTable.from_cells(["a"], ["x"], [0], [0], [1], Source.UNSURE)
+
+
+@given(naive_tables())
 def test_hash_depends_on_states_alone(naive: Naive) -> None:
     table = naive.build()
     shuffled = naive._replace(listed=dict(reversed(naive.listed.items())))
     assert shuffled.build().hash == table.hash
-    other_sources = {cell: (state, (source + 1) % len(Source)) for cell, (state, source) in naive.listed.items()}
+    other_sources = {cell: (state, (source + 1) % Source.UNSURE) for cell, (state, source) in naive.listed.items()}
     assert naive._replace(listed=other_sources).build().hash == table.hash
     every = {(image, name): (naive.state(image, name), 0) for image in naive.images for name in naive.classes}
     for background in (-1, 0):

@@ -11,6 +11,7 @@ from partlabel.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from partlabel.api.bench import bench
+    from partlabel.api.convert import convert
     from partlabel.api.demo import demo
     from partlabel.api.evaluate import evaluate, evaluate_scores
     from partlabel.api.explain import explain
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from partlabel.api.predict import predict
     from partlabel.api.recover import recover
     from partlabel.api.review import review, reviewed
+    from partlabel.api.split import split
     from partlabel.api.train import resume, train
     from partlabel.errors import PartlabelError
     from partlabel.formats import read_table, write_table
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "bench": "api.bench",
+    "convert": "api.convert",
     "demo": "api.demo",
     "evaluate": "api.evaluate",
     "evaluate_scores": "api.evaluate",
@@ -41,6 +44,7 @@ _HOMES = {
     "resume": "api.train",
     "review": "api.review",
     "reviewed": "api.review",
+    "split": "api.split",
     "train": "api.train",
     "PartlabelError": "errors",
     "read_dataset": "opening",
@@ -59,6 +63,7 @@ __all__ = [
     "Source",
     "State",
     "bench",
+    "convert",
     "demo",
     "evaluate",
     "evaluate_scores",
@@ -73,6 +78,7 @@ __all__ = [
     "resume",
     "review",
     "reviewed",
+    "split",
     "train",
     "write_table",
 ]

@@ -29,12 +29,17 @@ class State(IntEnum):
 
 
 class Source(IntEnum):
-    """Where the state of a listed cell came from."""
+    """Where the state of a listed cell came from.
+
+    `UNSURE` is of unknown cells alone: somebody was asked and could not decide. Such a cell is not asked again.
+    """
 
     IMPORT = 0
     HUMAN = 1
     RECOVERED = 2
     REVIEW = 3
+    IMPLIED = 4
+    UNSURE = 5
 
 
 class Cells(NamedTuple):
@@ -104,12 +109,12 @@ class LabelTable:
         """Build a table from parallel arrays of listed cells, in any order.
 
         A cell listed twice with the same state is stored once (the first source wins). Listed unknown cells are kept
-        only where the background is absent, because elsewhere they say nothing.
+        only where the background is absent or their source is `UNSURE`, because elsewhere they say nothing.
 
         Raises:
             LabelError: a name is repeated or empty, an index is out of range, a state is not -1, 0 or +1, a background
             is
-                not 0 or -1, or one cell is listed with two different states.
+                not 0 or -1, one cell is listed with two different states, or a known cell has the source `UNSURE`.
         """
         image_names, class_names = _unique_names(images, "image"), _unique_names(classes, "class")
         rows, columns = _integers(image_index, "image").ravel(), _integers(class_index, "class").ravel()
@@ -126,6 +131,8 @@ class LabelTable:
         base = _background(background, len(class_names))
         values = values.astype(np.int8, copy=False)
         origin = _sources(sources, values.size)
+        if (values[origin == Source.UNSURE] != State.UNKNOWN).any():
+            raise LabelError("a cell of source unsure is present or absent; unsure is what nobody could decide")
 
         keys = rows * len(class_names) + columns
         if keys.size and not (keys[1:] > keys[:-1]).all():
@@ -143,7 +150,7 @@ class LabelTable:
             first[repeated + 1] = False
             keys, values, origin = keys[first], values[first], origin[first]
             rows, columns = np.divmod(keys, max(len(class_names), 1))
-        kept = (values != State.UNKNOWN) | (base[columns] != State.UNKNOWN)
+        kept = (values != State.UNKNOWN) | (base[columns] != State.UNKNOWN) | (origin == Source.UNSURE)
         if not kept.all():
             rows, columns, values, origin = rows[kept], columns[kept], values[kept], origin[kept]
         starts = np.zeros(len(image_names) + 1, np.int64)
@@ -191,6 +198,27 @@ class LabelTable:
         positions, row_of = self._positions(chosen)
         dense[row_of, self.class_index[positions]] = self.states[positions]
         return dense
+
+    def open_rows(self, index: ArrayLike) -> NDArray[np.bool_]:
+        """Which cells of the given rows may still be asked, bool `[len(index), C]`: unknown, and not unsure."""
+        chosen = _integers(index, "image").ravel()
+        found = self.rows(chosen) == State.UNKNOWN
+        positions, row_of = self._positions(chosen)
+        unsure = self.sources[positions] == Source.UNSURE
+        found[row_of[unsure], self.class_index[positions[unsure]]] = False
+        return np.asarray(found)
+
+    def decided_at(self, image_index: ArrayLike, class_index: ArrayLike) -> NDArray[np.bool_]:
+        """Whether single cells need not be asked: they are known, or unsure."""
+        rows, columns = _integers(image_index, "image"), _integers(class_index, "class")
+        position, listed = self.find(rows, columns)
+        unsure = listed & (self.sources[position] == Source.UNSURE) if self.sources.size else listed
+        return np.asarray((self.states_at(rows, columns) != State.UNKNOWN) | unsure)
+
+    @property
+    def unsure(self) -> int:
+        """How many cells somebody was asked about and could not decide."""
+        return int((self.sources == Source.UNSURE).sum())
 
     def dense(self) -> Int8Array:
         """All states, int8 `[N, C]`. N·C bytes: meant for tables that fit in memory."""

@@ -18,11 +18,11 @@ def merge(
 ) -> tuple[LabelTable, list[Conflict]]:
     """Union of two tables over the union of their images and classes.
 
-    A known state beats an unknown one. Where one table says present and the other absent, `prefer` decides and the
-    cell is reported; without `prefer` such a cell becomes unknown. An absent background stays one if it holds for every
-    merged image; otherwise its cells are listed one by one, so that no image inherits a declaration that was not made
-    for it. Where these would be more than a million, the background of a class stays absent and the unknown cells of
-    the other images are listed instead, if they are fewer.
+    A known state beats an unknown one, and an unsure cell one that nobody was asked about. Where one table says present
+    and the other absent, `prefer` decides and the cell is reported; without `prefer` such a cell becomes unknown. An
+    absent background stays one if it holds for every merged image; otherwise its cells are listed one by one, so that
+    no image inherits a declaration that was not made for it. Where these would be more than a million, the background
+    of a class stays absent and the unknown cells of the other images are listed instead, if they are fewer.
 
     Returns:
         The merged table and the conflicting cells, in row order.
@@ -43,7 +43,7 @@ def merge(
     rows, columns = np.divmod(keys, max(len(classes), 1))
     (state_a, source_a), (state_b, source_b) = mine.at(rows, columns), theirs.at(rows, columns)
     clash = state_a.astype(np.int16) * state_b == -1
-    take_other = (state_a == 0) & (state_b != 0) | clash & (prefer == "other")
+    take_other = (state_a == 0) & ((state_b != 0) | (source_b == Source.UNSURE)) | clash & (prefer == "other")
     states = np.where(take_other, state_b, state_a)
     if prefer is None:
         states = np.where(clash, np.int8(0), states)

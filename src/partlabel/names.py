@@ -1,11 +1,16 @@
 """Names of images and classes as text: which of them look alike, and which text cannot be a name at all."""
 
+import os
 import posixpath
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
+IMAGE_SUFFIXES = frozenset(
+    [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2", ".j2k"]
+)
+"""Endings of the names of image files, in lower case."""
 _MISSING = frozenset({"nan", "-nan", "none", "null", "n/a", "#n/a", "#na", "<na>", "nat", "undefined"})
 _QUOTED = re.compile(r"[\[{(]+\s*[bu]?['\"]")  # the start of a list of quoted texts, of a dictionary, of a tuple
 _CALL = re.compile(r"(set|frozenset|array|Index|tensor|list|dict|OrderedDict)\(")
@@ -24,6 +29,12 @@ def same_file_key(name: str) -> str:
     if not name.isascii():
         name = unicodedata.normalize("NFC", name)
     return posixpath.normpath(name.replace("\\", "/")) if any(mark in name for mark in ("./", "//", "\\")) else name
+
+
+def image_suffix(name: str) -> str:
+    """The ending that makes a file an image, or nothing: `IMG.001` has none."""
+    ending = os.path.splitext(name)[1]
+    return ending if ending.casefold() in IMAGE_SUFFIXES else ""
 
 
 def names_alike(names: Sequence[str]) -> list[tuple[str, ...]]:

@@ -30,4 +30,9 @@ class ReadArguments(TypedDict, total=False):
     columns: Annotated[
         str | None, "What the file calls a column, field or control: image=ImageID,class=LabelName,present=tags, ..."
     ]
+    rename: Annotated[str | None, "CSV with the columns from and to: other names for classes; an empty one drops it."]
+    relations: Annotated[
+        str | None,
+        "CSV with the columns class, relation (implies, excludes) and other: what follows of known cells is known too.",
+    ]
     strip: Annotated[str | None, "What to take off the front of every image name, such as the address of a server."]

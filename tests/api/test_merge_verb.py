@@ -137,8 +137,9 @@ def test_a_typo_does_not_decide_whose_labels_win(tags: Path, tmp_path: Path) -> 
 def test_suggestions_as_a_spreadsheet_saves_them(tags: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.csv"
     other.write_text("image;class;state;source;probability\r\na.jpg;dog;present;recovered;0,98\r\n")
-    with pytest.raises(LabelError, match="separated by ';'; save it with commas between columns"):
-        partlabel.merge(tags, other, read={"codes": CODES})
+    merged = partlabel.merge(tags, other, read={"codes": CODES})
+    assert merged.states_at([0], [merged.class_positions["dog"]]) == [1]
+    assert merged.cells().sources.tolist().count(Source.RECOVERED) == 1
 
 
 def test_codes_may_be_those_of_the_second_file_alone(tags: Path, tmp_path: Path) -> None:

@@ -57,7 +57,9 @@ def _tables(draw: st.DrawFn, odd_names: bool) -> LabelTable:
     keys = draw(st.lists(st.integers(0, len(images) * len(classes) - 1), unique=True))
     rows, columns = np.divmod(np.array(keys, np.int64), len(classes))
     states = [draw(st.sampled_from([-1, 0, 1])) for _ in keys]
-    sources = [draw(st.sampled_from(Source)) for _ in keys]
+    sources = [
+        draw(st.sampled_from([one for one in Source if one is not Source.UNSURE or not state])) for state in states
+    ]
     background = [draw(st.sampled_from([-1, 0])) for _ in classes]
     return LabelTable.from_cells(images, classes, rows, columns, states, sources or Source.IMPORT, background)
 

@@ -192,8 +192,8 @@ def test_written_suggestions_come_back(tmp_path: Path) -> None:
         (None, '{"samples": [{"filepath": "a.jpg", "present": {"classifications": {"a": 1}}}]}', "holds no labels"),
         (None, '{"samples": [{"filepath": "a', "no complete JSON"),
         (None, '{"samples": []}', "lists no image"),
-        (None, '{"samples": [{"filepath": ' + "[" * 3000 + "]" * 3000 + "}]}", "which is no text"),
-        (None, '{"samples": [{"filepath": "a.jpg", "present": ' + "[" * 5000, "no complete JSON"),
+        (None, '{"samples": [{"filepath": ' + "[" * 3000 + "]" * 3000 + "}]}", "nested too deeply"),
+        (None, '{"samples": [{"filepath": "a.jpg", "present": ' + "[" * 5000, "nested too deeply"),
     ],
 )
 def test_datasets_that_are_refused(tmp_path: Path, metadata: str | None, samples: str, phrase: str) -> None:

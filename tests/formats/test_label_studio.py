@@ -92,7 +92,8 @@ def test_a_half_annotated_project(tmp_path: Path) -> None:
     assert reading.table.classes == ("sky", "sea", "snow", "boat")
     assert cells(reading) == {("my_photo.jpg", name): (PRESENT, Source.IMPORT) for name in ("sky", "sea", "boat")}
     assert reading.report.rows_read == 5
-    assert set(reading.report.notes) == {
+    assert "2 image names are addresses" in reading.report.notes[-1]
+    assert set(reading.report.notes[:-1]) == {
         "nothing is read from 2 other controls: 'occluded', 'remark'",
         "1 annotation is skipped by the annotator and left out",
         "2 image names are taken from the address of an upload, without the code before it",
@@ -282,12 +283,8 @@ DEEP = "[" * 3000 + "]" * 3000
         ('[{"data": {"image": "a.jpg"}, "annotations": [{"result": "x"}]}]', "the result of an annotation should be"),
         (json.dumps([task("a.jpg", [chose("tags", 3)])]), "control 'tags' is no list of names"),
         (f'[{{"data": {{"image": {DEEP}}}, "annotations": []}}]', "no image under 'image'"),
-        (f'[{{"data": {{"image": "a"}}, "annotations": {DEEP}}}]', "should be a list of objects"),
-        (
-            f'[{{"data": {{"image": "a"}}, "predictions": '
-            f'[{{"model_version": {DEEP}, "score": {DEEP}, "result": []}}]}}]',
-            "names no class",
-        ),
+        (f'[{{"data": {{"image": "a"}}, "annotations": {DEEP}}}]', "nested too deeply"),
+        (json.dumps([task("a", predictions=[{"model_version": [1], "score": {}, "result": []}])]), "names no class"),
         ('[{"data": {"image": ["a.jpg", "b.jpg"]}, "annotations": []}]', "no image under 'image'"),
         ('[{"data": {"text": "hello"}, "annotations": []}]', "--columns image=KEY"),
         ('[{"data": {"a": "1.jpg", "b": "2.jpg"}, "annotations": []}]', "'a', 'b'"),

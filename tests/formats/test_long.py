@@ -230,7 +230,7 @@ def test_parquet_errors_count_rows(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match="cannot be read as Parquet text and numbers"):
         read_table(path, codes=CODES)
     path = write_parquet(tmp_path / "t.parquet", image=["a"], label=["x"])
-    with pytest.raises(LabelError, match=r"class and state \(columns: 'image', 'label'.*rename 'label' to 'class'"):
+    with pytest.raises(LabelError, match=r"class and state \(columns: 'image', 'label'.*--columns class=label"):
         read_table(path, codes=CODES)
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(LabelError, match="cannot be read as Parquet"):

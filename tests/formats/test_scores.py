@@ -78,7 +78,6 @@ def test_two_folders_with_the_same_names_are_not_chosen_between(tmp_path: Path) 
         ("image,sky,No-Sky\na,1,1\n", LabelError, "it has 'No-Sky': make the two names equal"),
         ("image,sky,sky,no-sky\na,1,1,1\n", LabelError, "'sky' more than once"),
         ("id,sky,no-sky\na,1,1\n", LabelError, "no column 'image'"),
-        ("image;sky;no-sky\na;1;1\n", LabelError, "separated by ';'"),
         (WIDE + "a.jpg,1,1\n", LabelError, "an image more than once"),
         (WIDE.replace("0.4", "high"), LabelError, "no number"),
         (WIDE.replace("0.4", "nan"), NotFiniteError, "image 'a.jpg', class 'sky'"),

@@ -61,8 +61,28 @@ def test_separator(tmp_path: Path) -> None:
     assert read_table(path, separator=";").table.classes == ("cat|dog", "cow")
     path = put(tmp_path, 'image,present,absent\na,"cat, dog",cow\n')
     assert read_table(path, separator=",").table.classes == ("cat", "dog", "cow")
-    with pytest.raises(UsageError, match="not a single character"):
-        read_table(path, separator=", ")
+    path = put(tmp_path, "image,present,absent\na,cat + dog,cow\n")
+    assert read_table(path, separator=" + ").table.classes == ("cat", "dog", "cow")
+    for wrong in ("", '"'):
+        with pytest.raises(UsageError, match="empty or holds a quote"):
+            read_table(path, separator=wrong)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["['cat', 'big, blue dog']", '["cat", "big, blue dog"]', "('cat', 'big, blue dog')", "{'cat','big, blue dog'}"],
+)
+@pytest.mark.parametrize("separator", [None, ",", "|"])
+def test_lists_that_a_program_wrote_as_text(tmp_path: Path, cell: str, separator: str | None) -> None:
+    quoted = '"' + cell.replace('"', '""') + '"'
+    table = read_table(put(tmp_path, f"image,present,absent\na,{quoted},[]\n"), separator=separator).table
+    assert sorted(table.classes) == ["big, blue dog", "cat"]
+    assert table.dense().tolist() == [[1, 1]]
+
+
+def test_a_class_that_looks_like_a_list_stays_one_where_it_is_chosen(tmp_path: Path) -> None:
+    path = put(tmp_path, "image,present,absent\na,[cat],\nb,['cat'],\n")
+    assert read_table(path, classes=["[cat]", "['cat']"]).table.dense().tolist() == [[1, 0], [0, 1]]
 
 
 def test_repeated_images_merge_and_conflicts_name_lines(tmp_path: Path) -> None:

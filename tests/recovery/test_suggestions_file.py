@@ -63,7 +63,7 @@ def test_a_check_is_read(tmp_path: Path) -> None:
         ("a.jpg,sky,present,recovered,nan,1,own", "line 2: probability nan is not between 0 and 1"),
         ("a.jpg,sky,present,recovered,0.9,x,own", "line 2: probability '0.9' or logit 'x' is no number"),
         ("a.jpg,sky,present", "line 2: 3 cells, but there are 7 columns"),
-        ('"a.jpg,sky', "cannot be read as CSV"),
+        ('"a.jpg,sky', "has a broken quoted cell"),
     ],
 )
 def test_lines_that_hold_no_suggestion(line: str, says: str, tmp_path: Path) -> None:

@@ -51,13 +51,17 @@ def test_verdicts_alone(suggestions: Path) -> None:
         decide(verdicts, {("03.png", "sea"): "none", ("01.png", "sky"): "present"})
     out = suggestions.with_name("out.csv")
     found = reviewed(suggestions, out=out)
-    assert states(found.table) == {("00.png", "sea"): (1, Source.REVIEW), ("01.png", "sky"): (1, Source.REVIEW)}
+    assert states(found.table) == {
+        ("00.png", "sea"): (1, Source.REVIEW),
+        ("01.png", "sky"): (1, Source.REVIEW),
+        ("02.png", "sky"): (0, Source.UNSURE),
+    }
     assert states(read_table(out).table) == states(found.table)
     assert list(found.lines()) == [
         "sea: +1 present, +0 absent ('00.png')",
         "sky: +1 present, +0 absent ('01.png')",
         "in all: +2 present, +0 absent in 2 classes",
-        "1 cell left as before: unsure",
+        "1 cell unsure: known ones stay so, the others are not asked again",
     ]
 
 

@@ -119,7 +119,8 @@ def reviewed(
 ) -> Exported:
     """The labels of a review: the table with the verdicts on it, marked as reviewed.
 
-    A verdict "unsure" leaves its cell as it was. Suggestions that nobody decided are not taken.
+    A verdict "unsure" leaves a known cell as it was, and marks an unknown one as `UNSURE`. Suggestions that nobody
+    decided are not taken.
 
     Args:
         source: as in `review`.

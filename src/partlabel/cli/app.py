@@ -7,10 +7,12 @@ from typer.core import TyperGroup
 
 from partlabel.cli import (
     bench,
+    convert,
     datasets,
     demo,
     evaluate,
     explain,
+    formats,
     hide,
     look,
     merge,
@@ -18,6 +20,7 @@ from partlabel.cli import (
     predict,
     recover,
     review,
+    split,
     train,
 )
 from partlabel.cli import options as o
@@ -46,6 +49,8 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("look")(o.takes_labels(look.look, conflicts="unknown"))
 app.command("hide", context_settings={"ignore_unknown_options": False})(o.takes_labels(hide.hide))
+app.command("convert")(o.takes_labels(convert.convert))
+app.command("split")(o.takes_labels(split.split))
 app.command("train")(o.takes_labels(train.train))
 app.command("evaluate")(o.takes_labels(evaluate.evaluate))
 app.command("recover")(o.takes_labels(recover.recover))
@@ -54,6 +59,7 @@ app.command("merge")(o.takes_labels(merge.merge))
 app.command("predict")(predict.predict)
 app.command("explain")(o.takes_labels(explain.explain, leave_out=["classes"]))
 app.command("methods")(methods.methods)
+app.command("formats")(formats.formats)
 app.command("datasets")(datasets.datasets)
 app.command("bench")(bench.bench)
 

@@ -21,6 +21,10 @@ def look(
     ] = None,
     max_image_mb: o.MaxImageMb = None,
     max_distance: Annotated[int, typer.Option(help="Bits, of 64, in which near-duplicates may differ (0 to 16).")] = 4,
+    guess_codes: Annotated[
+        bool,
+        typer.Option("--guess-codes", help="Where values have no code, print a guess at each; nothing is applied."),
+    ] = False,
     *,
     read: ReadArguments,
     quiet: o.Quiet = False,
@@ -31,20 +35,27 @@ def look(
     """
     from partlabel.api.look import look as run
     from partlabel.files import write_json
+    from partlabel.formats.uncoded import UncodedError
     from partlabel.inspection.page import page
     from partlabel.inspection.record import record
+    from partlabel.wording import printable
 
     other: Any = {**read, "where": o.where_pairs(against_where)} if against_where else None
-    found = run(
-        table,
-        images=images,
-        against=against,
-        max_distance=max_distance,
-        **o.given(max_image_mb=max_image_mb),
-        reporter=o.reporter(quiet),
-        read=read,
-        against_read=other,
-    )
+    try:
+        found = run(
+            table,
+            images=images,
+            against=against,
+            max_distance=max_distance,
+            **o.given(max_image_mb=max_image_mb),
+            reporter=o.reporter(quiet),
+            read=read,
+            against_read=other,
+        )
+    except UncodedError as error:
+        if guess_codes:
+            typer.echo(printable("\n".join(error.lines())))
+        raise
     if json is not None:
         write_json(json, record(found))
     typer.echo(page(found))

@@ -80,6 +80,22 @@ def where_pairs(assignments: list[str] | None) -> dict[str, str]:
     return dict(map(_pair, assignments or []))
 
 
+def shares(text: str) -> dict[str, float]:
+    """`train=0.8,test=0.2` as a dictionary.
+
+    Raises:
+        UsageError: an entry is no NAME=NUMBER, or a name is there twice.
+    """
+    pairs = [_pair(entry) for entry in text.split(",") if entry.strip()]
+    try:
+        found = {name: float(value) for name, value in pairs}
+    except ValueError as error:
+        raise UsageError(f"--shares {text!r}: {error}; write for example train=0.8,test=0.2") from error
+    if len(found) < len(pairs):
+        raise UsageError(f"--shares {text!r} names a part twice")
+    return found
+
+
 def class_names(text: str | None) -> list[str] | None:
     """Names from a comma-separated list, in which quotes hold a comma, or from a file with one per line."""
     if text is None:

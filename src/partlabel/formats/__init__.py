@@ -13,6 +13,7 @@ The format of a file follows from the ending of its name; where an ending belong
 The image column is the first one named image, file, filename or path. Whatever else is refused until `format` is given.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
@@ -21,9 +22,10 @@ from partlabel.formats.base import Format, Source
 from partlabel.formats.catalogue import FORMATS, format_of, suffixes
 from partlabel.formats.codes import CodeMap
 from partlabel.formats.long import Long
-from partlabel.formats.naming import without_prefix
+from partlabel.formats.naming import with_note_on_addresses, without_prefix
 from partlabel.formats.options import ReadOptions
 from partlabel.formats.reading import (
+    LISTED_AT_MOST,
     ConflictingCell,
     Duplicate,
     Reading,
@@ -31,6 +33,8 @@ from partlabel.formats.reading import (
     SkippedRow,
     WriteOptions,
 )
+from partlabel.formats.relations_file import read_relations
+from partlabel.formats.renaming import read_renaming, renamed
 from partlabel.formats.suggested import Suggested, Suggestion
 from partlabel.formats.writing import LOSABLE, write_table
 from partlabel.labels import LabelTable
@@ -98,8 +102,54 @@ def read_table(path: Path | str, **options: Unpack[ReadArguments]) -> Reading:
     format = format_of(source, checked)
     if unused := checked.unused(format.options):
         raise UsageError(f"{path}: {format.name} does not use --{unused[0]}; leave it out")
-    reading = format.read(source, checked)
-    return without_prefix(reading, checked.strip, source.path) if checked.strip else reading
+    reading = _read_and_renamed(format, source, checked)
+    if checked.strip:
+        reading = without_prefix(reading, checked.strip, source.path)
+    if checked.relations:
+        reading = _completed(reading, checked)
+    return with_note_on_addresses(reading)
+
+
+def _read_and_renamed(format: Format, source: Source, options: ReadOptions) -> Reading:
+    if options.rename is None:
+        return format.read(source, options)
+    names = read_renaming(options.rename)
+    chosen = options.classes
+    if chosen is not None and format.name == "one_hot_csv":  # other columns may be no classes at all
+        there = source.columns(options).names
+        chosen = tuple(name for name in there if names.get(name, name) in chosen) or chosen
+    else:
+        chosen = None
+    return renamed(
+        format.read(source, options.model_copy(update={"classes": chosen})), names, source.path, options.classes
+    )
+
+
+def _completed(reading: Reading, options: ReadOptions) -> Reading:
+    """The reading with the cells that follow from known ones, by relations between classes.
+
+    Raises:
+        LabelError: known cells contradict the relations, and `conflicts` is "fail".
+    """
+    report = reading.report
+    done = read_relations(str(options.relations)).completed(reading.table)
+    told = "; ".join(map(str, done.contradictions[:3]))
+    if done.contradictions and options.conflicts == "fail":
+        raise LabelError(
+            f"{report.path}: {len(done.contradictions):,} pair(s) of known cells contradict {options.relations}: "
+            f"{told}; correct them, or use --conflicts unknown to make such cells unknown"
+        )
+    notes = [f"{done.implied:,} cells follow from known ones by {options.relations} and are known as well"]
+    if done.contradictions:
+        notes.append(f"{len(done.contradictions):,} pair(s) of known cells contradict it and are unknown: {told}")
+    conflicts = tuple(ConflictingCell(one.image, f"{one.class_name}, {one.other}", ()) for one in done.contradictions)
+    found = replace(
+        report,
+        notes=(*report.notes, *notes),
+        conflict_count=report.conflict_count + len(conflicts),
+        conflicts=(*report.conflicts, *conflicts)[:LISTED_AT_MOST],
+    )
+    return Reading(done.table, found)
 
 
 def read_written(path: Path | str) -> LabelTable:

@@ -1,6 +1,8 @@
 """What a label format is, and a label file that is about to be read."""
 
+import shutil
 import tempfile
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
@@ -57,8 +59,9 @@ class Source:
             UsageError: it is a workbook, and what reads those is not installed.
         """
         if self.suffix in SUFFIXES:
-            self._unpacked = tempfile.TemporaryDirectory(prefix="partlabel-")
-            content = Path(self._unpacked.name) / "sheet.csv"
+            folder = tempfile.mkdtemp(prefix="partlabel-")
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            content = Path(folder) / "sheet.csv"
             write_as_csv(self.path, content)
             return examine(self.path, content)
         text = examine(self.path)
@@ -85,8 +88,10 @@ class Format(ABC):
         title: what it is, in a few words.
         states: how it tells present, absent and unknown apart.
         suffixes: endings of names, in lower case; one ending may belong to several formats.
+        read_only: those of the endings that tables are not written with.
         takes: whether the labels are in a file, in a folder, or in either.
         writes: whether tables are written in this format; one that does not has a `states` that says why.
+        keeps_sources: whether a written file says where each label came from.
         two_states: a written file tells one state from another, but not three; the user says which one is given up.
         options: the read options that it uses beyond those that all formats use.
         written_with: the options of `write_table` that it uses, such as `suggested` where it holds suggestions.
@@ -96,8 +101,10 @@ class Format(ABC):
     title: ClassVar[str]
     states: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]]
+    read_only: ClassVar[tuple[str, ...]] = ()
     takes: ClassVar[frozenset[str]] = frozenset({"file"})
     writes: ClassVar[bool] = True
+    keeps_sources: ClassVar[bool] = False
     two_states: ClassVar[bool] = False
     options: ClassVar[frozenset[str]] = frozenset()
     written_with: ClassVar[frozenset[str]] = frozenset()

@@ -4,16 +4,25 @@ from pathlib import Path
 
 from partlabel.errors import LabelError, UsageError
 from partlabel.formats.base import Format, Source
+from partlabel.formats.class_folders import ClassFolders
+from partlabel.formats.coco import Coco
 from partlabel.formats.cvat import Cvat
+from partlabel.formats.datumaro import Datumaro
 from partlabel.formats.fiftyone import FiftyOne
 from partlabel.formats.header import unclear
+from partlabel.formats.hugging_face import HuggingFace
 from partlabel.formats.label_studio import LabelStudio
 from partlabel.formats.long import Long
+from partlabel.formats.lvis import Lvis
 from partlabel.formats.one_hot import OneHotCsv
+from partlabel.formats.open_images import OpenImages
 from partlabel.formats.options import ReadOptions, one_of
+from partlabel.formats.sidecars import Sidecars
 from partlabel.formats.tags import TagLists
 from partlabel.formats.text import DELIMITED
 from partlabel.formats.unread import refuse_unread
+from partlabel.formats.voc import Voc
+from partlabel.formats.yolo import Yolo
 
 FORMATS: dict[str, Format] = {
     format.name: format
@@ -24,6 +33,15 @@ FORMATS: dict[str, Format] = {
         Cvat(),
         FiftyOne(),
         LabelStudio(),
+        Coco(),
+        Lvis(),
+        Datumaro(),
+        Voc(),
+        Yolo(),
+        ClassFolders(),
+        HuggingFace(),
+        OpenImages(),
+        Sidecars(),
     )
 }
 _WRITTEN_BY_DEFAULT = "long"
@@ -68,6 +86,11 @@ def format_of(source: Source, options: ReadOptions) -> Format:
     if not fitting and source.suffix in DELIMITED:
         raise unclear(source.columns(options))
     names = ", ".join(format.name for format in fitting or possible)
+    if not fitting and source.is_folder:
+        raise LabelError(
+            f"{source.path} is a folder, and looks like none of {names}; give the file in it that lists the labels, or "
+            f"say what it is with --format"
+        )
     if not fitting:
         raise LabelError(f"{source.path} looks like none of {names}; say what it is with --format")
     raise LabelError(f"{source.path} could be {names}; say which with --format")
@@ -85,11 +108,18 @@ def written_format(path: Path, name: str | None) -> Format:
             raise UsageError(f"{named.name} is read only ({named.states}); name another format")
         if "file" in named.takes:
             _check_suffix(path, named)
+        if path.suffix.casefold() in named.read_only:
+            raise UsageError(f"{path}: {named.name} is not written to {path.suffix} files; end the name in .csv")
         return named
     suffix = path.suffix.casefold()
-    possible = [format for format in FORMATS.values() if format.writes and suffix in format.suffixes]
+    possible = [
+        one for one in FORMATS.values() if one.writes and suffix in one.suffixes and suffix not in one.read_only
+    ]
     if not possible:
-        raise UsageError(f"{path}: the name does not end in {suffixes()}; rename it or say the format")
+        ends = dict.fromkeys(
+            end for one in FORMATS.values() if one.writes for end in one.suffixes if end not in one.read_only
+        )
+        raise UsageError(f"{path}: the name does not end in {' or '.join(ends)}; rename it or say the format")
     plain = next((format for format in possible if format.name == _WRITTEN_BY_DEFAULT), None)
     if plain is None and len(possible) > 1:
         names = ", ".join(format.name for format in possible)

@@ -130,7 +130,7 @@ def unclear(columns: Columns) -> LabelError:
     if columns.image() is None:
         return LabelError(
             f"{columns.path}: no column is named image, file, filename or path (columns: {listed(columns.names)}); "
-            + (renamings(columns.names) or "rename one")
+            + (renamings(columns.names) or "say which one it is with --columns image=NAME")
             + ", or say --format one_hot_csv to take the first column"
         )
     roles = _roles(columns, {"class", "state", "present", "absent"})
@@ -142,7 +142,7 @@ def unclear(columns: Columns) -> LabelError:
 
 
 def renamings(names: Sequence[str], roles: Sequence[str] = tuple(_ELSEWHERE)) -> str | None:
-    """Advice for a header with the words of another tool, in terms of these roles; None where nothing is known."""
+    """The option that reads a header with the words of another tool; None where nothing is known."""
     taken = {plain(name) for name in names}
     if taken & {*IMAGE_COLUMNS}:
         taken.add("image")
@@ -157,7 +157,8 @@ def renamings(names: Sequence[str], roles: Sequence[str] = tuple(_ELSEWHERE)) ->
         advised = {name: "present" if role == "class" else role for name, role in advised.items()}
     if not advised or len({*advised.values()}) < len(advised):
         return None
-    return f"if they mean that, rename {' and '.join(f'{name!r} to {role!r}' for name, role in advised.items())}"
+    roles_said = ",".join(f"{role}={name}" for name, role in advised.items())
+    return f"if they mean that, say --columns {shlex.quote(roles_said)}"
 
 
 def _roles(columns: Columns, wanted: set[str]) -> set[str]:

@@ -1,10 +1,13 @@
 """Image names as the rest of the program has them: relative to the folder of the images."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 from partlabel.errors import LabelError
 from partlabel.formats.reading import Reading
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 def without_prefix(reading: Reading, prefix: str, path: Path) -> Reading:
@@ -30,3 +33,15 @@ def without_prefix(reading: Reading, prefix: str, path: Path) -> Reading:
         suggested=suggested.renamed(name.removeprefix(prefix) for name in suggested.images),
     )
     return Reading(replace(reading.table, images=tuple(short)), report)
+
+
+def with_note_on_addresses(reading: Reading) -> Reading:
+    """The reading, with a note where image names are web addresses: pictures are files here."""
+    addresses = [name for name in reading.table.images if _ADDRESS.match(name)]
+    if not addresses:
+        return reading
+    note = (
+        f"{len(addresses):,} image names are addresses, first {addresses[0]!r}: images are read from a folder; "
+        f"download them, and take the front of the names off with --strip"
+    )
+    return reading._replace(report=replace(reading.report, notes=(*reading.report.notes, note)))

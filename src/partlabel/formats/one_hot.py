@@ -33,6 +33,7 @@ class OneHotCsv(Format):
     title = "CSV with one column per tag"
     states = "a value in each cell, by --codes"
     suffixes = DELIMITED
+    read_only = DELIMITED[1:]
     options = frozenset({"codes", "unlisted", "where", "ignore", "columns"})
     written_with = frozenset({"codes"})
 

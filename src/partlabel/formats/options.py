@@ -12,7 +12,7 @@ from partlabel.formats.codes import CodeMap
 from partlabel.formats.header import close_names, closest
 from partlabel.labels import State
 
-BY_ALL_FORMATS = frozenset({"classes", "conflicts", "format", "strip"})
+BY_ALL_FORMATS = frozenset({"classes", "conflicts", "format", "strip", "rename", "relations"})
 ROLES = ("image", "class", "state", "source", "present", "absent", "unknown", "suggested")
 """What `columns` can find under another name."""
 
@@ -35,6 +35,9 @@ class ReadOptions(BaseModel):
         separator: what stands between names in CSV tag lists; `;` by default.
         columns: what the file calls the column, field, control or attribute that holds a role, as in
             `'image=ImageID,present=tags'`; the roles are those of `ROLES`.
+        rename: CSV with the columns `from` and `to`; `classes` are then by their new names.
+        relations: file of implications and exclusions (`partlabel.formats.relations_file`), by which known cells are
+            completed.
         strip: what to take off the front of every image name, such as the address of a server.
     """
 
@@ -49,6 +52,8 @@ class ReadOptions(BaseModel):
     format: str | None = None
     separator: str | None = None
     columns: str | None = None
+    rename: str | None = None
+    relations: str | None = None
     strip: str | None = None
 
     @classmethod
@@ -63,6 +68,9 @@ class ReadOptions(BaseModel):
         if strange:
             raise UsageError(f"read has no {strange[0]!r}; it takes {', '.join(cls.model_fields)}")
         given["where"] = dict(given.get("where") or {})
+        for name in ("rename", "relations"):
+            if given.get(name) is not None:
+                given[name] = str(given[name])
         for name in ("classes", "ignore"):
             if given.get(name) is not None:
                 given[name] = tuple(given[name])

@@ -2,10 +2,10 @@
 
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from partlabel.errors import LabelError
 from partlabel.formats.codes import EXAMPLE, CodeMap
@@ -19,6 +19,31 @@ _NEITHER = frozenset(
     ["unk", "nan", "none", "null", "missing", "uncertain", "blank", "n/a", "na", "#n/a", "<na>", "not", "sure"]
 )
 _INDEX_COLUMN = re.compile(r"(unnamed: \d+|index|)", re.IGNORECASE)
+
+
+class Guess(NamedTuple):
+    """A value without a code, how often it occurs, and what it probably means; None where it looks like no state."""
+
+    value: str
+    times: int
+    state: str | None
+
+
+class UncodedError(LabelError):
+    """Values without a code, with a guess at each. A guess is for the owner of the file to read, and never applied."""
+
+    def __init__(self, message: str, guesses: tuple[Guess, ...] = (), said: str = "") -> None:
+        super().__init__(message)
+        self.guesses, self.said = guesses, said
+
+    def lines(self) -> Iterator[str]:
+        """The guesses, and the option that would say so."""
+        for value, times, state in self.guesses:
+            yield f"{_shown(value)} ({_times(times)}): {state or 'looks like no state; no guess'}"
+        codes = [self.said] if self.said else []
+        codes += [f"{value}={state}" for value, _, state in self.guesses if state is not None and "," not in value]
+        if codes:
+            yield f"nothing was applied; if all of this is right, say --codes {shlex.quote(','.join(codes))}"
 
 
 @dataclass
@@ -68,11 +93,14 @@ class Uncoded:
         if self.first is None:
             return
         record, column, value = self.first
+        guesses = tuple(Guess(text, count, _guess(text)) for text, count in self._totals().items())
         place = f"{self.path}, {self.unit} {line_of(record)}, column {column!r}"
         wrong = [name for name, found in self.columns.items() if classes and self._no_class(name, found, rows)]
         if wrong:
-            raise LabelError(f"{place}: {_what(value)} has no code{self._others(value)}; {_leave_out(wrong, classes)}")
-        raise LabelError(f"{place}: {_what(value)} has no code{self._others(value)}; {self._advice()}")
+            told = f"{place}: {_what(value)} has no code{self._others(value)}; {_leave_out(wrong, classes)}"
+            raise UncodedError(told, guesses, self.codes.said)
+        told = f"{place}: {_what(value)} has no code{self._others(value)}; {self._advice()}"
+        raise UncodedError(told, guesses, self.codes.said)
 
     def _totals(self) -> Mapping[str, int]:
         totals: dict[str, int] = {}
@@ -142,6 +170,10 @@ def _probably(value: str) -> str:
     return "absent" if word in _ABSENT or number == 0 else "unknown"
 
 
+def _guess(value: str) -> str | None:
+    return _probably(value) if kind(value) == "state" else None
+
+
 def _leave_out(names: list[str], classes: int) -> str:
     if len(names) == classes:
         shown = f"column {names[0]!r} does" if classes == 1 else f"the columns {', '.join(map(repr, names[:3]))} do"
@@ -156,7 +188,9 @@ def _leave_out(names: list[str], classes: int) -> str:
 
 
 def _what(value: str) -> str:
-    return f"the value {_shown(value)}" if value else "the cell is empty, and an empty cell"
+    if not value:
+        return "the cell is empty, and an empty cell"
+    return f"the {'web address' if value.startswith(('http://', 'https://')) else 'value'} {_shown(value)}"
 
 
 def _shown(value: str) -> str:

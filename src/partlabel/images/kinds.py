@@ -19,6 +19,8 @@ from PIL import (
     features,
 )
 
+from partlabel.names import image_suffix
+
 ImageFormat = Literal["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000"]
 
 # The classes are called by name instead of through PIL.Image.open, which warns or raises by the process-wide
@@ -51,17 +53,6 @@ _SIGNATURES: tuple[tuple[bytes, ImageFormat], ...] = (
     (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
     (b"BM", "BMP"),
 )
-_SUFFIXES: dict[ImageFormat, tuple[str, ...]] = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "PNG": (".png",),
-    "WEBP": (".webp",),
-    "BMP": (".bmp",),
-    "GIF": (".gif",),
-    "TIFF": (".tif", ".tiff"),
-    "AVIF": (".avif",),
-    "JPEG2000": (".jp2", ".j2k"),
-}
-IMAGE_SUFFIXES = frozenset(suffix for suffixes in _SUFFIXES.values() for suffix in suffixes)
 
 # What files are that no decoder here reads, by their first bytes or by the brand of their container.
 _UNREAD: tuple[tuple[bytes, str], ...] = (
@@ -108,12 +99,6 @@ def format_of(head: bytes) -> str | None:
             return "AVIF"
         return "HEIC" if brands & _HEIC_BRANDS else None
     return next((kind for signature, kind in (*_SIGNATURES, *_UNREAD) if head.startswith(signature)), None)
-
-
-def image_suffix(name: str) -> str:
-    """The ending that makes a file an image, or nothing: `IMG.001` has none."""
-    ending = os.path.splitext(name)[1]
-    return ending if ending.casefold() in IMAGE_SUFFIXES else ""
 
 
 def image_files(root: Path) -> Folder:

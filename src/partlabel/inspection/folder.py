@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 from unicodedata import normalize
 
-from partlabel.images.kinds import image_suffix
+from partlabel.names import image_suffix
 
 
 class Rename(NamedTuple):
@@ -38,7 +38,7 @@ def renames(root: Path, files: Sequence[str], names: Sequence[str]) -> tuple[Ren
     that are equally alike suggest nothing. The most frequent difference comes first.
     """
     counted: dict[str, list[int]] = {}
-    meant = _meant_files(files, names)
+    meant = meant_files(files, names)
     for position, name in enumerate(names):
         if name in meant:
             counted.setdefault(_change(root, name, meant[name]), []).append(position)
@@ -46,7 +46,11 @@ def renames(root: Path, files: Sequence[str], names: Sequence[str]) -> tuple[Ren
     return tuple(sorted(found, key=lambda rename: -rename.explains))
 
 
-def _meant_files(files: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+def meant_files(files: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """The file that each name means, of those names for which only one can be meant.
+
+    Case, Unicode form, ending and folders may differ; the closest likeness that any file has decides.
+    """
     left, meant = [(name, _folded(name)) for name in names], {}
     folded_files = [(file, _folded(file)) for file in files]
     for likeness in _LIKENESSES:

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from partlabel.labels import IntArray
 
@@ -57,6 +59,29 @@ def nearest(first: ArrayLike, second: ArrayLike, max_distance: int) -> list[Near
     distances, positions = np.divmod(best[which[found]], max(ones.size, 1))
     columns = (asking[found], positions, distances, alike[which[found]])
     return [Nearest(*entry) for entry in zip(*(column.tolist() for column in columns), strict=True)]
+
+
+def near_groups(hashes: ArrayLike, max_distance: int) -> IntArray:
+    """Groups of images that look alike: two are in one where a chain of near pairs connects them.
+
+    Args:
+        hashes: uint64 `[N]`; 0 (a flat image, or none) is near to nothing.
+        max_distance: most differing bits, 0 to 63.
+
+    Returns:
+        int64 `[N]`, a number for each group; -1 for an image that is near to no other.
+    """
+    every = np.asarray(hashes, np.uint64).ravel()
+    values, which = np.unique(every, return_inverse=True)
+    group = np.arange(values.size)
+    used = np.flatnonzero(values)
+    for row, column, _ in _pairs(values[used], values[used], max_distance):
+        edges = np.concatenate([group[used[row]], group]), np.concatenate([group[used[column]], np.arange(group.size)])
+        graph = coo_array((np.ones(edges[0].size, np.int8), edges), shape=(values.size, values.size))
+        group = connected_components(graph, directed=False)[1]
+    of_image = group[which]
+    alone = (np.bincount(of_image, minlength=values.size)[of_image] == 1) | (every == 0)
+    return np.where(alone, -1, of_image)
 
 
 def _pairs(first: Hashes, second: Hashes, max_distance: int) -> Iterator[tuple[IntArray, IntArray, NDArray[np.uint8]]]:

@@ -24,8 +24,8 @@ def page(look: Look) -> str:
         _overview(look.known),
         _classes(look.known),
         _gaps(look.known),
-        _reading(look.report),
-        _reading(look.against.report if look.against else None),
+        reading_lines(look.report),
+        reading_lines(look.against.report if look.against else None),
         _methods(look),
         _images(look.image_files),
         _across(look),
@@ -40,6 +40,8 @@ def _overview(known: KnownStates) -> Iterator[str]:
     share = (present + absent) / max(present + absent + unknown, 1)
     yield f"{amount(len(known.images), 'image')} × {amount(len(known.classes), 'class', 'classes')}"
     yield f"Cells: {present:,} present, {absent:,} absent, {unknown:,} unknown ({_percent(share)} known)"
+    if known.unsure:
+        yield f"{amount(known.unsure, 'unknown cell')} unsure: somebody was asked and could not decide"
     if known.declared_complete:
         yield f"Unlisted cells are absent by declaration in {amount(len(known.declared_complete), 'class', 'classes')}"
     for what, counts in (
@@ -85,7 +87,8 @@ def _gaps(known: KnownStates) -> Iterator[str]:
             yield f"{amount(len(names), one, several)} {what}: {some(names, _SHOWN)}"
 
 
-def _reading(report: ReadingReport | None) -> Iterator[str]:
+def reading_lines(report: ReadingReport | None) -> Iterator[str]:
+    """How a file was read; nothing where there was none."""
     if report is None:
         return
     left_out = f", {report.rows_filtered:,} left out by --where" if report.rows_filtered else ""
@@ -96,6 +99,9 @@ def _reading(report: ReadingReport | None) -> Iterator[str]:
     )
     if report.ignored_columns:
         yield f"  ignored columns: {some(report.ignored_columns, _SHOWN)}"
+    yield from (f"  {note}" for note in report.notes)
+    if len(report.suggested):
+        yield f"  {amount(len(report.suggested), 'suggestion')} beside the labels, which are no labels"
     if report.rows_skipped:
         yield f"  {amount(report.rows_skipped, 'row')} skipped"
         yield from _list([f"line {line}: {reason}" for line, reason in report.skipped[:_SHOWN]], report.rows_skipped)

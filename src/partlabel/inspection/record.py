@@ -21,6 +21,7 @@ def record(look: Look) -> dict[str, Any]:
         "classes": len(known.classes),
         "known": known.totals,
         "declared_complete": known.declared_complete,
+        "unsure": known.unsure,
         "empty_classes": known.empty_classes,
         "one_sided_classes": {"only_present": known.only_present, "only_absent": known.only_absent},
         "images_without_known_cell": known.images_without_known_cell,
@@ -77,6 +78,8 @@ def _report_json(report: ReadingReport | None) -> dict[str, Any] | None:
         "duplicates": {"count": report.duplicate_count, "first": [_cell_json(*found) for found in report.duplicates]},
         "conflicts": {"count": report.conflict_count, "first": [_cell_json(*found) for found in report.conflicts]},
         "ignored_columns": report.ignored_columns,
+        "notes": report.notes,
+        "suggestions": len(report.suggested),
     }
 
 

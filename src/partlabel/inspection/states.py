@@ -18,6 +18,7 @@ class KnownStates:
         by_class: present, absent and unknown cells of each class, int64 `[C]` each.
         by_image: the same of each image, int64 `[N]` each.
         declared_complete: classes whose unlisted cells are absent by declaration.
+        unsure: unknown cells that somebody was asked about and could not decide.
     """
 
     images: tuple[str, ...] = field(repr=False)
@@ -25,6 +26,7 @@ class KnownStates:
     by_class: Counts
     by_image: Counts = field(repr=False)
     declared_complete: tuple[str, ...]
+    unsure: int
 
     @classmethod
     def of(cls, table: LabelTable) -> "KnownStates":
@@ -35,6 +37,7 @@ class KnownStates:
             by_class=table.counts_by_class(),
             by_image=table.counts_by_image(),
             declared_complete=_chosen(table.classes, table.background == State.ABSENT),
+            unsure=table.unsure,
         )
 
     @property

@@ -68,10 +68,10 @@ def thin(table: LabelTable, keep: Callable[[Block], BoolArray]) -> LabelTable:
 
 
 def _listed(table: LabelTable, start: int, stop: int) -> Block:
-    first, last = table.row_starts[start], table.row_starts[stop]
+    here = slice(table.row_starts[start], table.row_starts[stop])
     rows = np.repeat(np.arange(start, stop), np.diff(table.row_starts[start : stop + 1]))
-    columns = table.class_index[first:last].astype(np.int64)
-    return Block(start, stop, rows, columns, table.states[first:last], table.sources[first:last])
+    columns, known = table.class_index[here].astype(np.int64), table.states[here] != State.UNKNOWN
+    return Block(start, stop, rows[known], columns[known], table.states[here][known], table.sources[here][known])
 
 
 def _spelled_out(table: LabelTable, start: int, stop: int) -> Block:

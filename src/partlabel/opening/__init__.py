@@ -228,6 +228,8 @@ def _findings(path: Path | str, reading: Reading) -> Iterator[str]:
             yield f"{path}: {count} {what}; `partlabel look` names them"
     if report.ignored_columns and report.format == "tag_lists":  # elsewhere a column is either needed or harmless
         yield f"{path}: nothing is read from {', '.join(map(repr, report.ignored_columns))}"
+    for note in report.notes:
+        yield f"{path}: {note}"
     for alike in names_alike(reading.table.classes):
         yield _alike(path, alike)
 

@@ -248,7 +248,7 @@ def find_candidates(
     apart: list[tuple[NDArray[Any], ...]] = []
     for rows, logits, *folds in scores:
         index, values = np.asarray(rows, np.int64).ravel(), np.asarray(logits)
-        open_cells = table.rows(index)[:, columns] == State.UNKNOWN
+        open_cells = table.open_rows(index)[:, columns]
         _check_chunk(index, values, scored, table, calibrations[0].classes)
         scored[index] = True
         unknown += open_cells.sum(axis=0)
@@ -256,7 +256,8 @@ def find_candidates(
         if state is State.ABSENT:
             probability = 1 - probability
         if stated is not None:
-            decided = ~open_cells & (stated.rows(index)[:, columns] == State.UNKNOWN)
+            known = table.rows(index)[:, columns] != State.UNKNOWN
+            decided = known & (stated.rows(index)[:, columns] == State.UNKNOWN)
             places = np.nonzero(decided & (probability >= limits))
             apart.append((probability[places], columns[places[1]], index[places[0]]))
         at = np.nonzero(open_cells & (probability >= limits))

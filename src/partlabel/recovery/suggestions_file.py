@@ -1,11 +1,10 @@
 """Suggestions read back from the file that `recover` wrote, with their probabilities and what a person made of them."""
 
-import csv
 from pathlib import Path
 from typing import NamedTuple
 
 from partlabel.errors import LabelError
-from partlabel.formats.text import cell_name
+from partlabel.formats.text import as_table, cell_name, examine, records
 from partlabel.labels import State
 from partlabel.recovery.suggest import COLUMNS
 
@@ -30,9 +29,8 @@ def holds_suggestions(path: Path | str) -> bool:
 
 def _header(path: Path | str) -> list[str]:
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            return next(csv.reader(file), [])
-    except (OSError, UnicodeDecodeError, csv.Error):
+        return next(records(as_table(examine(Path(path)))), (0, []))[1]
+    except LabelError:
         return []
 
 
@@ -47,17 +45,9 @@ def read_suggestions(path: Path | str) -> list[ReadSuggestion]:
         raise LabelError(f"{path} does not exist")
     if _header(path) != list(COLUMNS):
         raise LabelError(f"{path} holds no suggestions: its columns are not {', '.join(COLUMNS)}")
-    found = []
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            next(reader)
-            for cells in reader:
-                if cells:
-                    found.append(_suggestion(cells, f"{path}, line {reader.line_num}"))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise LabelError(f"{path} cannot be read as CSV: {error}") from error
-    return found
+    rows = records(as_table(examine(path)))
+    next(rows)
+    return [_suggestion(cells, f"{path}, line {line}") for line, cells in rows]
 
 
 def _suggestion(cells: list[str], where: str) -> ReadSuggestion:

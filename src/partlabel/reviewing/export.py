@@ -50,10 +50,10 @@ class Exported(NamedTuple):
     """The labels of a review.
 
     Args:
-        table: with the verdicts, whose cells are of source `REVIEW`.
+        table: with the verdicts, whose cells are of source `REVIEW`, or `UNSURE` where nobody could decide.
         changes: of each class that changes, in the order of the table.
         contradictions: cells whose verdict is the opposite of what was known.
-        unsure: how many cells were left as they were because nobody could tell.
+        unsure: how many cells nobody could decide; those that were known stay so, the others are of source `UNSURE`.
         replaced: what became of the labels of an earlier export of this journal; None if there was none.
     """
 
@@ -69,7 +69,7 @@ class Exported(NamedTuple):
         total = sum(change.present for change in self.changes), sum(change.absent for change in self.changes)
         yield f"in all: {total[0]:+,} present, {total[1]:+,} absent in {amount(len(self.changes), 'class', 'classes')}"
         if self.unsure:
-            yield f"{amount(self.unsure, 'cell')} left as before: unsure"
+            yield f"{amount(self.unsure, 'cell')} unsure: known ones stay so, the others are not asked again"
         for one in self.contradictions:
             yield f"contradicted: class {one.class_name!r} of {one.image!r}"
         if self.replaced is not None:
@@ -96,14 +96,15 @@ def export(
         LabelError: there is no verdict, one is on something else, or contradictions are not decided.
     """
     given = _last_verdicts(subject, content, journal)
-    decided = {cell: _STATES[verdict] for cell, verdict in given.items() if verdict in _STATES}
+    decided = {cell: _STATES.get(verdict, State.UNKNOWN) for cell, verdict in given.items()}
     if not given:
         raise LabelError(f"journal {journal} holds no verdict; there is nothing to export")
     cells = np.array(sorted(decided), np.int64)
     rows, columns = np.divmod(cells, len(subject.classes))
     states = np.array([decided[cell] for cell in cells.tolist()], np.int8)
     names = subject.images, subject.classes
-    verdicts = LabelTable.from_cells(*names, rows, columns, states, Source.REVIEW)
+    sources = np.where(states == State.UNKNOWN, np.int8(Source.UNSURE), np.int8(Source.REVIEW))
+    verdicts = LabelTable.from_cells(*names, rows, columns, states, sources)
     base = LabelTable.from_cells(*names, [], [], []) if known is None else known
     merged, contradictions = merge(base, verdicts, "self" if prefer == "table" else "other")
     if contradictions and prefer is None:

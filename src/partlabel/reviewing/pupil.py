@@ -152,14 +152,14 @@ class _Opened:
             images = self.row[rows]
             closed = _marked(decided, images, width)
             if self.subject.listed is None:
-                asked = self.subject.known.rows(images) == State.UNKNOWN
+                asked = self.subject.known.open_rows(images)
             else:
                 asked = _marked(_suggested(self.subject.listed), images, width)
             asked &= ~closed
             has = self.column >= 0
             mine = np.zeros(probability.shape, bool)
             mine[:, has] = asked[:, self.column[has]]
-            yield Askable(rows, probability, mine & (self.base.rows(rows) == State.UNKNOWN))
+            yield Askable(rows, probability, mine & self.base.open_rows(rows))
 
     def _probability(self, cells: IntArray) -> FloatArray:
         rows, columns = self._own(cells)

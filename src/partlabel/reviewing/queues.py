@@ -5,12 +5,13 @@ Numbers of verdicts: 0 none, 1 present, 2 absent, 3 unsure, the positions in `VE
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from partlabel.labels import Int8Array, IntArray, State
+from partlabel.labels import Int8Array, IntArray, LabelTable, Source, State
 from partlabel.reviewing.subject import KINDS, Listed, Subject
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ class ListedCells(Asked):
 
 
 class UnknownCells(Asked):
-    """Every cell that is unknown, in the order of images, then classes; none of them is written down.
+    """Every cell that is unknown and not unsure, in the order of images, then classes; none of them is written down.
 
     Args:
         subject: what is reviewed.
@@ -192,7 +193,7 @@ class UnknownCells(Asked):
     """
 
     def __init__(self, subject: Subject, learns: bool) -> None:
-        self.known = subject.known
+        self.known = _with_unsure_known(subject.known)
         self.by_image: dict[int, dict[int, int]] = {}
         self.by_class: dict[int, dict[int, int]] = {}
         self.unknown = self.known.counts_by_image().unknown
@@ -296,6 +297,15 @@ class UnknownCells(Asked):
                     outer.setdefault(key, {})[inner] = verdict
                 else:
                     outer.get(key, {}).pop(inner, None)
+
+
+def _with_unsure_known(known: LabelTable) -> LabelTable:
+    """The table to tell by what is asked: of a cell that was unsure already, any known state does."""
+    if not known.unsure:
+        return known
+    states = np.where(known.sources == Source.UNSURE, np.int8(State.ABSENT), known.states)
+    sources = np.where(known.sources == Source.UNSURE, np.int8(Source.IMPORT), known.sources)
+    return replace(known, states=states, sources=sources)
 
 
 def asked_of(subject: Subject, learns: bool) -> Asked:

@@ -184,9 +184,9 @@ def _suggested(path: Path, known: LabelTable | None, reporter: Reporter) -> Subj
         _say_new(path, "class name", [name for name in classes if name not in known.class_positions], reporter)
     listed = _listed(path, lines, labels)
     rows, columns = np.divmod(listed.cells, len(labels.classes))
-    asked = (labels.states_at(rows, columns) == State.UNKNOWN) | (listed.kind != _KINDS["suggested"])
+    asked = ~labels.decided_at(rows, columns) | (listed.kind != _KINDS["suggested"])
     if dropped := int((~asked).sum()):
-        reporter.say(f"{amount(dropped, 'suggestion')} of {path} known by now: not asked again")
+        reporter.say(f"{amount(dropped, 'suggestion')} of {path} known or unsure by now: not asked again")
         listed = Listed(*(part[asked] for part in _parts(listed)))
     return Subject(path.name, labels, listed, _thresholds(path, labels), audit)
 

@@ -51,10 +51,10 @@ def stated_cells(table: LabelTable) -> Cells:
     """The known cells that cross-fitting hides and judges by: those that somebody stated unasked.
 
     Recovered cells were chosen by a model, and reviewed ones were asked for because of their scores. Known by another
-    rule than chance, they would make what is unknown look better than it is.
+    rule than chance, they would make what is unknown look better than it is. Implied cells repeat what others say.
     """
     cells = known_cells(table)
-    return some_cells(cells, ~np.isin(cells.sources, (Source.RECOVERED, Source.REVIEW)))
+    return some_cells(cells, ~np.isin(cells.sources, (Source.RECOVERED, Source.REVIEW, Source.IMPLIED)))
 
 
 def stated_in(table: LabelTable, labels: LabelTable) -> LabelTable:

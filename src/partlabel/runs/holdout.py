@@ -10,6 +10,7 @@ from partlabel.masking.keyed import CellHash, ranks_within
 
 _ROWS = 65536
 _CONTRAST_IMAGES = 2000
+_DERIVED = (Source.RECOVERED, Source.IMPLIED)  # nobody stated these cells
 
 
 By = Literal["auto", "cells", "images"]
@@ -45,12 +46,13 @@ def hold_out(table: LabelTable, fraction: float, seed: int, by: By = "auto") -> 
     among them would be taught as absent.
 
     Recovered cells are never held out, and an image that has no others counts as one without a known cell: a model
-    chose them for its own high scores, so that by them it would look better than it is.
+    chose them for its own high scores, so that by them it would look better than it is. Nor are implied cells, which
+    say again what other known cells say.
     """
     cells = known_cells(table)
     if fraction == 0 or not cells.states.size:
         return Split(table, some_cells(cells, np.zeros(cells.states.size, bool)))
-    recovered = cells.sources == Source.RECOVERED
+    recovered = np.isin(cells.sources, _DERIVED)
     by_images = by == "images" or (by == "auto" and not (cells.states[~recovered] < 0).any())
     if by_images:
         return _hold_out_images(table, cells, fraction, seed)
@@ -69,7 +71,7 @@ def hold_out(table: LabelTable, fraction: float, seed: int, by: By = "auto") -> 
 
 def _hold_out_images(table: LabelTable, cells: Cells, fraction: float, seed: int) -> Split:
     words = CellHash.of(table.images, table.classes, seed=seed, purpose="held-out images").image_words
-    labelled = np.unique(cells.image_index[cells.sources != Source.RECOVERED])
+    labelled = np.unique(cells.image_index[~np.isin(cells.sources, _DERIVED)])
     quota = min(max(round(fraction * labelled.size), 1), labelled.size - 1)
     groups = _groups(cells)
     left = np.bincount(groups, minlength=2 * len(table.classes))
@@ -83,7 +85,7 @@ def _hold_out_images(table: LabelTable, cells: Cells, fraction: float, seed: int
             left[mine] -= 1
             held_out[row], quota = True, quota - 1
     rows = np.flatnonzero(~held_out)
-    judged = held_out[cells.image_index] & (cells.sources != Source.RECOVERED)
+    judged = held_out[cells.image_index] & ~np.isin(cells.sources, _DERIVED)
     return Split(table.select_images(rows), some_cells(cells, judged), rows)
 
 

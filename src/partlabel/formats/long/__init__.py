@@ -23,7 +23,7 @@ from partlabel.files import atomic_path
 from partlabel.formats.base import Format, Source
 from partlabel.formats.collect import in_order, settle
 from partlabel.formats.header import csv_format, refuse_misspelt
-from partlabel.formats.long.files import ROLES, CsvFile, ParquetFile
+from partlabel.formats.long.files import ROLES, CsvFile, ParquetFile, holds_lists
 from partlabel.formats.long.rows import EVERY_IMAGE, EVERY_IMAGE_INDEX, NO_NAME, LongRows
 from partlabel.formats.options import ReadOptions
 from partlabel.formats.reading import Reading, Tally, WriteOptions
@@ -42,12 +42,16 @@ class Long(Format):
     title = "CSV or Parquet with one row per label"
     states = "the words present, absent, unknown, or --codes"
     suffixes = (*DELIMITED, ".parquet")
+    read_only = DELIMITED[1:]
     options = frozenset({"codes", "unlisted", "where", "ignore", "columns"})
     written_with = frozenset({"codes"})
+    keeps_sources = True
 
     def sniff(self, source: Source, options: ReadOptions) -> bool:
-        """Whether it is Parquet, or a CSV whose header has an image column, class and state."""
-        return source.suffix == ".parquet" or csv_format(source.columns(options)) == self.name
+        """Whether it is Parquet without lists, or a CSV whose header has an image column, class and state."""
+        if source.suffix == ".parquet":
+            return not holds_lists(source.path)
+        return csv_format(source.columns(options)) == self.name
 
     def read(self, source: Source, options: ReadOptions, *, trusted: bool = False) -> Reading:
         """Read a long CSV, or Parquet where the name ends so.

@@ -16,6 +16,7 @@ from partlabel.formats.options import ReadOptions
 from partlabel.formats.text import TextFile, even_records, lines_of
 
 ROLES = ("image", "class", "state", "source")
+FEATURES = b"huggingface"  # what `datasets` keeps in the metadata of a schema
 _BLOCK_BYTES = 1 << 26  # large, because each name is looked up once a block; also the longest possible cell
 _BLOCK_ROWS = 1 << 18
 # A complete table of 5,000 classes, compressed, comes to 400 rows per byte; a file of 1 kB must not fill the memory.
@@ -143,7 +144,7 @@ def _parquet_roles(columns: Columns) -> dict[str, int]:
     if not missing:
         return roles_of(columns)
     if "image" in missing:
-        advice = renamings(columns.names, ROLES[:3]) or "rename the column of the image names to image"
+        advice = renamings(columns.names, ROLES[:3]) or "say which column holds the image names: --columns image=NAME"
     elif {"present", "absent"} & {plain(name) for name in columns.names}:
         advice = "lists of names are read from JSON Lines: pandas' to_json(orient='records', lines=True) writes them"
     else:
@@ -174,3 +175,19 @@ def _as_text(column: pa.Array) -> pa.Array:
     text = pa.compute.fill_null(column.cast(pa.string()), "")
     text.validate(full=True)
     return text
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds lists."""
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def holds_lists(path: Path) -> bool:
+    """Whether a Parquet file has a column of lists, or comes from `datasets`, and has no row for each cell."""
+    try:
+        schema = pa.parquet.read_schema(path)
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
+        return False
+    if {"class", "state"} <= {name.strip().casefold() for name in schema.names}:
+        return False
+    return FEATURES in (schema.metadata or {}) or any(is_list(field.type) for field in schema)

@@ -23,7 +23,7 @@ _NO_CODE = 9
 _REPEATED_AT_MOST = 5_000_000  # rows beyond twice the cells that there can be: a small file must not fill the memory
 
 
-class _Coded(NamedTuple):
+class Coded(NamedTuple):
     """A text column as codes into its distinct values, which stand in order of first appearance."""
 
     codes: IntArray
@@ -69,6 +69,7 @@ class LongRows:
                 f"{len(self._rows):,} images and {len(self.classes.columns):,} classes; write each cell once"
             )
         sources = self._sources(coded["source"], is_cell, records) if "source" in coded else self._unsaid(is_cell)
+        self._check_unsure(states, sources, is_cell, records)
         if is_cell.all():
             self.cells.add(image, class_index, states, records, sources)
         else:
@@ -103,17 +104,17 @@ class LongRows:
         self.tally.rows_filtered += int((~kept).sum())
         return batch.filter(pa.array(kept)), records[kept]
 
-    def _coded(self, batch: pa.RecordBatch, role: str) -> _Coded:
+    def _coded(self, batch: pa.RecordBatch, role: str) -> Coded:
         column = batch.column(self.file.name(self.file.roles[role]))
         if pa.types.is_dictionary(column.type):
             used = column.indices.dictionary_encode()  # a dictionary of the file may have any order, and unused entries
             values = column.dictionary.take(used.dictionary).dictionary_encode()
             codes = values.indices.to_numpy()[used.indices.to_numpy()]
-            return _Coded(codes, values.dictionary.to_pylist())
+            return Coded(codes, values.dictionary.to_pylist())
         encoded = column.dictionary_encode()
-        return _Coded(encoded.indices.to_numpy(), encoded.dictionary.to_pylist())
+        return Coded(encoded.indices.to_numpy(), encoded.dictionary.to_pylist())
 
-    def _image_rows(self, coded: _Coded, records: IntArray) -> list[int]:
+    def _image_rows(self, coded: Coded, records: IntArray) -> list[int]:
         names = [*map(cell_name, coded.values)] if self._is_csv else coded.values
         rows = [*map(self._rows.get, names)]
         for code in [code for code, row in enumerate(rows) if row is None]:
@@ -122,17 +123,17 @@ class LongRows:
             rows[code] = self._rows.setdefault(names[code], len(self._rows) - 2)
         return rows  # type: ignore[return-value]
 
-    def _class_columns(self, coded: _Coded, records: IntArray) -> list[int]:
+    def _class_columns(self, coded: Coded, records: IntArray) -> list[int]:
         names = [cell_name(name.strip()) for name in coded.values] if self._is_csv else coded.values
         return [
             self.classes.column(name, partial(self._first_place, coded, code, records)) if name else NO_NAME
             for code, name in enumerate(names)
         ]
 
-    def _first_place(self, coded: _Coded, code: int, records: IntArray) -> str:
+    def _first_place(self, coded: Coded, code: int, records: IntArray) -> str:
         return self._place(records[np.argmax(coded.codes == code)])
 
-    def _states(self, coded: _Coded, is_cell: NDArray[np.bool_], records: IntArray) -> IntArray:
+    def _states(self, coded: Coded, is_cell: NDArray[np.bool_], records: IntArray) -> IntArray:
         """States of the rows; values without a code are noted, and end the reading when all are known."""
         found = [self._codes.state(value) for value in coded.values]
         states = coded.map([_NO_CODE if state is None else int(state) for state in found])
@@ -153,18 +154,29 @@ class LongRows:
         default = self._default_source
         return None if default is Source.IMPORT else np.full(is_cell.size, int(default), np.int64)
 
-    def _sources(self, coded: _Coded, is_cell: NDArray[np.bool_], records: IntArray) -> IntArray:
+    def _sources(self, coded: Coded, is_cell: NDArray[np.bool_], records: IntArray) -> IntArray:
         names = {"": self._default_source, **{source.name.casefold(): source for source in Source}}
         sources = coded.map([names.get(value.strip().casefold(), _NO_CODE) for value in coded.values])
         wrong = np.flatnonzero(is_cell & (sources == _NO_CODE))
         if wrong.size:
             value, place = coded.values[coded.codes[wrong[0]]], self._place(records[wrong[0]], "source")
             raise LabelError(
-                f"{place}: source {value!r} is not import, human, recovered or review; or leave it out: --ignore source"
+                f"{place}: source {value!r} is not {', '.join(list(names)[1:])}; or leave it out: --ignore source"
             )
         return sources
 
-    def _add_declarations(self, image: IntArray, class_index: IntArray, state: _Coded, records: IntArray) -> None:
+    def _check_unsure(
+        self, states: IntArray, sources: IntArray | None, is_cell: NDArray[np.bool_], records: IntArray
+    ) -> None:
+        odd = np.zeros(is_cell.size, bool) if sources is None else is_cell & (sources == Source.UNSURE) & (states != 0)
+        wrong = np.flatnonzero(odd)
+        if wrong.size:
+            raise LabelError(
+                f"{self._place(records[wrong[0]], 'source')}: unsure is what nobody could decide, and the state is not "
+                f"unknown; correct one of them"
+            )
+
+    def _add_declarations(self, image: IntArray, class_index: IntArray, state: Coded, records: IntArray) -> None:
         """Check the rows that are no cells, and note what they declare."""
         blank = state.map([int(not value.strip()) for value in state.values]) == 1
         wrong = np.flatnonzero(((image == NO_NAME) | (class_index == NO_NAME)) & (image != EVERY_IMAGE_INDEX) & ~blank)

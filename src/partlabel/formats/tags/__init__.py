@@ -42,6 +42,7 @@ class TagLists(Format):
     title = "CSV or JSON Lines with lists of tags"
     states = "lists present and absent; what is in neither is unknown"
     suffixes = (*DELIMITED, *JSON_SUFFIXES)
+    read_only = DELIMITED[1:]
     options = frozenset({"unlisted", "separator", "where", "ignore", "columns"})
     written_with = frozenset({"separator"})
 

@@ -1,7 +1,9 @@
 """The rows of tag lists, from CSV and from JSON Lines."""
 
+import ast
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from partlabel.errors import LabelError
@@ -88,6 +90,8 @@ class _Splitter:
         self.doubt: tuple[int, str] | None = None
 
     def split(self, cell: str, line: int) -> list[str]:
+        if cell[:1] in "[({" and cell not in self.classes.columns and (names := _written_list(cell)) is not None:
+            return names
         self.classes.check_cell(cell.strip(), lambda: f"{self.path}, line {line}")
         if not self.sure and cell:
             self.sure = self.separator in cell
@@ -105,6 +109,18 @@ class _Splitter:
             )
 
 
+def _written_list(cell: str) -> list[str] | None:
+    """The names in a list that a program wrote as text, in JSON or Python; None where it is no such list."""
+    found: Any = None
+    for parse in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            found = parse(cell.strip())
+            break
+    if not isinstance(found, list | tuple | set) or not all(isinstance(name, str) and name.strip() for name in found):
+        return None
+    return [*found] if not isinstance(found, set) else sorted(found)
+
+
 def json_rows(source: Source, options: ReadOptions, tally: Tally) -> Iterator[TagRow | Declaration]:
     """Rows of JSON Lines; `tally` counts them."""
     text = source.text
@@ -115,7 +131,7 @@ def json_rows(source: Source, options: ReadOptions, tally: Tally) -> Iterator[Ta
                 continue
             tally.rows_read += 1
             place = f"{text.path}, line {line}"
-            record = _parse(raw, place)
+            record = _by_role(_parse(raw, place), options.roles)
             keys.update(dict.fromkeys(record))
             record = {key: value for key, value in record.items() if key not in options.ignore}
             if "image" not in record and "classes" in record:
@@ -137,6 +153,12 @@ def json_rows(source: Source, options: ReadOptions, tally: Tally) -> Iterator[Ta
     used = {"image", "classes", "unlisted_absent", *_LISTS} - {*options.ignore}
     tally.ignored_columns = tuple(key for key in keys if key not in used and key not in options.where)
     refuse_misspelt(text.path, tally.ignored_columns, used, options.ignore)
+
+
+def _by_role(record: dict[str, Any], roles: Mapping[str, str]) -> dict[str, Any]:
+    """The record with the role of a key in place of its name, where the user gave it one."""
+    named = {name: role for role, name in roles.items()}
+    return {named.get(key, key): value for key, value in record.items()} if named else record
 
 
 def _parse(raw: str, place: str) -> dict[str, Any]:

@@ -1,0 +1,165 @@
+"""`convert`: a label file in the format of another tool, with three states kept or the user's word that one is lost."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from partlabel.errors import LabelError, UsageError
+from partlabel.files import write_text
+from partlabel.formats import FORMATS, Format, ReadingReport, Suggested, write_table
+from partlabel.formats.catalogue import written_format
+from partlabel.formats.suggested import NO_SUGGESTIONS, Suggestion
+from partlabel.formats.text import formula_safe
+from partlabel.images.kinds import image_files
+from partlabel.images.paths import image_root
+from partlabel.inspection.folder import meant_files
+from partlabel.labels import LabelTable, Source
+from partlabel.names import names_alike, same_file_key, told_apart
+from partlabel.opening import ReadArguments, Table, open_table, refuse_to_overwrite
+from partlabel.progress import SILENT, Reporter
+from partlabel.recovery import read_suggestions
+from partlabel.wording import amount
+
+Losable = Literal["absent", "unknown", "images", "classes", "order"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Converted:
+    """What was read and written.
+
+    Args:
+        table: the labels, with the names that were written.
+        suggested: the suggestions that were written, or kept aside.
+        report: how the file was read; None for a table in memory or a published data set.
+        notes: what changed on the way, and what the target does not hold, a sentence each.
+    """
+
+    table: LabelTable
+    suggested: Suggested
+    report: ReadingReport | None
+    notes: tuple[str, ...]
+
+
+def convert(
+    table: Table,
+    out: Path | str,
+    *,
+    to: str | None = None,
+    images: Path | str | None = None,
+    suggestions: Path | str | None = None,
+    suggestions_out: Path | str | None = None,
+    lose: Iterable[Losable] = (),
+    prefix: str | None = None,
+    write_codes: str | None = None,
+    reporter: Reporter = SILENT,
+    read: ReadArguments | None = None,
+) -> Converted:
+    """Write labels in another format.
+
+    Args:
+        table: label table, the path of a label file, or `NAME:DIR` of a published data set; it is not changed.
+        out: file or folder to write.
+        to: key of `partlabel.formats.FORMATS`, where the ending of `out` does not tell.
+        images: folder of the images; a name that is not in it becomes that of the only file that it can mean, of other
+            case, ending or folder.
+        suggestions: file that `recover` wrote; its suggestions are written beside the labels, as those of the table's
+            own file are.
+        suggestions_out: CSV to write the suggestions to, with image, class and probability.
+        lose: what may be lost where the format cannot hold it, as `partlabel.formats.write_table` explains.
+        prefix: what to put before image names, such as the address that an annotation tool shows images from.
+        write_codes: the values of the states, in formats that have values.
+        reporter: where findings go.
+        read: how to read the label file.
+
+    Raises:
+        LabelError: the file cannot be read, the format cannot hold the table, or suggestions are of other images.
+        UsageError: an argument cannot be used.
+        StorageError: the file cannot be written.
+    """
+    targets = [Path(out), *([] if suggestions_out is None else [Path(suggestions_out)])]
+    refuse_to_overwrite(targets, table, *([] if suggestions is None else [suggestions]))
+    chosen = written_format(Path(out), to)
+    labels, reading = open_table(table, reporter, read or {})
+    suggested = NO_SUGGESTIONS if reading is None else reading.report.suggested
+    notes = [_alike("class", pair) for pair in names_alike(labels.classes)]
+    spelt = {same_file_key(name): name for name in labels.images}
+    notes += [
+        _alike("image", (spelt[key], name)) for name in labels.images if spelt[key := same_file_key(name)] != name
+    ]
+    if images is not None:
+        labels, suggested = _as_files(labels, suggested, image_root(images), notes)
+    if suggestions is not None:
+        suggested = _joined(suggested, suggestions, labels)
+    written = suggested if "suggested" in chosen.written_with else NO_SUGGESTIONS
+    if suggestions is not None and not len(written):
+        able = ", ".join(format.name for format in FORMATS.values() if "suggested" in format.written_with)
+        raise UsageError(f"{chosen.name} does not hold suggestions; {able} do")
+    write_table(
+        labels, out, codes=write_codes, format=chosen.name, suggested=written, prefix=prefix, lose=frozenset(lose)
+    )
+    if suggestions_out is not None:
+        _write_suggested(suggested, Path(suggestions_out))
+    notes += _not_kept(labels, suggested, chosen, aside=suggestions_out is not None)
+    return Converted(
+        table=labels, suggested=suggested, report=None if reading is None else reading.report, notes=tuple(notes)
+    )
+
+
+def _alike(what: str, names: Sequence[str]) -> str:
+    return (
+        f"{' and '.join(told_apart(*names[:2]))} are two {'classes' if what == 'class' else 'images'} that look alike"
+    )
+
+
+def _as_files(labels: LabelTable, suggested: Suggested, root: Path, notes: list[str]) -> tuple[LabelTable, Suggested]:
+    """Names as those of files, where only one file can be meant."""
+    files, _ = image_files(root)
+    there = {*files}
+    lost = [name for name in labels.images if name not in there]
+    meant = meant_files(files, lost)
+    taken: dict[str, list[str]] = {}
+    for name, file in meant.items():
+        taken.setdefault(file, []).append(name)
+    new = {names[0]: file for file, names in taken.items() if len(names) == 1 and file not in labels.image_positions}
+    if new:
+        first = next(iter(new))
+        notes.append(f"{amount(len(new), 'name')} became those of files in {root}, first: {first!r} is {new[first]!r}")
+    if left := [name for name in lost if name not in new]:
+        notes.append(f"{amount(len(left), 'image')} cannot be found in {root}, first: {left[0]!r}")
+    names = tuple(new.get(name, name) for name in labels.images)
+    return replace(labels, images=names), suggested.renamed(new.get(name, name) for name in suggested.images)
+
+
+def _joined(suggested: Suggested, path: Path | str, labels: LabelTable) -> Suggested:
+    """The suggestions of the label file and of a file of suggestions, which counts where both have a cell."""
+    given = [Suggestion(one.image, one.class_name, one.probability) for one in read_suggestions(path) if one.state > 0]
+    for one in given:
+        if one.image not in labels.image_positions or one.class_name not in labels.class_positions:
+            raise LabelError(
+                f"{path} suggests class {one.class_name!r} for {one.image!r}, which the labels do not have; give the "
+                f"labels that the suggestions were made for"
+            )
+    cells = {(one.image, one.class_name): one for one in (*suggested, *given)}
+    return Suggested.of(cells.values())
+
+
+def _write_suggested(suggested: Suggested, path: Path) -> None:
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["image", "class", "probability"])
+    rows.writerows([formula_safe(one.image), formula_safe(one.class_name), one.probability] for one in suggested)
+    write_text(path, text.getvalue())
+
+
+def _not_kept(labels: LabelTable, suggested: Suggested, chosen: Format, *, aside: bool) -> Iterable[str]:
+    """What the target does not hold besides states."""
+    told = int(np.isin(labels.sources, (Source.IMPORT,), invert=True).sum())
+    if told and not chosen.keeps_sources:
+        yield f"{chosen.name} does not keep where labels came from: {amount(told, 'cell')} recovered or by hand"
+    if len(suggested) and "suggested" not in chosen.written_with and not aside:
+        yield f"{chosen.name} holds no suggestions: {len(suggested):,} are left out; --suggestions-out FILE keeps them"

@@ -1,0 +1,16 @@
+"""`partlabel formats`."""
+
+import typer
+
+
+def formats() -> None:
+    """The label formats: what is read and written, and how each tells present, absent and unknown apart."""
+    from partlabel.formats import FORMATS
+
+    for one in FORMATS.values():
+        how = "read and written" if one.writes else "read only"
+        where = ", ".join([*one.suffixes, *(["a folder"] if "folder" in one.takes else [])])
+        more = " and suggestions" if "suggested" in one.written_with else ""
+        typer.echo(f"{one.name}\n    {one.title} ({where}); {how}{more}\n    states: {one.states}")
+        if used := sorted(one.options):
+            typer.echo(f"    options: {', '.join(f'--{name}' for name in used)}")

@@ -1,0 +1,170 @@
+"""What follows from known cells, against loops over single images; what cannot be, and files that say it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import partlabel
+from partlabel.errors import LabelError
+from partlabel.formats.relations_file import read_relations
+from partlabel.labels import LabelTable, Source, State
+from partlabel.relations import Relations
+from partlabel.runs.holdout import hold_out
+
+CLASSES = ["dog", "animal", "thing", "day", "night", "noon"]
+IMPLIES = (("dog", "animal"), ("animal", "thing"), ("noon", "day"))
+EXCLUDES = (("day", "night"),)
+
+
+def by_rules(row: list[int]) -> list[int] | None:
+    """One image: apply the direct rules again and again; None where that contradicts what is known."""
+    state = dict(zip(CLASSES, row, strict=True))
+    while True:
+        new = dict(state)
+        wanted: list[tuple[str, int]] = []
+        for one, other in IMPLIES:
+            wanted += [(other, 1)] * (state[one] == 1) + [(one, -1)] * (state[other] == -1)
+        for one, other in EXCLUDES:
+            wanted += [(other, -1)] * (state[one] == 1) + [(one, -1)] * (state[other] == 1)
+        for name, value in wanted:
+            if new[name] == -value:
+                return None
+            new[name] = value
+        if new == state:
+            return [state[name] for name in CLASSES]
+        state = new
+
+
+@given(
+    st.lists(st.lists(st.sampled_from([-1, 0, 0, 1]), min_size=6, max_size=6), min_size=1, max_size=6),
+    st.lists(st.sampled_from([0, 0, -1]), min_size=6, max_size=6),
+    st.lists(st.booleans(), min_size=36, max_size=36),
+)
+def test_as_rules_applied_one_by_one(dense: list[list[int]], background: list[int], listed: list[bool]) -> None:
+    keep = np.array(listed).reshape(6, 6)[: len(dense)] | (np.array(dense) == 1)
+    rows, columns = np.nonzero(keep)
+    states = np.array(dense)[rows, columns]
+    names = [f"{n}.jpg" for n in range(len(dense))]
+    table = LabelTable.from_cells(names, CLASSES, rows, columns, states, Source.HUMAN, background)
+    found = Relations(IMPLIES, EXCLUDES).completed(table)
+    before, after = table.dense(), found.table.dense()
+    contradicted = {one.image for one in found.contradictions}
+    new = 0
+    for n, name in enumerate(names):
+        expected = by_rules(before[n].tolist())
+        assert (expected is None) == (name in contradicted)
+        if expected is not None:
+            assert after[n].tolist() == expected
+            new += int((after[n] != before[n]).sum())
+        else:
+            assert ((after[n] == before[n]) | (after[n] == 0) | (before[n] == 0)).all()
+            assert by_rules(after[n].tolist()) is not None
+    if not contradicted:
+        assert found.implied == new
+    cells = found.table.cells()
+    was = before[cells.image_index, cells.class_index]
+    implied = cells.sources == Source.IMPLIED
+    assert ((was == State.UNKNOWN) == implied)[cells.states != 0].all()
+
+
+def test_recovered_cells_settle_nothing() -> None:
+    table = LabelTable.from_cells(["a"], ["dog", "animal"], [0], [0], [1], Source.RECOVERED)
+    assert Relations(IMPLIES).completed(table).table.dense().tolist() == [[1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("implies", "excludes", "says"),
+    [
+        ([("a", "b"), ("b", "c"), ("c", "a")], [], "'a' implies itself"),
+        ([("a", "a")], [], "'a' implies itself"),
+        ([], [("a", "a")], "'a' excludes itself"),
+        ([("a", "b"), ("b", "c")], [("a", "c")], "'a' excludes itself or what it implies"),
+        ([("a", "b"), ("a", "c")], [("b", "c")], "'a' excludes itself or what it implies"),
+    ],
+)
+def test_relations_that_cannot_hold(implies: Any, excludes: Any, says: str) -> None:
+    with pytest.raises(LabelError, match=says):
+        Relations(tuple(implies), tuple(excludes))
+
+
+def put(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_file_of_ones_own(tmp_path: Path) -> None:
+    path = put(
+        tmp_path / "r.csv", 'class;relation;other\ndog;implies;"big, animal"\nday;Excludes;night\nday;excludes;night\n'
+    )
+    assert read_relations(path) == Relations((("dog", "big, animal"),), (("day", "night"),))
+    for text, says in (
+        ("class,relation,other\ndog,is,animal\n", "line 2: relation 'is' is not implies or excludes"),
+        ("class,relation,other\ndog,implies,\n", "line 2: a class is not named"),
+        ("class,other\ndog,animal\n", "relations have class, relation, other"),
+        ("class,relation,other\n", "states no relation"),
+        ("class,relation,other\na,implies,b\nb,implies,a\n", r"r\.csv: class 'a' implies itself"),
+    ):
+        with pytest.raises(LabelError, match=says):
+            read_relations(put(path, text))
+
+
+def test_the_hierarchy_of_open_images(tmp_path: Path) -> None:
+    dog = {"LabelName": "/m/dog", "Part": [{"LabelName": "/m/ear"}]}
+    tree = {"LabelName": "/m/0bl9f", "Subcategory": [{"LabelName": "/m/animal", "Subcategory": [dog]}]}
+    path = put(tmp_path / "bbox_labels_600_hierarchy.json", json.dumps(tree))
+    assert read_relations(path).implies == (("/m/dog", "/m/animal"),)
+    put(tmp_path / "class-descriptions-boxable.csv", "/m/dog,Dog\n/m/animal,Animal\n")
+    assert read_relations(path).implies == (("Dog", "Animal"),)
+    put(path, json.dumps({"LabelName": "x", "Subcategory": [{"Subcategory": [3]}]}))
+    with pytest.raises(LabelError, match="has no LabelName"):
+        read_relations(path)
+
+
+def test_supercategories_of_coco(tmp_path: Path) -> None:
+    categories = [
+        {"id": 1, "name": "dog", "supercategory": "animal"},
+        {"id": 2, "name": "person", "supercategory": "person"},
+    ]
+    assert read_relations(put(tmp_path / "c.json", json.dumps({"categories": categories}))).implies == (
+        ("dog", "animal"),
+    )
+    with pytest.raises(LabelError, match="no class hierarchy"):
+        read_relations(put(tmp_path / "c.json", "[1]"))
+
+
+def test_reading_with_relations(tmp_path: Path) -> None:
+    relations = put(tmp_path / "r.csv", "class,relation,other\ndog,implies,animal\nday,excludes,night\n")
+    labels = put(
+        tmp_path / "t.csv", "image,class,state\na,dog,present\nb,animal,absent\nc,day,present\na,night,present\n"
+    )
+    assert partlabel.read_table(labels).table.classes == ("dog", "animal", "day", "night")
+    table, report = partlabel.read_table(labels, relations=str(relations))
+    assert table.dense().tolist() == [[1, 1, -1, 1], [-1, -1, 0, 0], [0, 0, 1, -1]]
+    assert sorted(table.sources.tolist()) == [Source.IMPORT] * 4 + [Source.IMPLIED] * 4
+    assert "4 cells follow from known ones" in report.notes[0]
+    partlabel.write_table(table, tmp_path / "again.csv")
+    assert partlabel.read_table(tmp_path / "again.csv").table.sources.tolist() == table.sources.tolist()
+    put(labels, "image,class,state\na,dog,present\na,animal,absent\nb,dog,present\n")
+    with pytest.raises(LabelError, match=r"1 pair.* contradict .*image 'a': 'dog' is present and 'animal' is absent"):
+        partlabel.read_table(labels, relations=str(relations))
+    table, report = partlabel.read_table(labels, relations=str(relations), conflicts="unknown")
+    assert table.dense().tolist() == [[0, 0], [1, 1]]
+    assert report.conflict_count == 1
+
+
+def test_implied_cells_are_never_judged() -> None:
+    generator = np.random.default_rng(0)
+    names = [f"{n}" for n in range(200)]
+    dense = generator.integers(-1, 2, (200, 2))
+    table = Relations((("a", "b"),)).completed(LabelTable.from_dense(names, ["a", "b"], dense)).table
+    for by in ("cells", "images"):
+        held = hold_out(table, 0.3, 0, by=by)
+        position, listed = table.find(held.held_out.image_index, held.held_out.class_index)
+        assert listed.all()
+        assert position.size
+        assert (table.sources[position] != Source.IMPLIED).all()
