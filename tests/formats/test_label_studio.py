@@ -282,7 +282,7 @@ DEEP = "[" * 3000 + "]" * 3000
         ('[{"data": {"image": "a.jpg"}, "annotations": [12, 13]}]', "task 1: annotations should be a list of objects"),
         ('[{"data": {"image": "a.jpg"}, "annotations": [{"result": "x"}]}]', "the result of an annotation should be"),
         (json.dumps([task("a.jpg", [chose("tags", 3)])]), "control 'tags' is no list of names"),
-        (f'[{{"data": {{"image": {DEEP}}}, "annotations": []}}]', "no image under 'image'"),
+        (f'[{{"data": {{"image": {DEEP}}}, "annotations": []}}]', "nested too deeply"),
         (f'[{{"data": {{"image": "a"}}, "annotations": {DEEP}}}]', "nested too deeply"),
         (json.dumps([task("a", predictions=[{"model_version": [1], "score": {}, "result": []}])]), "names no class"),
         ('[{"data": {"image": ["a.jpg", "b.jpg"]}, "annotations": []}]', "no image under 'image'"),
