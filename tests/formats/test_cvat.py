@@ -86,6 +86,7 @@ def test_verdicts_and_suggestions(tmp_path: Path) -> None:
         image("e.jpg", tag("cat", "manual", state="absent", probability="")),
         image("f.jpg", tag("cat", "auto", state="suggested", probability="75 %")),
         image("g.jpg", tag("cat", "auto", state="unknown", probability="0.25")),
+        image("h.jpg", tag("cat", "file", state="suggested", probability="0.125"), tag("dog", "file", state="absent")),
     ]
     reading = read_table(export(tmp_path / "t.xml", "".join(images), "present\nabsent\nunknown\nsuggested"))
     assert cells(reading) == {
@@ -93,8 +94,9 @@ def test_verdicts_and_suggestions(tmp_path: Path) -> None:
         ("c.jpg", "cat"): (ABSENT, Source.REVIEW),
         ("d.jpg", "cat"): (ABSENT, Source.REVIEW),
         ("e.jpg", "cat"): (ABSENT, Source.IMPORT),
+        ("h.jpg", "dog"): (ABSENT, Source.IMPORT),
     }
-    assert list(reading.report.suggested) == [Suggestion("a.jpg", "cat", 0.75)]
+    assert list(reading.report.suggested) == [Suggestion("a.jpg", "cat", 0.75), Suggestion("h.jpg", "cat", 0.125)]
     assert reading.report.notes == ("1 suggestion without a probability from 0 to 1 is left out",)
 
 

@@ -78,21 +78,25 @@ def test_a_half_annotated_project(tmp_path: Path) -> None:
                 key="picture",
             ),
             task("/data/local-files/?d=holiday/a%20b.jpg", [], key="picture"),
+            task("/data/upload/8/airplane.jpg", key="picture"),
             task("s3://bucket/c.jpg", key="picture"),
             cancelled,
         ],
     )
     put(tmp_path / "export.config.xml", CONFIG)
     reading = read_table(path)
-    assert reading.table.images == ("my_photo.jpg", "holiday/a b.jpg", "s3://bucket/c.jpg", "https://x.org/d.png")
+    assert reading.table.images == (
+        *("my_photo.jpg", "holiday/a b.jpg", "airplane.jpg"),
+        *("s3://bucket/c.jpg", "https://x.org/d.png"),
+    )
     assert reading.table.classes == ("sky", "sea", "snow", "boat")
     assert cells(reading) == {("my_photo.jpg", name): (PRESENT, Source.IMPORT) for name in ("sky", "sea", "boat")}
-    assert reading.report.rows_read == 4
+    assert reading.report.rows_read == 5
     assert "2 image names are addresses" in reading.report.notes[-1]
     assert set(reading.report.notes[:-1]) == {
         "nothing is read from 2 other controls: 'occluded', 'remark'",
         "1 annotation is skipped by the annotator and left out",
-        "1 image name is that of an upload, without the address and the code before the name",
+        "2 image names are taken from the address of an upload, without the code before it",
     }
 
 
@@ -235,6 +239,20 @@ def test_suggestions_become_verdicts(tmp_path: Path) -> None:
         ("a.jpg", "owl"): (ABSENT, Source.REVIEW),
     }
     assert list(reading.report.suggested) == [Suggestion("b.jpg", "dog", 0.7)]
+
+
+def test_verdicts_in_an_export_without_predictions(tmp_path: Path) -> None:
+    """Label Studio leaves predictions out of most exports, and keeps with an annotation the one it started from."""
+    started = {"model_version": "partlabel", "result": [chose("present", "cat", "owl")]}
+    other = {"model_version": "yolo", "result": [chose("present", "cat", "owl")]}
+    tasks = [task(f"{n}.jpg", [chose("present", "cat", "dog"), chose("absent", "owl")], predictions=[7]) for n in "abc"]
+    for one, prediction in zip(tasks, (started, other, {}), strict=True):
+        one["annotations"][0]["prediction"] = prediction
+    reading = read_table(put(tmp_path / "t.json", tasks))
+    reviewed = {at for at, (_, source) in cells(reading).items() if source == Source.REVIEW}
+    assert reviewed == {("a.jpg", "cat"), ("a.jpg", "owl")}
+    assert len(cells(reading)) == 9
+    assert reading.report.notes == ("3 predictions are given by number only and left out",)
 
 
 def test_what_cannot_be_written(tmp_path: Path) -> None:

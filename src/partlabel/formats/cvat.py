@@ -4,9 +4,10 @@ A tag or shape says that its label is present, unless it has an attribute `state
 suggested; `columns` gives that attribute another name. What is not tagged is unknown: CVAT does not tell an image that
 nobody has looked at from one that has nothing.
 
-CVAT keeps where a tag is from in `source`. `auto` is the work of a model that nobody has touched: without a state and
-probability of partlabel it is left out, and reported. A tag that a person has corrected becomes `semi-auto` or
-`manual`; a suggestion whose state is now present or absent is a verdict.
+CVAT keeps where a tag is from in `source`. `auto` is the work of a model that nobody has touched: where no state and
+probability say more, it is left out, and reported. What a person has corrected is `semi-auto` or `manual`, and what
+came in with a file is `file`, also the suggestions of partlabel. So a suggestion is known by its state, and a verdict
+by a state present or absent beside the probability, which labels of people do not have.
 
 partlabel writes beside `labels.xml` the file `labels.labels.json`, to paste into the raw constructor of labels when the
 task is made; CVAT takes annotations only for labels and attributes that a task has.

@@ -129,7 +129,8 @@ class ReadOptions(BaseModel):
 
     def without(self, names: Iterable[str]) -> "ReadOptions":
         """The same with these options as if nobody had set them."""
-        return self.model_copy(update={name: type(self).model_fields[name].default for name in names})
+        kept = {name: getattr(self, name) for name in set(type(self).model_fields) - {*names}}
+        return type(self)(**kept)
 
 
 def check_separator(separator: str | None) -> str | None:

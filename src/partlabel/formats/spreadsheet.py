@@ -3,6 +3,7 @@
 import csv
 import datetime
 import zipfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -32,23 +33,29 @@ def write_as_csv(path: Path, out: Path) -> str:
         ) from error
     _refuse_bomb(path)
     try:
-        values = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        formulas = openpyxl.load_workbook(path, read_only=True)
-        filled = [sheet.title for sheet in values.worksheets if _has_content(sheet)]
-        if not filled:
-            raise LabelError(f"{path} has no sheet with content")
-        if len(filled) > 1:
-            raise LabelError(
-                f"{path} has {len(filled)} sheets with content ({', '.join(map(repr, filled[:5]))}); keep the one with "
-                f"the labels, or save it as CSV UTF-8"
-            )
-        with out.open("w", encoding="utf-8", newline="") as stream:
-            _copy(values[filled[0]], formulas[filled[0]], csv.writer(stream, lineterminator="\n"), path)
-        return str(filled[0])
+        with (
+            closing(openpyxl.load_workbook(path, read_only=True, data_only=True)) as values,
+            closing(openpyxl.load_workbook(path, read_only=True)) as formulas,
+        ):
+            return _write(values, formulas, out, path)
     except LabelError:
         raise
     except Exception as error:  # openpyxl raises whatever a damaged part happens to cause
         raise LabelError(f"{path} cannot be read as a workbook ({str(error)[:200]}); save the sheet as CSV") from error
+
+
+def _write(values: Any, formulas: Any, out: Path, path: Path) -> str:
+    filled = [sheet.title for sheet in values.worksheets if _has_content(sheet)]
+    if not filled:
+        raise LabelError(f"{path} has no sheet with content")
+    if len(filled) > 1:
+        raise LabelError(
+            f"{path} has {len(filled)} sheets with content ({', '.join(map(repr, filled[:5]))}); keep the one with "
+            f"the labels, or save it as CSV UTF-8"
+        )
+    with out.open("w", encoding="utf-8", newline="") as stream:
+        _copy(values[filled[0]], formulas[filled[0]], csv.writer(stream, lineterminator="\n"), path)
+    return str(filled[0])
 
 
 def _refuse_bomb(path: Path) -> None:

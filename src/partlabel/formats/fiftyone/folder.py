@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from partlabel.errors import LabelError
 from partlabel.formats.json_text import entries, read_json
 
-_LABELS = ("Classification", "Classifications", "Detection", "Detections")
+_LABELS = [f"fiftyone.core.labels.{kind}" for kind in ("Classification", "Classifications", "Detection", "Detections")]
 
 
 class Metadata(NamedTuple):
@@ -127,7 +127,7 @@ def _fields(declared: Any, path: Path) -> dict[str, str]:
     return {
         one["name"]: one["db_field"] if isinstance(one.get("db_field"), str) else one["name"]
         for one in declared
-        if isinstance(one.get("name"), str) and str(one.get("embedded_doc_type")).rpartition(".")[2] in _LABELS
+        if isinstance(one.get("name"), str) and one.get("embedded_doc_type") in _LABELS
     }
 
 

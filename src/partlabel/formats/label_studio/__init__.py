@@ -10,7 +10,8 @@ nothing is absent. A class of a tree is the way to it, joined by slashes. With s
 says which are meant. Cancelled annotations are left out. All annotations of one task count.
 
 Predictions are suggestions, with the probability of each class in `meta.scores` of the item, or of all its classes in
-`score` of the item or of the prediction. A class that partlabel suggested and that an annotation chooses is a verdict.
+`score` of the item or of the prediction. A class that partlabel suggested and that an annotation chooses is a verdict;
+an export tells so by the predictions, or by the prediction that Label Studio keeps with the annotation.
 """
 
 import json
@@ -128,7 +129,7 @@ class _Project:
                 if one.control != self.key:
                     kinds.setdefault(one.control, set()).add(one.kind)
         self.states = self._controls(kinds)
-        self.tasks = self.cancelled = self.unscored = self.of_absent = 0
+        self.tasks = self.cancelled = self.numbered = self.unscored = self.of_absent = 0
         self.uploads: dict[str, str] = {}
         self.looked: set[int] = set()
 
@@ -178,9 +179,10 @@ class _Project:
         row = self.listing.image(self._image(task, record), record)
         self.tasks += 1
         self.cancelled += task.cancelled
+        self.numbered += task.numbered
         if task.looked or any(one.control in self.states for one in task.chosen):
             self.looked.add(row)
-        ours = names_of(one for one in task.predicted if one.ours and self._is_present(one))
+        ours = task.shown | names_of(one for one in task.predicted if one.ours and self._is_present(one))
         for one in task.chosen:
             if one.control in self.states:
                 state = self.states[one.control]
@@ -228,9 +230,10 @@ class _Project:
                 listing.nobody_looked(row)
         notes = (
             (self.cancelled, "annotation", "skipped by the annotator and left out"),
+            (self.numbered, "prediction", "given by number only and left out"),
             (self.unscored, "prediction", "left out, because no score from 0 to 1 belongs to it"),
             (self.of_absent, "prediction", "of what is absent, and left out"),
-            (len(self.uploads), "image name", "that of an upload, without the address and the code before the name"),
+            (len(self.uploads), "image name", "taken from the address of an upload, without the code before it"),
         )
         for count, what, rest in notes:
             if count:

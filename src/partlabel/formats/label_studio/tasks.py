@@ -12,7 +12,7 @@ from partlabel.formats.annotation_tools import brief, brief_list
 from partlabel.formats.json_text import entries
 
 OURS = "partlabel"
-_UPLOAD = re.compile(r"(?:https?://[^/]+)?/data/upload/\d+/[0-9a-f]{8}-(.+)", re.DOTALL)
+_UPLOAD = re.compile(r"(?:https?://[^/]+)?/data/upload/\d+/(?:[0-9a-f]{8}-)?(.+)", re.DOTALL)
 _LOCAL = re.compile(r"(?:https?://[^/]+)?/data/local-files/\?d=(.+)", re.DOTALL)
 _IMAGE = re.compile(r"\.(jpe?g|png|webp|bmp|gif|tiff?|avif|jp2)([?#].*)?$", re.IGNORECASE | re.DOTALL)
 _OF_A_REGION = {"x", "points", "rle", "vertices"}
@@ -46,13 +46,25 @@ class Chosen(NamedTuple):
 
 
 class Task(NamedTuple):
-    """One entry: its data, what is chosen and predicted, whether somebody looked, and how many cancelled."""
+    """One entry.
+
+    Args:
+        data: its data.
+        chosen: what annotations chose.
+        looked: whether somebody annotated it, perhaps with nothing.
+        predicted: what predictions chose.
+        shown: the names that partlabel had predicted when an annotation was made.
+        cancelled: how many annotations are cancelled.
+        numbered: how many predictions are given by their numbers only.
+    """
 
     data: Mapping[str, Any]
     chosen: list[Chosen]
-    predicted: list[Chosen]
     looked: bool
-    cancelled: int
+    predicted: Sequence[Chosen] = ()
+    shown: frozenset[str] = frozenset()
+    cancelled: int = 0
+    numbered: int = 0
 
 
 def read_tasks(path: Path) -> Iterator[tuple[int, Task]]:
@@ -73,21 +85,33 @@ def _task(entry: Any, place: str) -> Task:
     given = entry.get("annotations")
     annotations = _objects(entry.get("completions") if given is None else given, "annotations", place)
     used = [one for one in annotations if not (one.get("was_cancelled") or one.get("skipped"))]
-    chosen = [
-        found
-        for one in used
-        for item in _objects(one.get("result"), "the result of an annotation", place)
-        if (found := _of_item(item, place))
-    ]
-    predicted = [
-        found._replace(
-            score=item.get("score", one.get("score")), ours=str(one.get("model_version", "")).startswith(OURS)
-        )
-        for one in _objects(entry.get("predictions"), "predictions", place)
-        for item in _objects(one.get("result"), "the result of a prediction", place)
-        if (found := _of_item(item, place))
-    ]
-    return Task(entry["data"], chosen, predicted, bool(used), len(annotations) - len(used))
+    chosen = [found for one in used for _, found in _items(one, "the result of an annotation", place)]
+    whole, numbered = _without_numbers(entry.get("predictions"))
+    predicted = [found for one in _objects(whole, "predictions", place) for found in _predicted(one, place)]
+    before = [one["prediction"] for one in used if isinstance(one.get("prediction"), dict)]
+    shown = frozenset(names_of(found for one in before for found in _predicted(one, place) if found.ours))
+    return Task(entry["data"], chosen, bool(used), predicted, shown, len(annotations) - len(used), numbered)
+
+
+def _without_numbers(predictions: Any) -> tuple[Any, int]:
+    """Predictions without those of which only the number is given, and how many these are."""
+    if not isinstance(predictions, list):
+        return predictions, 0
+    whole = [one for one in predictions if type(one) is not int]
+    return whole, len(predictions) - len(whole)
+
+
+def _items(given: Mapping[str, Any], what: str, place: str) -> Iterator[tuple[Mapping[str, Any], Chosen]]:
+    for item in _objects(given.get("result"), what, place):
+        if found := _of_item(item, place):
+            yield item, found
+
+
+def _predicted(prediction: Mapping[str, Any], place: str) -> Iterator[Chosen]:
+    model = prediction.get("model_version")
+    ours = isinstance(model, str) and model.startswith(OURS)
+    for item, found in _items(prediction, "the result of a prediction", place):
+        yield found._replace(score=item.get("score", prediction.get("score")), ours=ours)
 
 
 def _objects(values: Any, what: str, place: str) -> list[dict[str, Any]]:
@@ -142,7 +166,7 @@ def _short_task(entry: Mapping[str, Any], place: str) -> Task:
         found for key, value in entry.items() if key not in _ABOUT_THE_TASK for found in _of_key(key, value, place)
     ]
     looked = entry.get("annotation_id") is not None or any(one.kind in {"choices", "labels"} for one in chosen)
-    return Task(entry, chosen, [], looked, 0)
+    return Task(entry, chosen, looked)
 
 
 def _of_key(key: str, value: Any, place: str) -> Iterator[Chosen]:
