@@ -39,7 +39,7 @@ ULTRALYTICS = {
     "runs/confusion_matrix.png": "",
     ".trash/images/x.jpg": "",
 }
-BOMB = "names: [cat]\na0: &a0 [x, x]\n" + "".join(f"a{n + 1}: &a{n + 1} [{'*a%d, ' % n * 9}]\n" for n in range(20))
+BOMB = "names: [cat]\na0: &a0 [x, x]\n" + "".join(f"a{n + 1}: &a{n + 1} [{f'*a{n}, ' * 9}]\n" for n in range(20))
 BOMB += "nc: *a20\n"
 IMAGES = ("images/train/a.jpg", "images/train/b.PNG", "images/train/c.jpg", "images/val/a.jpg")
 
