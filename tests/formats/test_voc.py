@@ -51,7 +51,7 @@ def xml(*objects: tuple[str, int | str | None], name: str = "2007_000032") -> st
 
 BOXES = {
     "Annotations/2007_000032.xml": xml(("dog", 0), ("dog", 1), ("person", 1)),
-    "Annotations/2007_000033.xml": xml(name="2007_000033"),
+    "Annotations/2007_000033.xml": xml(name="2007_000033").replace(".jpg", ".png"),
     "Annotations/2007_000039.xml": xml(("aeroplane", None), ("person", 0), name="2007_000039"),
     "JPEGImages/2007_000032.jpg": "",
     "JPEGImages/2007_000040.jpeg": "",
@@ -105,7 +105,7 @@ def test_the_label_map_gives_the_order_and_lists_need_no_split(tmp_path: Path) -
 
 def test_boxes(tmp_path: Path) -> None:
     table, report = read_table(put(tmp_path, BOXES))
-    names = ("2007_000032.jpg", "2007_000033.jpg", "2007_000039.jpg", "2007_000040.jpeg")
+    names = ("2007_000032.jpg", "2007_000033.png", "2007_000039.jpg", "2007_000040.jpeg")
     assert table.images == tuple(f"JPEGImages/{name}" for name in names)
     assert table.classes == ("aeroplane", "dog", "person")
     assert table.dense().tolist() == [[0, 1, 0], [0, 0, 0], [1, 0, 1], [0, 0, 0]]

@@ -36,7 +36,11 @@ ULTRALYTICS = {
     "labels/train/b.txt": "",
     "labels/val/a.txt": f"0 {BOX}\r\n\r\n",
     "labels/train.cache": "",
+    "runs/confusion_matrix.png": "",
+    ".trash/images/x.jpg": "",
 }
+BOMB = "names: [cat]\na0: &a0 [x, x]\n" + "".join(f"a{n + 1}: &a{n + 1} [{f'*a{n}, ' * 9}]\n" for n in range(20))
+BOMB += "nc: *a20\n"
 IMAGES = ("images/train/a.jpg", "images/train/b.PNG", "images/train/c.jpg", "images/val/a.jpg")
 
 
@@ -53,7 +57,10 @@ def test_objects_are_present_and_the_rest_is_unknown(tmp_path: Path) -> None:
     assert (table.images, table.classes) == (IMAGES, ("cat", "dog", "no"))
     assert table.dense().tolist() == [[0, 1, 1], [0, 0, 0], [0, 0, 0], [1, 0, 0]]
     assert (report.format, report.duplicate_count) == ("yolo", 0)
-    assert report.notes == ("1 images have no label file, and stay unknown",)
+    assert report.notes == (
+        "1 images are in no folder 'images' and were left out",
+        "1 images have no label file, and stay unknown",
+    )
 
 
 def test_only_images_with_a_file_are_complete_by_the_users_word(tmp_path: Path) -> None:
@@ -65,18 +72,20 @@ def test_labels_beside_images_and_names_of_darknet(tmp_path: Path) -> None:
     files = {
         "obj.data": "classes = 2\ntrain = data/train.txt\nnames = data/obj.names\n",
         "obj.names": "cat\ntraffic light\n",
-        "train.txt": "data/obj_train_data/b/1.jpg\n",
+        "train.txt": "data/obj_train_data/b/1.jpg\ndata/obj_train_data/2.png\n",
         "obj_train_data/b/1.jpg": "",
         "obj_train_data/b/1.txt": f"1 {BOX}\n",
         "obj_train_data/2.txt": f"0 {BOX}\n",
+        "obj_train_data/3.txt": "",
     }
     table, report = read_table(put(tmp_path, files))
     assert (table.images, table.classes) == (
-        ("obj_train_data/2.jpg", "obj_train_data/b/1.jpg"),
+        ("obj_train_data/2.png", "obj_train_data/3.jpg", "obj_train_data/b/1.jpg"),
         ("cat", "traffic light"),
     )
-    assert table.dense().tolist() == [[1, 0], [0, 1]]
-    assert report.notes == ("1 label files have no image, which is taken to end in .jpg",)
+    assert table.dense().tolist() == [[1, 0], [0, 0], [0, 1]]
+    note = "2 label files have no image there; where no list names it, it is taken to end in .jpg"
+    assert report.notes == (note,)
 
 
 def test_folders_in_each_split_and_a_list_of_names(tmp_path: Path) -> None:
@@ -116,13 +125,14 @@ def test_labels_beside_images_in_one_folder(tmp_path: Path) -> None:
         ({"labels/train/b.txt": "0 a b c d"}, "is no object"),
         ({"labels/train/b.txt": "0 nan 0 0 0"}, "is no object"),
         ({"data.yaml": "names: [cat"}, "data.yaml is no YAML"),
-        ({"data.yaml": "[" * 100_000}, "data.yaml is no YAML"),
+        ({"data.yaml": "[" * 3_000}, "data.yaml is no YAML"),
         ({"data.yaml": "!!python/object/apply:os.system ['true']"}, "data.yaml has no names"),
         ({"data.yaml": "names: cat"}, "data.yaml has no names"),
         ({"data.yaml": "names: {cat: 0}"}, "names has 'cat' where the number"),
         ({"data.yaml": "names: [cat, cat]"}, "two classes are called 'cat'"),
         ({"data.yaml": "names: [cat, [dog]]"}, "the name of class 1 is no text"),
         ({"data.yaml": "names: [cat, ]\nnc: 2"}, "has nc: 2 and 1 names"),
+        ({"data.yaml": BOMB}, "has nc: a list and 1 names"),
         ({"data.yaml": "names: [cat, nan]"}, "'nan' stands for a missing value"),
     ],
 )

@@ -87,7 +87,8 @@ class Folder:
 
 
 def names_below(folder: Path, deep: bool = True) -> list[str]:
-    """The files below a folder, relative to it, in order; links to folders are not followed. Empty without one.
+    """The files below a folder, relative to it, in order, but for hidden ones; links to folders are not
+    followed. Empty without one.
 
     Args:
         folder: where to look.
@@ -95,8 +96,7 @@ def names_below(folder: Path, deep: bool = True) -> list[str]:
     """
     found: list[str] = []
     for place, folders, files in os.walk(folder):
-        if not deep:
-            folders.clear()
+        folders[:] = [name for name in folders if deep and not name.startswith(".")]
         inside = Path(place).relative_to(folder).as_posix()
         before = "" if inside == "." else f"{inside}/"
         found += [before + name for name in files if not name.startswith(".")]

@@ -7,9 +7,10 @@ present, difficult boxes alone leave it unknown, and of other classes nothing is
 annotations complete. Of several splits `trainval` is read, or all where there is no such, or the one of
 `--where split=NAME`.
 
-Images are named `JPEGImages/NAME.jpg`, or with the ending that the file there has; where the folder has no
-`JPEGImages`, they are `NAME.jpg`. A listed name that has the ending of an image keeps it. Classes come in the order of
-`labelmap.txt`, which Datumaro and CVAT write, else in alphabetical order. Unknown cells are written as 0.
+Images are named `JPEGImages/NAME.jpg`, or with the ending that the file there has, or the annotation where there is no
+such file; where the folder has no `JPEGImages`, they are `NAME.jpg`. A listed name that has the ending of an image
+keeps it. Classes come in the order of `labelmap.txt`, which Datumaro and CVAT write, else in alphabetical order.
+Unknown cells are written as 0.
 """
 
 from collections.abc import Callable

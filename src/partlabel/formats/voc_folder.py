@@ -70,9 +70,9 @@ class _Names:
             if is_image(name) and (bare not in self.files or name == f"{bare}.jpg"):
                 self.files[bare] = name
 
-    def image(self, listed: str) -> str:
-        """The image that a list or an annotation means."""
-        name = self.files.get(listed) or (listed if is_image(listed) else f"{listed}.jpg")
+    def image(self, listed: str, ending: str = ".jpg") -> str:
+        """The image that a list or an annotation means; `ending` is that of one whose file is not there."""
+        name = self.files.get(listed) or (listed if is_image(listed) else listed + ending)
         return f"{IMAGES}/{name}" if self._inside else name
 
 
@@ -154,15 +154,16 @@ def _read_annotations(listing: Listing, folder: Folder, names: _Names, images: I
     annotated = {name[:-4] for name in names_below(place) if name.endswith(".xml")}
     listed = list(images) if images is not None else sorted(annotated | {*names.files})
     found = {name: _objects(place / f"{name}.xml", folder) for name in listed if name in annotated}
-    ordered = _class_order(folder, (name for objects in found.values() for name in objects))
+    ordered = _class_order(folder, (name for objects, _ in found.values() for name in objects))
     columns = {name: listing.declare(name, number) for number, name in enumerate(ordered, 1)}
     for number, name in enumerate(listed, 1):
-        row = listing.image(names.image(name), number)
+        objects, ending = found.get(name, ({}, ".jpg"))
+        row = listing.image(names.image(name, ending), number)
         if name not in found:
             listing.nobody_looked(row)
-        for label, easy in found.get(name, {}).items():
+        for label, easy in objects.items():
             listing.cell(row, columns[label], State.PRESENT if easy else State.UNKNOWN, number)
-    difficult = sum(not easy for objects in found.values() for easy in objects.values())
+    difficult = sum(not easy for objects, _ in found.values() for easy in objects.values())
     if difficult:
         listing.note(f"{difficult:,} cells rest on difficult boxes alone and are left unknown")
     if len(found) < len(listed):
@@ -171,8 +172,12 @@ def _read_annotations(listing: Listing, folder: Folder, names: _Names, images: I
         listing.note(f"{left:,} annotations are of images that the splits do not list, and were left out")
 
 
-def _objects(path: Path, folder: Folder) -> dict[str, bool]:
-    """The classes that an annotation has boxes of, and whether one of these is not difficult."""
+def _objects(path: Path, folder: Folder) -> tuple[dict[str, bool], str]:
+    """The classes that an annotation has boxes of, each with whether one is not difficult; and the ending of its image.
+
+    Raises:
+        LabelError: it is no VOC annotation.
+    """
     content = folder.bytes(path)
     try:
         annotation: Element = fromstring(content)
@@ -188,4 +193,5 @@ def _objects(path: Path, folder: Folder) -> dict[str, bool]:
         if difficult not in {"0", "1"}:
             raise LabelError(f"{path}: object {number} is difficult {difficult[:40]!r}; write 0 or 1")
         easy[name] = easy.get(name, False) or difficult == "0"
-    return easy
+    image = PurePosixPath((annotation.findtext("filename") or "").strip())
+    return easy, image.suffix if image.stem == path.stem and is_image(image.name) else ".jpg"

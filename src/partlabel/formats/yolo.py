@@ -6,7 +6,8 @@ the image. Lines are boxes or polygons: the number of a class, then at least fou
 An image with an empty file was looked at; one without a file may never have been, and stays unknown also where
 `--unlisted absent` declares the labels complete. Names of classes are in data.yaml, obj.names or classes.txt.
 
-Images are named relative to the folder. Label files whose image is not there are read too, for an image with .jpg.
+Images are named relative to the folder. Label files whose image is not there are read too: the image has the name that
+train.txt, val.txt, valid.txt or test.txt lists, else one with .jpg.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,6 +25,7 @@ from partlabel.formats.reading import Reading
 from partlabel.labels import State
 
 _YAML = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+_SPLITS = ("train.txt", "val.txt", "valid.txt", "test.txt")
 _LISTS = ("obj.names", "classes.txt", "labels/classes.txt")
 _IMAGES, _LABELS = "images", "labels"
 
@@ -60,7 +62,7 @@ class Yolo(Format):
         columns = {
             id: listing.declare(name, number) for number, (id, name) in enumerate(_class_names(folder).items(), 1)
         }
-        found = _pairs(names_below(root))
+        found = _pairs(names_below(root), folder)
         if not found.labels:
             raise LabelError(f"{root} has no label files; they are in {_LABELS}, or beside the images, and end in .txt")
         for number, (image, label) in enumerate(sorted({**found.images, **found.guessed}.items()), 1):
@@ -75,23 +77,44 @@ class Yolo(Format):
 
 
 class _Found(NamedTuple):
-    """Images with their label files, those that label files without an image stand for, and all label files."""
+    """Images with their label files, those that label files without an image stand for, all label files, and the
+    number of other images.
+    """
 
     images: Mapping[str, str | None]
     guessed: Mapping[str, str]
     labels: frozenset[str]
+    others: int
 
 
-def _pairs(names: Iterable[str]) -> _Found:
+def _pairs(names: Iterable[str], folder: Folder) -> _Found:
     names = list(names)
-    images = [name for name in names if is_image(name)]
-    expected = {image: _label_of(image) for image in images}
+    every = [name for name in names if is_image(name)]
     texts = [name for name in names if name.endswith(".txt") and name not in _LISTS]
-    inside = [name for name in texts if _LABELS in PurePosixPath(name).parts[:-1]]
+    apart = [name for name in texts if _LABELS in PurePosixPath(name).parts[:-1]]
+    images = [name for name in every if not apart or _IMAGES in PurePosixPath(name).parts[:-1]]
+    expected = {image: _label_of(image) for image in images}
     known = {*expected.values()}
-    labels = frozenset(inside or (name for name in texts if "/" in name or name in known))
-    guessed = {_image_of(label): label for label in sorted(labels - known)}
-    return _Found({image: label if label in labels else None for image, label in expected.items()}, guessed, labels)
+    labels = frozenset(apart or (name for name in texts if "/" in name or name in known))
+    without = sorted(labels - known)
+    listed = _listed(folder) if without else {}
+    return _Found(
+        {image: label if label in labels else None for image, label in expected.items()},
+        {listed.get(label, _image_of(label)): label for label in without},
+        labels,
+        len(every) - len(images),
+    )
+
+
+def _listed(folder: Folder) -> Mapping[str, str]:
+    """Images by their label files, as lists of splits name them: relative to the folder, or to `data` for Darknet."""
+    found: dict[str, str] = {}
+    for name in _SPLITS:
+        for _, line in folder.lines(folder.root / name) if (folder.root / name).is_file() else ():
+            image = line.removeprefix("./").removeprefix("data/")
+            if is_image(image):
+                found[_label_of(image)] = image
+    return found
 
 
 def _label_of(image: str) -> str:
@@ -143,7 +166,9 @@ def _is_number(text: str) -> bool:
 
 def _note(listing: Listing, found: _Found) -> None:
     if guessed := len(found.guessed):
-        listing.note(f"{guessed:,} label files have no image, which is taken to end in .jpg")
+        listing.note(f"{guessed:,} label files have no image there; where no list names it, it is taken to end in .jpg")
+    if found.others:
+        listing.note(f"{found.others:,} images are in no folder {_IMAGES!r} and were left out")
     if unlooked := sum(label is None for label in found.images.values()):
         listing.note(f"{unlooked:,} images have no label file, and stay unknown")
 
@@ -179,7 +204,8 @@ def _from_yaml(path: Path, folder: Folder) -> Mapping[int, str]:
             raise LabelError(f"{path}: names has {str(number)[:40]!r} where the number of a class should be")
     count = content.get("nc")
     if count is not None and count != str(len(by_number)):
-        raise LabelError(f"{path} has nc: {str(count)[:40]} and {len(by_number)} names; correct one of them")
+        shown = count[:40] if isinstance(count, str) else "a list"  # which aliases may have made endless
+        raise LabelError(f"{path} has nc: {shown} and {len(by_number)} names; correct one of them")
     return _distinct({int(number): name for number, name in by_number.items()}, path)
 
 
