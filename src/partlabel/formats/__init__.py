@@ -2,13 +2,16 @@
 
 The format of a file follows from the ending of its name; where an ending belongs to several formats, from its content:
 
-| name ends in | header (in any case; columns of `where` and `ignore` aside) | format |
+| name ends in | content (headers in any case; columns of `where` and `ignore` aside) | format |
 |---|---|---|
+| .parquet | columns of lists | hugging_face |
 | .parquet | | long |
 | .jsonl, .ndjson | | tag_lists |
-| .csv | an image column, class and state | long |
-| .csv | an image column, present and absent | tag_lists |
-| .csv | an image column, and none of class, state, present, absent | one_hot_csv |
+| .csv, .tsv, .tab, .xlsx | an image column, class and state | long |
+| .csv, .tsv, .tab, .xlsx | an image column, present and absent, or one of them by `columns` | tag_lists |
+| .csv, .tsv, .tab, .xlsx | an image column, and none of class, state, present, absent | one_hot_csv |
+| .csv | ImageID, LabelName and Confidence | open_images |
+| .json, .xml, a folder | as the tool writes it | that of the tool |
 
 The image column is the first one named image, file, filename or path. Whatever else is refused until `format` is given.
 """
