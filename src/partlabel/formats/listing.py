@@ -126,8 +126,9 @@ class Listing:
             self.unit,
         )
         images, names = settled.table.images, settled.table.classes
-        row, column = (np.asarray(values, np.int64) for values in self._suggested[:2])
-        probability = np.asarray(self._suggested[2], np.float64)
+        rows, columns, probabilities = self._suggested
+        row, column = np.asarray(rows, np.int64), np.asarray(columns, np.int64)
+        probability = np.asarray(probabilities, np.float64)
         unsettled = np.isin(row * len(names) + column, self._settled(settled.table), invert=True)
         suggested = Suggested(images, names, row[unsettled], column[unsettled], probability[unsettled])
         table = self._chosen(self._with_unlooked(settled.table))
@@ -137,7 +138,8 @@ class Listing:
         """Keys of the cells that the file itself states; what it suggests of them is settled."""
         cells = table.cells()
         known = cells.states != State.UNKNOWN
-        return cells.image_index[known] * len(table.classes) + cells.class_index[known]
+        keys: IntArray = cells.image_index[known] * len(table.classes) + cells.class_index[known]
+        return keys
 
     def _with_unlooked(self, table: LabelTable) -> LabelTable:
         """Images that nobody has looked at are unknown also where unlisted cells are absent."""
