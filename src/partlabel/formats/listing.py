@@ -14,7 +14,7 @@ from partlabel.formats.header import closest
 from partlabel.formats.options import ReadOptions
 from partlabel.formats.reading import Reading, Tally
 from partlabel.formats.suggested import Suggested
-from partlabel.labels import IntArray, LabelTable, State
+from partlabel.labels import LabelTable, State
 from partlabel.labels import Source as CellSource
 
 _SPELT_OUT_AT_MOST = 50_000_000
@@ -125,21 +125,19 @@ class Listing:
             _as_they_are,
             self.unit,
         )
-        images, names = settled.table.images, settled.table.classes
-        rows, columns, probabilities = self._suggested
-        row, column = np.asarray(rows, np.int64), np.asarray(columns, np.int64)
-        probability = np.asarray(probabilities, np.float64)
-        unsettled = np.isin(row * len(names) + column, self._settled(settled.table), invert=True)
-        suggested = Suggested(images, names, row[unsettled], column[unsettled], probability[unsettled])
+        suggested = self._open_suggestions(settled.table)
         table = self._chosen(self._with_unlooked(settled.table))
         return Reading(table, self.tally.report(self.images.duplicates(), settled.conflicts, suggested))
 
-    def _settled(self, table: LabelTable) -> IntArray:
-        """Keys of the cells that the file itself states; what it suggests of them is settled."""
+    def _open_suggestions(self, table: LabelTable) -> Suggested:
+        """The suggestions of cells that the file does not state itself."""
+        row, column = (np.asarray(values, np.int64) for values in self._suggested[:2])
+        probability = np.asarray(self._suggested[2], np.float64)
         cells = table.cells()
         known = cells.states != State.UNKNOWN
-        keys: IntArray = cells.image_index[known] * len(table.classes) + cells.class_index[known]
-        return keys
+        stated = cells.image_index[known] * len(table.classes) + cells.class_index[known]
+        left = ~np.isin(row * len(table.classes) + column, stated)
+        return Suggested(table.images, table.classes, row[left], column[left], probability[left])
 
     def _with_unlooked(self, table: LabelTable) -> LabelTable:
         """Images that nobody has looked at are unknown also where unlisted cells are absent."""
