@@ -24,8 +24,8 @@ types: .venv/installed-dev
 fast-tests: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
-fuzz: .venv/installed-dev  ## every reader of label and score files on 10,000 inputs each: about half an hour
-	PARTLABEL_FUZZ=10000 $(BIN)/python -m pytest -n 2 tests/formats/test_fuzz.py
+fuzz: .venv/installed-dev  ## every reader of label and score files on 10,000 inputs each: over an hour
+	PARTLABEL_FUZZ=10000 $(BIN)/python -m pytest -n 2 tests/formats/test_fuzz.py tests/formats/test_fuzz_tools.py tests/formats/test_fuzz_instances.py
 
 bench: .venv/installed-dev  ## the grids of the documentation that need no data of yours
 	$(BIN)/partlabel bench benchmarks/digit_scenes.toml --out runs/digit_scenes

@@ -48,3 +48,13 @@ def test_one_new_image_takes_no_memory() -> None:
     assert merged.shape == (200_001, 2_000)
     assert merged.states.size == 2_000 + 1
     assert merged.states_at([200_000, 200_000, 0], [7, 8, 8]).tolist() == [1, 0, -1]
+
+
+def test_class_lists_that_overlap_by_half() -> None:
+    """Nobody looked for birds in the first set, nor for cats in the second: that is no absence."""
+    first = LabelTable.from_cells(["1", "2"], ["cat", "dog"], [0, 1], [0, 1], [1, 1], background=[-1, -1])
+    second = LabelTable.from_cells(["3", "4"], ["dog", "bird"], [0, 1], [0, 1], [1, 1], background=[-1, 0])
+    merged, conflicts = merging.merge(first, second)
+    assert (merged.classes, conflicts) == (("cat", "dog", "bird"), [])
+    assert merged.dense().tolist() == [[1, -1, 0], [-1, 1, 0], [0, 1, 0], [0, -1, 1]]
+    assert merged.background.tolist() == [0, -1, 0]

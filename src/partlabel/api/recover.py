@@ -14,6 +14,7 @@ from partlabel.api.basis import Basis, basis_of
 from partlabel.errors import LabelError, UsageError
 from partlabel.evaluation.histogram import Histogram, added, probability_histogram
 from partlabel.evaluation.scored_cells import ScoredCells
+from partlabel.formats.relations_file import read_relations
 from partlabel.inference.classes import same_classes
 from partlabel.inference.images import image_limits
 from partlabel.inference.judging_cells import JudgingCells
@@ -21,6 +22,7 @@ from partlabel.labels import LabelTable, State
 from partlabel.opening import ReadArguments, Table, image_folder, open_table, open_truth, refuse_input
 from partlabel.progress import SILENT, Reporter
 from partlabel.recovery.audit_file import drawn_audit, write_audit
+from partlabel.recovery.consistent import without_exclusions
 from partlabel.recovery.design import design_of
 from partlabel.recovery.doubtful import doubtful as doubtful_cells
 from partlabel.recovery.doubtful import write_doubtful
@@ -143,12 +145,24 @@ def recover(
         found = replace(candidates.accepted(thresholds), evidence=basis.evidence)
         for line in _said(found, basis.judging):
             reporter.say(line)
+    found = _without_exclusions(found, asked.read, reporter)
     if out is not None:
         found.write(out)
         with courtesy(reporter):
             keep_histogram(folder, counted.histogram)
             _keep_report(folder, found, true, root, max_image_mb)
     return found
+
+
+def _without_exclusions(found: Suggestions, read: ReadArguments, reporter: Reporter) -> Suggestions:
+    """What the relations between classes allow; what is known was completed by them when it was read."""
+    relations = read.get("relations")
+    if relations is None:
+        return found
+    rest, dropped = without_exclusions(found, read_relations(relations))
+    if dropped:
+        reporter.say(f"{dropped:,} suggestions are left out, because two of them exclude each other by {relations}")
+    return rest
 
 
 def _keep_report(

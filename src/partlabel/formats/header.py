@@ -149,7 +149,7 @@ def renamings(names: Sequence[str], roles: Sequence[str] = tuple(_ELSEWHERE)) ->
     advised: dict[str, str] = {}
     for role in roles:
         known = _ELSEWHERE[role].split()
-        spelt = {name: re.sub(r"[\W_]+", "", plain(name)) for name in names}
+        spelt = {name: re.sub(r"[\W_]+", "", plain(name)) for name in names if len(name) <= 60}
         found = sorted((known.index(word), name) for name, word in spelt.items() if word in known)
         if found and role not in taken:
             advised.setdefault(found[0][1], role)
@@ -200,5 +200,7 @@ def close_names(name: str, names: Sequence[str]) -> list[str]:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names in quotes, the first eight of them."""
-    return ", ".join(repr(name) for name in names[:8]) + (", ..." if len(names) > 8 else "")
+    """Names in quotes, the first eight of them, each cut short where it is long."""
+    return ", ".join(repr(name if len(name) <= 60 else name[:60] + "...") for name in names[:8]) + (
+        ", ..." if len(names) > 8 else ""
+    )
