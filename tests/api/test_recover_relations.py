@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 import partlabel
 from partlabel.labels import LabelTable
 from partlabel.runs.folder import RunFolder
 
+pytestmark = pytest.mark.slow
 HEADER = "class,relation,other\n"
 
 

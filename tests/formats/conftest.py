@@ -18,6 +18,14 @@ collect_ignore_glob = ["consumers/*"]
 _ROOT = Path(__file__).parents[2]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that start another program are slow."""
+    for item in items:
+        if "consumer" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def consumer() -> Callable[..., Any]:
     """Runs a script of `tests/formats/consumers` where the other programs are installed (`make .venv-consumers`).

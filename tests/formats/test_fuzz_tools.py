@@ -152,6 +152,7 @@ def check(path: Path, name: str | None, unlisted: str) -> None:
         assert (found.background == 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", SEEDS)
 @given(data=st.data())
 @FUZZ
