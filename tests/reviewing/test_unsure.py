@@ -26,13 +26,14 @@ def unsure_table() -> LabelTable:
 
 
 def test_in_and_out_of_files(tmp_path: Path) -> None:
-    for name in ("t.csv", "t.parquet"):
-        partlabel.write_table(unsure_table(), tmp_path / name)
+    for name, format in (("t.csv", "long"), ("t.parquet", "long"), ("u.csv", "tag_lists"), ("u.jsonl", "tag_lists")):
+        partlabel.write_table(unsure_table(), tmp_path / name, format=format)
         again = partlabel.read_table(tmp_path / name).table
         assert again.unsure == 1
         assert again.sources.tolist() == unsure_table().sources.tolist()
-    found = partlabel.convert(tmp_path / "t.csv", tmp_path / "t.jsonl")
-    assert any("does not keep where labels came from: 1 cell" in note for note in found.notes)
+    assert partlabel.convert(tmp_path / "t.csv", tmp_path / "t.jsonl").notes == ()
+    found = partlabel.convert(tmp_path / "t.csv", tmp_path / "t.xml", to="cvat")
+    assert found.notes == ("cvat does not tell unsure from unknown: 1 cell will be asked again",)
 
 
 def test_look_lists_it(tmp_path: Path) -> None:

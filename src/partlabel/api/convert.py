@@ -158,7 +158,9 @@ def _write_suggested(suggested: Suggested, path: Path) -> None:
 
 def _not_kept(labels: LabelTable, suggested: Suggested, chosen: Format, *, aside: bool) -> Iterable[str]:
     """What the target does not hold besides states."""
-    told = int(np.isin(labels.sources, (Source.IMPORT,), invert=True).sum())
+    told = int(np.isin(labels.sources, (Source.IMPORT, Source.UNSURE), invert=True).sum())
+    if labels.unsure and not chosen.keeps_unsure:
+        yield f"{chosen.name} does not tell unsure from unknown: {amount(labels.unsure, 'cell')} will be asked again"
     if told and not chosen.keeps_sources:
         yield f"{chosen.name} does not keep where labels came from: {amount(told, 'cell')} recovered or by hand"
     if len(suggested) and "suggested" not in chosen.written_with and not aside:

@@ -92,6 +92,7 @@ class Format(ABC):
         takes: whether the labels are in a file, in a folder, or in either.
         writes: whether tables are written in this format; one that does not has a `states` that says why.
         keeps_sources: whether a written file says where each label came from.
+        keeps_unsure: whether a written file tells what somebody could not decide from what nobody looked at.
         two_states: a written file tells one state from another, but not three; the user says which one is given up.
         options: the read options that it uses beyond those that all formats use.
         written_with: the options of `write_table` that it uses, such as `suggested` where it holds suggestions.
@@ -105,6 +106,7 @@ class Format(ABC):
     takes: ClassVar[frozenset[str]] = frozenset({"file"})
     writes: ClassVar[bool] = True
     keeps_sources: ClassVar[bool] = False
+    keeps_unsure: ClassVar[bool] = False
     two_states: ClassVar[bool] = False
     options: ClassVar[frozenset[str]] = frozenset()
     written_with: ClassVar[frozenset[str]] = frozenset()

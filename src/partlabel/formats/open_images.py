@@ -268,7 +268,12 @@ def _known_cells(table: LabelTable) -> Iterator[tuple[IntArray, IntArray, Int8Ar
             continue
         here = slice(table.row_starts[index[0]], table.row_starts[index[-1] + 1])
         listed = np.diff(table.row_starts[index[0] : index[-1] + 2])
-        yield np.repeat(index, listed), table.class_index[here].astype(np.int64), table.states[here]
+        known = table.states[here] != State.UNKNOWN
+        yield (
+            np.repeat(index, listed)[known],
+            table.class_index[here][known].astype(np.int64),
+            table.states[here][known],
+        )
 
 
 def _in_order(table: LabelTable, known: NDArray[np.bool_]) -> bool:

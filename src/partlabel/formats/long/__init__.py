@@ -45,7 +45,7 @@ class Long(Format):
     read_only = DELIMITED[1:]
     options = frozenset({"codes", "unlisted", "where", "ignore", "columns"})
     written_with = frozenset({"codes"})
-    keeps_sources = True
+    keeps_sources = keeps_unsure = True
 
     def sniff(self, source: Source, options: ReadOptions) -> bool:
         """Whether it is Parquet without lists, or a CSV whose header has an image column, class and state."""

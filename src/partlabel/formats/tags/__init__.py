@@ -8,7 +8,8 @@ absent cell, unknown for those in its unknown cell.
 JSON Lines has `{"image": "a.jpg", "present": ["cat"], "absent": ["dog"], "unknown": []}`, each list optional. A line
 `{"classes": ["cat", "dog"], "unlisted_absent": ["dog"]}` declares classes, and those whose unlisted cells are absent.
 
-Neither keeps the sources of cells.
+A column or key `unsure` lists the classes of which somebody was asked and could not decide. Of the sources of cells,
+neither keeps another.
 """
 
 import json
@@ -27,12 +28,22 @@ from partlabel.formats.collect import CellList, ClassNames, ImageRows, in_order,
 from partlabel.formats.header import csv_format
 from partlabel.formats.options import ReadOptions
 from partlabel.formats.reading import Reading, Tally, WriteOptions
-from partlabel.formats.tags.rows import DEFAULT_SEPARATOR, EVERY_IMAGE, SEPARATORS, Declaration, csv_rows, json_rows
+from partlabel.formats.tags.rows import (
+    DEFAULT_SEPARATOR,
+    EVERY_IMAGE,
+    SEPARATORS,
+    Declaration,
+    csv_rows,
+    json_rows,
+    written_list,
+)
 from partlabel.formats.text import DELIMITED, formula_safe, name_cell, quote, refuse_outer_space
 from partlabel.labels import LabelTable, State
+from partlabel.labels import Source as CellSource
 
 JSON_SUFFIXES = (".jsonl", ".ndjson")
 _IN_ROW = (State.PRESENT, State.ABSENT, State.UNKNOWN)
+_UNSURE = 2
 
 
 class TagLists(Format):
@@ -45,6 +56,7 @@ class TagLists(Format):
     read_only = DELIMITED[1:]
     options = frozenset({"unlisted", "separator", "where", "ignore", "columns"})
     written_with = frozenset({"separator"})
+    keeps_unsure = True
 
     def sniff(self, source: Source, options: ReadOptions) -> bool:
         """Whether it is JSON Lines, or a CSV whose header has an image column, present and absent."""
@@ -67,15 +79,18 @@ class TagLists(Format):
         images, names = ImageRows(path), ClassNames(options.classes)
         rows = json_rows(source, options, tally) if is_json else csv_rows(source, options, tally, names)
         declared: dict[int, State] = {}
-        columns = tuple(array(kind) for kind in "iibi")
+        columns = tuple(array(kind) for kind in "iibib")
         for row in rows:
             place = partial("{}, line {}".format, path, row.line)
             if isinstance(row, Declaration):
                 _declare(row, names, declared, place)
                 continue
             image = images.row(row.image, row.line)
-            for name, state in row.tags:
-                for column, value in zip(columns, (image, names.column(name, place), state, row.line), strict=True):
+            tags = [(name, state, CellSource.IMPORT) for name, state in row.tags]
+            tags += [(name, State.UNKNOWN, CellSource.UNSURE) for name in row.unsure]
+            for name, state, origin in tags:
+                cell = image, names.column(name, place), state, row.line, origin
+                for column, value in zip(columns, cell, strict=True):
                     column.append(value)
         tally.check_any(len(images.rows), len(names.columns))
         background = np.full(len(names.columns), options.background, np.int8)
@@ -89,7 +104,8 @@ class TagLists(Format):
         return Reading(settled.table, tally.report(images.duplicates(), settled.conflicts))
 
     def write(self, table: LabelTable, path: Path, options: WriteOptions) -> None:
-        """Write tag lists: JSON Lines where the name ends in .jsonl or .ndjson, else CSV. Sources are not kept.
+        """Write tag lists: JSON Lines where the name ends in .jsonl or .ndjson, else CSV. Of sources, unsure alone is
+        kept.
 
         Raises:
             LabelError: in CSV, a name that the format would change: an image `*`, a class with the separator or outer
@@ -111,11 +127,13 @@ def _declare(row: Declaration, names: ClassNames, declared: dict[int, State], pl
 
 
 def _rows(table: LabelTable) -> Iterator[tuple[str, list[list[str]]]]:
-    """Each image with its present, absent and unknown classes."""
+    """Each image with its present, absent, unknown and unsure classes."""
+    kinds = np.where(table.sources == CellSource.UNSURE, np.int8(_UNSURE), table.states)
     for row, image in enumerate(table.images):
         here = slice(table.row_starts[row], table.row_starts[row + 1])
-        tags = list(zip(table.class_index[here].tolist(), table.states[here].tolist(), strict=True))
-        yield image, [[table.classes[column] for column, state in tags if state == wanted] for wanted in _IN_ROW]
+        tags = list(zip(table.class_index[here].tolist(), kinds[here].tolist(), strict=True))
+        wanted = (*_IN_ROW, _UNSURE)
+        yield image, [[table.classes[column] for column, kind in tags if kind == one] for one in wanted]
 
 
 def _unlisted(table: LabelTable, state: State) -> list[str]:
@@ -128,6 +146,7 @@ def _order_survives(table: LabelTable) -> bool:
     rank = np.asarray([_IN_ROW.index(State.UNKNOWN), _IN_ROW.index(State.PRESENT), _IN_ROW.index(State.ABSENT)])[
         table.states
     ]
+    rank = np.where(table.sources == CellSource.UNSURE, len(_IN_ROW), rank)
     written = np.lexsort((table.class_index, rank, rows))
     return not table.background.any() and in_order(table.class_index[written], len(table.classes))
 
@@ -139,8 +158,9 @@ def _write_json(table: LabelTable, stream: TextIO) -> None:
     if not _order_survives(table):
         absent = _unlisted(table, State.ABSENT)
         put({"classes": list(table.classes)} | ({"unlisted_absent": absent} if absent else {}))
-    for image, (present, absent, unknown) in _rows(table):
-        put({"image": image, "present": present, "absent": absent} | ({"unknown": unknown} if unknown else {}))
+    for image, (present, absent, unknown, unsure) in _rows(table):
+        more = {name: names for name, names in (("unknown", unknown), ("unsure", unsure)) if names}
+        put({"image": image, "present": present, "absent": absent, **more})
 
 
 def _write_csv(table: LabelTable, stream: TextIO, path: Path, separator: str) -> None:
@@ -158,12 +178,15 @@ def _write_csv(table: LabelTable, stream: TextIO, path: Path, separator: str) ->
 
     def put(image: str, *lists: list[str], end: str = "") -> None:
         cells = [separator.join(map(formula_safe, names)) + end * bool(names) for names in lists[:width]]
+        cells += [""] * (width - len(cells))
+        if odd := next((cell for cell in cells if written_list(cell) is not None), None):
+            raise LabelError(f"{path}: {odd[:60]!r} would be read as a list; write JSONL or the long format")
         stream.write(",".join([name_cell(image), *map(quote, cells)]) + "\n")
 
     # A name with a usual separator in it would make the reader doubt ours, so the declaration shows it at its end.
     declare = not _order_survives(table) or any(mark in name for name in table.classes for mark in SEPARATORS)
-    width = 3 if declare or (table.states == State.UNKNOWN).any() else 2
-    stream.write(",".join(["image", "present", "absent", "unknown"][: width + 1]) + "\n")
+    width = 4 if table.unsure else 3 if declare or (table.states == State.UNKNOWN).any() else 2
+    stream.write(",".join(["image", "present", "absent", "unknown", "unsure"][: width + 1]) + "\n")
     if declare:
         put("", [], [], list(table.classes), end=separator)
     if table.background.any():

@@ -18,15 +18,16 @@ from partlabel.labels import State
 EVERY_IMAGE = "*"
 DEFAULT_SEPARATOR = ";"
 SEPARATORS = ";|,"
-_LISTS = {"present": State.PRESENT, "absent": State.ABSENT, "unknown": State.UNKNOWN}
+_LISTS = {"present": State.PRESENT, "absent": State.ABSENT, "unknown": State.UNKNOWN, "unsure": State.UNKNOWN}
 
 
 class TagRow(NamedTuple):
-    """An image and its tags, as (class, state)."""
+    """An image and its tags, as (class, state); those that somebody could not decide are unknown and apart."""
 
     line: int
     image: str
     tags: list[tuple[str, State]]
+    unsure: list[str]
 
 
 class Declaration(NamedTuple):
@@ -52,10 +53,14 @@ def csv_rows(source: Source, options: ReadOptions, tally: Tally, classes: ClassN
     for line, cells in rows:
         tally.rows_read += 1
         image = cell_name(cells[image_column])
-        tags = [(name, _LISTS[role]) for role, column in roles.items() for name in splitter.split(cells[column], line)]
+        lists = {role: splitter.split(cells[column], line) for role, column in roles.items()}
+        unsure = lists.pop("unsure", [])
+        tags = [(name, _LISTS[role]) for role, names in lists.items() for name in names]
         if image not in {"", EVERY_IMAGE}:
             if tally.keeps({name: cells[column] for name, column in columns.where.items()}):
-                yield TagRow(line, image, tags)
+                yield TagRow(line, image, tags, unsure)
+        elif unsure:
+            raise LabelError(f"{text.path}, line {line}: a class is unsure of an image, and none is named")
         elif not tags:
             tally.skip(line, "image and lists are empty" if not image else "a row for every image without a class")
         else:
@@ -90,7 +95,7 @@ class _Splitter:
         self.doubt: tuple[int, str] | None = None
 
     def split(self, cell: str, line: int) -> list[str]:
-        if cell[:1] in "[({" and cell not in self.classes.columns and (names := _written_list(cell)) is not None:
+        if cell[:1] in "[({" and cell not in self.classes.columns and (names := written_list(cell)) is not None:
             return names
         self.classes.check_cell(cell.strip(), lambda: f"{self.path}, line {line}")
         if not self.sure and cell:
@@ -109,7 +114,7 @@ class _Splitter:
             )
 
 
-def _written_list(cell: str) -> list[str] | None:
+def written_list(cell: str) -> list[str] | None:
     """The names in a list that a program wrote as text, in JSON or Python; None where it is no such list."""
     found: Any = None
     for parse in (json.loads, ast.literal_eval):
@@ -138,8 +143,10 @@ def json_rows(source: Source, options: ReadOptions, tally: Tally) -> Iterator[Ta
                 absent = _names(record, "unlisted_absent", place)
                 yield Declaration(line, _names(record, "classes", place), [(name, State.ABSENT) for name in absent])
             elif tally.keeps({key: _as_text(record.get(key, "")) for key in options.where}):
-                tags = [(name, state) for role, state in _LISTS.items() for name in _names(record, role, place)]
-                yield TagRow(line, _image(record, place), tags)
+                lists = {role: _names(record, role, place) for role in _LISTS}
+                unsure = lists.pop("unsure")
+                tags = [(name, _LISTS[role]) for role, names in lists.items() for name in names]
+                yield TagRow(line, _image(record, place), tags, unsure)
     if {"class", "state"} <= keys.keys() and not keys.keys() & {"present", "absent"}:
         raise LabelError(
             f"{text.path} holds one cell per line (class, state), which is read from CSV and Parquet only; write it as "
