@@ -179,6 +179,21 @@ def test_pycocotools_sees_what_is_read(tmp_path: Path, consumer: Callable[..., A
     }
 
 
+def test_progress_is_told(tmp_path: Path) -> None:
+    """In megabytes, up to the end, while the lists are read."""
+    path = tmp_path / "t.json"
+    boxes = [{"id": n, "image_id": 1, "category_id": 1, "segmentation": [[0.5] * 2000]} for n in range(400)]
+    images = [{"id": 1, "file_name": "a.jpg"}]
+    path.write_text(json.dumps({"images": images, "categories": [{"id": 1, "name": "cat"}], "annotations": boxes}))
+    size = path.stat().st_size // 1_000_000
+    assert size > 2
+    told: list[tuple[int, int]] = []
+    read_table(path, tick=lambda done, total: told.append((done, total)))
+    assert [total for _, total in told] == [size] * len(told)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert {0, 1, size} <= {done for done, _ in told}
+
+
 def test_a_file_is_known_by_its_lists(tmp_path: Path) -> None:
     long = INSTANCES | {"annotations": INSTANCES["annotations"] * 20_000}
     assert read_table(put(tmp_path / "a.json", long)).report.format == "coco"

@@ -168,6 +168,16 @@ def test_a_broken_quote_in_an_ignored_column_swallows_nothing(tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("small_blocks")
+def test_progress_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_MEGABYTE", 100)
+    path = tmp_path / "t.csv"
+    path.write_text("image,class,state\n" + "".join(f"{n}.jpg,cat,present\n" for n in range(100)))
+    told: list[tuple[int, int]] = []
+    read_table(path, tick=lambda done, total: told.append((done, total)))
+    assert told[-1] == (path.stat().st_size // 100,) * 2
+    assert len({done for done, _ in told}) > 5
+
+
 def test_empty_rows_are_skipped(tmp_path: Path) -> None:
     table, report = read_table(put(tmp_path, "image,class,state\n,,\na,cat,1\n\n,,\nb,cat,0\n,,\n"), codes=CODES)
     assert table.images == ("a", "b")

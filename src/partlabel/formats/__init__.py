@@ -41,6 +41,7 @@ from partlabel.formats.renaming import read_renaming, renamed
 from partlabel.formats.suggested import Suggested, Suggestion
 from partlabel.formats.writing import LOSABLE, write_table
 from partlabel.labels import LabelTable
+from partlabel.progress import Tick, unheard
 from partlabel.read_arguments import ReadArguments
 
 __all__ = [
@@ -68,8 +69,12 @@ __all__ = [
 ]
 
 
-def label_source(path: Path | str) -> Source:
+def label_source(path: Path | str, tick: Tick = unheard) -> Source:
     """A label file, or a folder of labels, that is there.
+
+    Args:
+        path: the file or folder.
+        tick: told how much of it is read.
 
     Raises:
         LabelError: it is not, or no format reads such a file or folder.
@@ -85,14 +90,15 @@ def label_source(path: Path | str) -> Source:
             f"{path} is a pipe or a device; labels are read more than once, so write them to a file that ends in "
             f"{suffixes()} first"
         )
-    return Source(path)
+    return Source(path, tick)
 
 
-def read_table(path: Path | str, **options: Unpack[ReadArguments]) -> Reading:
+def read_table(path: Path | str, *, tick: Tick = unheard, **options: Unpack[ReadArguments]) -> Reading:
     """Read a label file.
 
     Args:
-        path: the file; it is never changed.
+        path: the file or folder; it is never changed.
+        tick: told how many megabytes of a large file are read, of how many.
         **options: the fields of `ReadOptions`: codes, unlisted, classes, where, ignore, conflicts, format, separator,
             columns, strip.
 
@@ -100,7 +106,7 @@ def read_table(path: Path | str, **options: Unpack[ReadArguments]) -> Reading:
         LabelError: the file cannot be read as labels; names file, line and column.
         UsageError: an option cannot be used, or the format of the file does not use it.
     """
-    source = label_source(path)
+    source = label_source(path, tick)
     checked = ReadOptions.of(options)
     format = format_of(source, checked)
     if unused := checked.unused(format.options):

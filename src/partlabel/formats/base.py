@@ -15,6 +15,7 @@ from partlabel.formats.reading import Reading, WriteOptions
 from partlabel.formats.spreadsheet import SUFFIXES, write_as_csv
 from partlabel.formats.text import DELIMITED, TextFile, as_table, cell_name, examine, records
 from partlabel.labels import LabelTable
+from partlabel.progress import Tick, unheard
 
 _END = 1_000_000  # bytes
 
@@ -24,10 +25,11 @@ class Source:
 
     Args:
         path: the file or folder; it is there.
+        tick: told how many megabytes of a large file are read.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, tick: Tick = unheard) -> None:
+        self.path, self.tick = path, tick
         self.suffix = path.suffix.casefold()
 
     @cached_property

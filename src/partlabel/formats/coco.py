@@ -58,7 +58,7 @@ class Coco(Format):
         _refuse_detections(source)
         listing = Listing(source, options, self.name)
         instances = Instances(listing, _file_name)
-        instances.read(source.path)
+        instances.read(source.path, source.tick)
         if "annotations" not in instances.keys:
             if options.background == State.ABSENT:
                 raise LabelError(

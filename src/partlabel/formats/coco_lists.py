@@ -15,6 +15,7 @@ from partlabel.formats.collect import Integers
 from partlabel.formats.json_text import lists
 from partlabel.formats.listing import Listing
 from partlabel.labels import IntArray, LabelTable, State
+from partlabel.progress import Tick
 
 KEYS = ("images", "annotations", "categories")
 _UNDEFINED = -1
@@ -109,14 +110,14 @@ class Instances:
         self.image_count = 0
         self._image_of, self._category_of, self._crowd, self._ids = array("q"), array("q"), array("b"), array("q")
 
-    def read(self, path: Path) -> None:
-        """One pass over the file.
+    def read(self, path: Path, tick: Tick) -> None:
+        """One pass over the file; `tick` is told how far it is.
 
         Raises:
             LabelError: it is no complete file of this kind; names the entry.
         """
         readers = {"images": self._images, "annotations": self._annotations, "categories": self._categories}
-        for key, found in lists(path, KEYS):
+        for key, found in lists(path, KEYS, tick=tick):
             self.keys.add(key)
             readers[key](found)
         for key in ("images", "categories"):

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from partlabel.errors import LabelError
+from partlabel.progress import Tick, unheard
 
 _CHUNK = 1 << 20  # characters
 _CUT = 16  # characters: more than the longest word of JSON, and so more than the end of a chunk can spoil
+_MEGABYTE = 1_000_000
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -71,7 +73,9 @@ def entries(path: Path, prefix: str) -> Iterator[Any]:
         document.finish()
 
 
-def lists(path: Path, keys: Collection[str], whole: Collection[str] = ()) -> Iterator[tuple[str, Any]]:
+def lists(
+    path: Path, keys: Collection[str], whole: Collection[str] = (), tick: Tick = unheard
+) -> Iterator[tuple[str, Any]]:
     """Several lists of a JSON object in one pass, each as its key and its entries, in the order of the file.
 
     The entries of one are to be taken before the next is asked for; what is left of them is passed over.
@@ -80,13 +84,14 @@ def lists(path: Path, keys: Collection[str], whole: Collection[str] = ()) -> Ite
         path: the file.
         keys: under which the lists are; those that the object does not have do not come.
         whole: keys of values that are small; each comes with its value.
+        tick: told how many megabytes are read.
 
     Raises:
         LabelError: the file cannot be read, is no complete JSON and no object, or has one of the keys twice or with
             something else than a list.
     """
     seen: set[str] = set()
-    with _opened(path) as document:
+    with _opened(path, tick) as document:
         if document.peek() != "{":
             raise LabelError(f"{path} is JSON, but no object with the list {_some(keys)}")
         for key in document.members():
@@ -122,13 +127,13 @@ def _under(document: "_Document", keys: Sequence[str]) -> Iterator[Any]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator["_Document"]:
+def _opened(path: Path, tick: Tick = unheard) -> Iterator["_Document"]:
     try:
         file = path.open(encoding="utf-8-sig", newline="")
     except OSError as error:
         raise LabelError(f"{path} cannot be read: {error.strerror}") from error
     with file:
-        yield _Document(path, file)
+        yield _Document(path, file, tick)
 
 
 class _Document:
@@ -137,8 +142,9 @@ class _Document:
     Python's own decoder reads each value; where it fails at the end of what was read, more is read and it tries again.
     """
 
-    def __init__(self, path: Path, file: TextIO) -> None:
-        self._path, self._file = path, file
+    def __init__(self, path: Path, file: TextIO, tick: Tick) -> None:
+        self._path, self._file, self._tick = path, file, tick
+        self._size = path.stat().st_size // _MEGABYTE
         self._decode = json.JSONDecoder(parse_constant=_no_number).raw_decode
         self._text, self._at, self._before, self._ended = "", 0, 0, False
 
@@ -234,6 +240,7 @@ class _Document:
         except OSError as error:
             raise LabelError(f"{self._path} cannot be read: {error.strerror}") from error
         self._before += self._at
+        self._tick(min(self._before // _MEGABYTE, self._size), self._size)
         self._text, self._at, self._ended = self._text[self._at :] + read, 0, not read
         return True
 

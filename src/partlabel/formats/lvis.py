@@ -48,7 +48,7 @@ class Lvis(Format):
         listing = Listing(source, options, self.name)
         checked = {NEGATIVE: _PerImage.none(), MORE: _PerImage.none()}
         instances = Instances(listing, _image_name, lambda *image: _see(instances, checked, *image))
-        instances.read(source.path)
+        instances.read(source.path, source.tick)
         found = instances.annotated()
         listing.many(found.rows, found.columns, np.full(found.rows.size, State.PRESENT, np.int8), found.first)
         negative, more = (_cells(instances, key, checked[key]) for key in (NEGATIVE, MORE))

@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 Table = LabelTable | Path | str
+_LARGE = 1 << 25  # bytes; smaller files are read in a second
 
 
 def is_published(table: Table | None) -> bool:
@@ -174,10 +175,17 @@ def open_table(
         for alike in names_alike(labels.classes):
             reporter.say(_alike(table, alike))
         return labels, None
-    reading = read_table(table, **read)
+    reading = _read(Path(table), reporter, read)
     for sentence in _findings(table, reading):
         reporter.say(sentence)
     return reading.table, reading
+
+
+def _read(path: Path, reporter: Reporter, read: ReadArguments) -> Reading:
+    if not path.is_file() or path.stat().st_size < _LARGE:
+        return read_table(path, **read)
+    with reporter.track(f"reading {path} (MB)") as tick:
+        return read_table(path, tick=tick, **read)
 
 
 def _where(table: Path | str, read: ReadArguments, reporter: Reporter) -> dict[str, str]:

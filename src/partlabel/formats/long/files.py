@@ -18,6 +18,7 @@ from partlabel.formats.text import TextFile, even_records, lines_of
 ROLES = ("image", "class", "state", "source")
 FEATURES = b"huggingface"  # what `datasets` keeps in the metadata of a schema
 _BLOCK_BYTES = 1 << 26  # large, because each name is looked up once a block; also the longest possible cell
+_MEGABYTE = 1_000_000
 _BLOCK_ROWS = 1 << 18
 # A complete table of 5,000 classes, compressed, comes to 400 rows per byte; a file of 1 kB must not fill the memory.
 _ROWS_PER_BYTE, _ROWS_AT_LEAST = 1_000, 5_000_000
@@ -30,6 +31,7 @@ class CsvFile:
 
     def __init__(self, source: Source, options: ReadOptions) -> None:
         self.text: TextFile = source.text
+        self._tick = source.tick
         self.encoding = self.text.encoding
         self.columns = source.columns(options)
         self.roles = roles_of(self.columns)
@@ -41,8 +43,9 @@ class CsvFile:
             self._check_records()
         wanted = [f"f{column}" for column in sorted({*self.roles.values(), *self.columns.where.values()})]
         try:
+            file, size = pa.OSFile(str(self.text.content)), self.text.content.stat().st_size
             reader = pa.csv.open_csv(
-                self._stream(),
+                self._stream(file),
                 read_options=pa.csv.ReadOptions(
                     autogenerate_column_names=True, block_size=_BLOCK_BYTES, skip_rows=self.text.preamble
                 ),
@@ -55,6 +58,7 @@ class CsvFile:
             for batch in reader:
                 yield batch.slice(header)
                 header = 0
+                self._tick(min(file.tell(), size) // _MEGABYTE, size // _MEGABYTE)
         except pa.ArrowInvalid as error:
             self._check_records()
             raise LabelError(f"{self.text.path} cannot be read as CSV: {error}") from error
@@ -67,9 +71,8 @@ class CsvFile:
         """Where each record stands in the file, in `unit`, counted from 1."""
         return lines_of(self.text, records)
 
-    def _stream(self) -> pa.NativeFile:
-        stream = pa.OSFile(str(self.text.content))
-        return stream if self.text.codec != "utf-16" else pa.transcoding_input_stream(stream, "utf-16", "utf-8")
+    def _stream(self, file: pa.NativeFile) -> pa.NativeFile:
+        return file if self.text.codec != "utf-16" else pa.transcoding_input_stream(file, "utf-16", "utf-8")
 
     def _check_records(self) -> None:
         for _ in even_records(self.text):
