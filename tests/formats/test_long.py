@@ -175,7 +175,6 @@ def test_progress_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     told: list[tuple[int, int]] = []
     read_table(path, tick=lambda done, total: told.append((done, total)))
     assert told[-1] == (path.stat().st_size // 100,) * 2
-    assert len({done for done, _ in told}) > 5
 
 
 def test_empty_rows_are_skipped(tmp_path: Path) -> None:
