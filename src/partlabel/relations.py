@@ -111,61 +111,66 @@ class Relations:
         )
 
     def completed(self, table: LabelTable) -> Completed:
-        """The table with what follows from its known cells; recovered cells settle nothing.
+        """The table with what follows from its known cells.
 
-        A known cell is never turned into its opposite. Where two contradict each other, neither is known any more.
+        A cell that somebody stated is never turned into its opposite; where two such contradict each other, neither is
+        known any more. Recovered cells settle nothing, and give way. So does the declaration that unlisted cells of a
+        class are absent, from which something follows only where nothing stated contradicts it.
 
         Raises:
             LabelError: too many cells follow from what is declared absent.
         """
-        known = self._known(table)
+        size = len(table.classes)
+        cells = table.cells()
+        stated = (cells.states != State.UNKNOWN) & (cells.sources != Source.RECOVERED)
+        known = Cells(*(part[stated] for part in cells))
+        own = known.image_index * size + known.class_index
         origin, column, state = self._following(table, known)
         row = known.image_index[origin]
-        before = table.states_at(row, column)
+        target = row * size + column
+        before = _states_at(own, known.states, target)
         clash = np.flatnonzero(before == -state)
-        size = len(table.classes)
-        own = known.image_index * size + known.class_index
-        wrong = np.unique(np.concatenate([own[origin[clash]], row[clash] * size + column[clash]]))
+        wrong = np.unique(np.concatenate([own[origin[clash]], target[clash]]))
         new = np.flatnonzero((before == State.UNKNOWN) & ~np.isin(own[origin], wrong))
-        keys, first = np.unique(row[new] * size + column[new], return_index=True)
-        cells = table.cells()
-        kept = ~np.isin(cells.image_index * size + cells.class_index, np.concatenate([wrong, keys]))
-        rows, columns = np.divmod(np.concatenate([keys, wrong]), max(size, 1))
+        keys, first = np.unique(target[new], return_index=True)
+        implied = state[new][first]
+        declared = self._declared(table, np.concatenate([own, keys, wrong]))
+        keys, implied = np.concatenate([keys, declared]), np.concatenate([implied, np.full(declared.size, -1)])
+        differs = table.states_at(*np.divmod(keys, max(size, 1))) != implied
+        kept = ~np.isin(cells.image_index * size + cells.class_index, np.concatenate([wrong, keys[differs]]))
+        rows, columns = np.divmod(np.concatenate([keys[differs], wrong]), max(size, 1))
         unknown = np.zeros(wrong.size, np.int8)
         result = LabelTable.from_cells(
             table.images,
             table.classes,
             np.concatenate([cells.image_index[kept], rows]),
             np.concatenate([cells.class_index[kept], columns]),
-            np.concatenate([cells.states[kept], state[new][first], unknown]),
-            np.concatenate([cells.sources[kept], np.full(keys.size, Source.IMPLIED, np.int8), unknown]),
+            np.concatenate([cells.states[kept], implied[differs], unknown]),
+            np.concatenate([cells.sources[kept], np.full(int(differs.sum()), Source.IMPLIED, np.int8), unknown]),
             table.background,
         )
         told = _told(table, known, origin[clash], column[clash], before[clash])
-        return Completed(result, int(keys.size), told)
+        return Completed(result, int(differs.sum()), told)
 
-    def _known(self, table: LabelTable) -> Cells:
-        """The cells that something may follow from; those that are declared absent are among them."""
-        cells = table.cells()
-        known = (cells.states != State.UNKNOWN) & (cells.sources != Source.RECOVERED)
-        declared = [
-            column
-            for column, name in enumerate(table.classes)
-            if table.background[column] == State.ABSENT
-            and any(one in table.class_positions for one in self._below(name))
-        ]
-        if len(declared) * len(table) > _CELLS_AT_MOST:
-            raise LabelError("too much follows from what is declared absent; list the absent cells of these classes")
-        every = (np.arange(len(table))[:, None] * len(table.classes) + np.asarray(declared, np.int64)).ravel()
-        rows, columns = np.divmod(every, max(len(table.classes), 1))
-        unlisted = ~table.find(rows, columns)[1]
-        absent = np.full(int(unlisted.sum()), State.ABSENT, np.int8)
-        return Cells(
-            np.concatenate([cells.image_index[known], rows[unlisted]]),
-            np.concatenate([cells.class_index[known], columns[unlisted]]),
-            np.concatenate([cells.states[known], absent]),
-            np.concatenate([cells.sources[known], np.full(absent.size, Source.IMPORT, np.int8)]),
-        )
+    def _declared(self, table: LabelTable, settled: IntArray) -> IntArray:
+        """Keys of the cells that are absent because a class above them is declared absent, those in `settled` aside."""
+        size, rows = len(table.classes), np.arange(len(table))
+        listed = table.cells()
+        held = np.concatenate([settled, listed.image_index * size + listed.class_index])
+        found: list[IntArray] = []
+        for column in np.flatnonzero(table.background == State.ABSENT).tolist():
+            below = [
+                table.class_positions[one] for one in self._below(table.classes[column]) if one in table.class_positions
+            ]
+            if not below:
+                continue
+            if sum(some.size for some in found) + len(below) * rows.size > _CELLS_AT_MOST:
+                raise LabelError(
+                    "too much follows from what is declared absent; list the absent cells of these classes"
+                )
+            absent = rows[~np.isin(rows * size + column, held)]
+            found += [absent * size + one for one in below]
+        return np.setdiff1d(np.concatenate([np.empty(0, np.int64), *found]), settled)
 
     def _below(self, name: str) -> frozenset[str]:
         return self.below.get(name, frozenset())
@@ -189,6 +194,14 @@ class Relations:
                     found.append(np.stack([at, np.full(at.size, target), np.full(at.size, of_target)]))
         origin, target, states = np.concatenate([np.empty((3, 0), np.int64), *found], axis=1)
         return origin, target, states
+
+
+def _states_at(keys: IntArray, states: Int8Array, wanted: IntArray) -> Int8Array:
+    """States of wanted cells among some in ascending order; unknown where they are not among them."""
+    if not keys.size:
+        return np.zeros(wanted.size, np.int8)
+    place = np.minimum(np.searchsorted(keys, wanted), keys.size - 1)
+    return np.where(keys[place] == wanted, states[place], np.int8(State.UNKNOWN))
 
 
 def _told(

@@ -39,7 +39,7 @@ def test_the_report_and_what_is_not_kept(
         f"{path}: long, UTF-8; 3 rows read, 3 used",
         "  columns are separated by semicolons",
         "2 images × 2 classes: 1 present, 1 absent, 2 unknown",
-        "tag_lists does not keep where labels came from: 2 cells recovered or by hand",
+        "tag_lists does not keep where labels came from, which 2 cells say",
         str(tmp_path / "b.jsonl"),
     ]
     again = partlabel.read_table(tmp_path / "b.jsonl").table
@@ -96,8 +96,60 @@ def test_suggestions_go_to_formats_that_hold_them_or_aside(tmp_path: Path) -> No
         partlabel.convert(path, tmp_path / "b.jsonl", suggestions=more)
     put(more, header + "c.jpg,cat,present,recovered,0.9,2.2,promise\n")
     with pytest.raises(LabelError, match=r"suggests class 'cat' for 'c\.jpg', which the labels do not have"):
-        partlabel.convert(path, tmp_path / "b.jsonl", suggestions=more)
-    assert not (tmp_path / "b.jsonl").exists()
+        partlabel.convert(path, tmp_path / "b.xml", to="cvat", suggestions=more)
+    put(more, header + "b.jpg,cat,unknown,recovered,0.9,2.2,audit\n")
+    with pytest.raises(LabelError, match="an audit asks and does not suggest"):
+        partlabel.convert(path, tmp_path / "b.xml", to="cvat", suggestions=more)
+    put(more, "image,class,probability\nb.jpg,cat,2\n")
+    with pytest.raises(LabelError, match="line 2: '2' is no probability"):
+        partlabel.convert(path, tmp_path / "b.xml", to="cvat", suggestions=more)
+    assert not [*tmp_path.glob("b*")]
+
+
+def test_only_cells_that_nobody_decided_are_suggested(tmp_path: Path) -> None:
+    """A suggestion of a known cell would come back as a verdict that nobody gave."""
+    path = put(tmp_path / "a.csv", LONG)
+    lines = ["b.jpg,cat,0.4", "b.jpg,cat,0.7", "b.jpg,cat,0.6", "a.jpg,cat,0.9", "a.jpg,dog,0.8"]
+    more = put(tmp_path / "s.csv", "\n".join(["image,class,probability", *lines]) + "\n")
+    for format, name in (("label_studio", "b.json"), ("cvat", "b.xml"), ("fiftyone", "f"), ("sidecars", "s")):
+        lose = ["classes", "order"] if format == "sidecars" else []
+        found = partlabel.convert(path, tmp_path / name, to=format, suggestions=more, lose=lose)
+        assert [*found.suggested] == [("b.jpg", "cat", 0.6)] or [*found.suggested] == [("b.jpg", "cat", 0.7)]
+        again = partlabel.read_table(tmp_path / name, format=format)
+        assert [one[:2] for one in again.report.suggested] == [("b.jpg", "cat")]
+        assert Source.REVIEW not in {
+            source for source, state in zip(again.table.sources, again.table.states, strict=True) if state > 0
+        }
+
+
+def test_what_is_there_is_written_over_only_if_asked(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.csv", LONG)
+    for name in ("b.json", "b.config.xml"):
+        mine = put(tmp_path / name, "mine")
+        with pytest.raises(UsageError, match="is there already; name another file, or write over it with --replace"):
+            partlabel.convert(path, tmp_path / "b.json", to="label_studio")
+        assert mine.read_text() == "mine"
+        mine.unlink()
+    partlabel.convert(path, tmp_path / "b.json", to="label_studio")
+    partlabel.convert(path, tmp_path / "b.json", to="label_studio", replace=True)
+    with pytest.raises(UsageError, match="two things would be written"):
+        partlabel.convert(path, tmp_path / "c.json", to="label_studio", suggestions_out=tmp_path / "c.json")
+    rules = put(tmp_path / "r.csv", "class,relation,other\ncat,excludes,dog\n")
+    with pytest.raises(UsageError, match="would be overwritten"):
+        partlabel.convert(path, rules, to="long", replace=True, read={"relations": str(rules)})
+    with pytest.raises(UsageError, match="would be overwritten"):
+        partlabel.convert(tmp_path / "b.config.xml", tmp_path / "b.json", to="label_studio", replace=True)
+
+
+def test_what_a_file_of_two_states_does_not_say(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.csv", LONG)
+    for lose in ([], ["absent", "unknown"]):
+        with pytest.raises((LabelError, UsageError), match="--lose"):
+            partlabel.convert(path, tmp_path / "b.json", to="coco", lose=lose)
+    found = partlabel.convert(path, tmp_path / "b.json", to="coco", lose=["unknown"])
+    assert any("read it with --unlisted absent, which then holds for 2 cells" in note for note in found.notes)
+    found = partlabel.convert(path, tmp_path / "c.json", to="coco", lose=["absent"])
+    assert not any("--unlisted" in note for note in found.notes)
 
 
 def test_formats_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,7 +184,7 @@ def test_a_workbook_that_does_not_say_its_values(tmp_path: Path) -> None:
     book.active.append(["image", "cat"])
     book.active.append(["a.jpg", "=1+0"])
     book.save(tmp_path / "a.xlsx")
-    with pytest.raises(LabelError, match="row 2: cell B2 holds a formula whose value was never stored"):
+    with pytest.raises(LabelError, match="row 2: cell B2 holds a formula without a stored value"):
         partlabel.read_table(tmp_path / "a.xlsx")
     book = openpyxl.Workbook()
     book.active.append(["image", "cat"])

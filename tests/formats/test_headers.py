@@ -139,7 +139,7 @@ def test_web_addresses_are_called_so(tmp_path: Path) -> None:
     )
     path = put(tmp_path / "t.csv", "image,sky\nhttps://x.org/p/a.jpg,1\nhttps://x.org/p/b.jpg,0\n")
     table, report = read_table(path, codes=CODES)
-    assert "2 image names are addresses" in report.notes[0]
+    assert "2 image names of addresses" in report.notes[0]
     stripped, report = read_table(path, codes=CODES, strip="https://x.org/p/")
     assert stripped.images == ("a.jpg", "b.jpg")
     assert stripped.dense().tolist() == table.dense().tolist()

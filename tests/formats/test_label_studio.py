@@ -92,7 +92,7 @@ def test_a_half_annotated_project(tmp_path: Path) -> None:
     assert reading.table.classes == ("sky", "sea", "snow", "boat")
     assert cells(reading) == {("my_photo.jpg", name): (PRESENT, Source.IMPORT) for name in ("sky", "sea", "boat")}
     assert reading.report.rows_read == 5
-    assert "2 image names are addresses" in reading.report.notes[-1]
+    assert "2 image names of addresses" in reading.report.notes[-1]
     assert set(reading.report.notes[:-1]) == {
         "nothing is read from 2 other controls: 'occluded', 'remark'",
         "1 annotation is skipped by the annotator and left out",

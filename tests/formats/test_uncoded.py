@@ -81,7 +81,7 @@ def test_row_numbers_are_asked_about(tmp_path: Path, name: str) -> None:
 
 def test_one_column_of_tags_is_told_where_it_belongs(tmp_path: Path) -> None:
     said = refusal(tmp_path / "t.csv", "image,tags\na,haze primary\nb,clear water\n")
-    assert "rename it to present" in said
+    assert "say --columns present=tags" in said
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -157,7 +157,8 @@ def test_a_table_that_no_image_matches(images: Path):
         f"none of the 3 images of the table is in {str(images)!r}: the first name is 'images/0', and the folder "
         f"holds 10 image files, the first '0.jpg'; the names begin with 'images/', which the folder does not hold "
         f"(give {str(images.parent)!r} as the image folder), "
-        "and the names lack the ending '.jpg' ('images/0' is probably '0.jpg'); that explains 2 of 3"
+        "and the names lack the ending '.jpg' ('images/0' is probably '0.jpg'; `partlabel convert --images` mends it); "
+        "that explains 2 of 3"
     )
     assert sentence in page(found)
 
@@ -223,8 +224,8 @@ def test_reading_report(tmp_path: Path):
     found = look(file, read={"codes": CODES})
     assert found.report == read_table(file, codes=CODES, conflicts="unknown").report
     assert found.problems == (
-        f"{file}: 1 cell called present on one line and absent on another, taken as unknown; first: image 'a', class "
-        f"'cat', lines 2, 3",
+        f"{file}: 1 cell called present in one place and absent in another, or contradicted by another cell, taken as "
+        f"unknown; first: image 'a', class 'cat', lines 2, 3",
         "1 class without a known cell: 'dog'; train refuses the table, unless told to leave them out "
         "(--drop-empty-classes)",
     )

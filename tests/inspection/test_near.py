@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partlabel.inspection import near
-from partlabel.inspection.near import Nearest, nearest
+from partlabel.inspection.near import Nearest, near_groups, nearest
 
 # Few bits set around few centres, so that many pairs are near, some exactly, and zero is among them.
 HASHES = st.lists(
@@ -56,3 +56,28 @@ def test_a_crowd_of_equal_images_is_one_entry_each():
     crowd = np.full(20_000, 0x0F0F0F0F33335555, np.uint64)
     found = nearest(crowd, crowd ^ np.uint64(1), 4)
     assert found == [Nearest(position, 0, 1, 20_000) for position in range(20_000)]
+
+
+@given(st.integers(0, 5), st.integers(0, 2**32 - 1), st.integers(2, 40))
+def test_groups_are_chains_of_near_pairs(distance: int, seed: int, count: int) -> None:
+    """By comparing every pair, and joining what is near until nothing changes."""
+    generator = np.random.default_rng(seed)
+    hashes = generator.integers(0, 2**63, count).astype(np.uint64)
+    for place in range(1, count):
+        if generator.random() < 0.5:  # a near copy of an earlier one, or a flat image
+            flips = np.bitwise_xor.reduce([np.uint64(1) << np.uint64(bit) for bit in generator.integers(0, 64, 3)])
+            hashes[place] = hashes[generator.integers(0, place)] ^ flips if generator.random() < 0.9 else 0
+    group = list(range(count))
+    for _ in range(count):
+        for one in range(count):
+            for other in range(count):
+                near = (int(hashes[one]) ^ int(hashes[other])).bit_count() <= distance
+                if near and hashes[one] and hashes[other]:
+                    group[one] = group[other] = min(group[one], group[other])
+    found = near_groups(hashes, distance).tolist()
+    for one in range(count):
+        alone = hashes[one] == 0 or group.count(group[one]) == 1
+        assert (found[one] == -1) == alone
+        for other in range(count):
+            if not alone and hashes[other]:
+                assert (found[one] == found[other]) == (group[one] == group[other])

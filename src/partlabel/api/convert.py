@@ -1,9 +1,10 @@
 """`convert`: a label file in the format of another tool, with three states kept or the user's word that one is lost."""
 
 import csv
+import dataclasses
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +23,7 @@ from partlabel.labels import LabelTable, Source
 from partlabel.names import names_alike, same_file_key, told_apart
 from partlabel.opening import ReadArguments, Table, open_table, refuse_to_overwrite
 from partlabel.progress import SILENT, Reporter
-from partlabel.recovery import read_suggestions
+from partlabel.recovery.suggestions_file import read_probabilities
 from partlabel.wording import amount
 
 Losable = Literal["absent", "unknown", "images", "classes", "order"]
@@ -56,6 +57,7 @@ def convert(
     lose: Iterable[Losable] = (),
     prefix: str | None = None,
     write_codes: str | None = None,
+    replace: bool = False,
     reporter: Reporter = SILENT,
     read: ReadArguments | None = None,
 ) -> Converted:
@@ -73,6 +75,7 @@ def convert(
         lose: what may be lost where the format cannot hold it, as `partlabel.formats.write_table` explains.
         prefix: what to put before image names, such as the address that an annotation tool shows images from.
         write_codes: the values of the states, in formats that have values.
+        replace: write over files that are there; those that are read are never written over.
         reporter: where findings go.
         read: how to read the label file.
 
@@ -81,10 +84,13 @@ def convert(
         UsageError: an argument cannot be used.
         StorageError: the file cannot be written.
     """
-    targets = [Path(out), *([] if suggestions_out is None else [Path(suggestions_out)])]
-    refuse_to_overwrite(targets, table, *([] if suggestions is None else [suggestions]))
-    chosen = written_format(Path(out), to)
-    labels, reading = open_table(table, reporter, read or {})
+    chosen, read = written_format(Path(out), to), read or {}
+    _check_targets(
+        [Path(out), *chosen.companions(Path(out)), *(Path(file) for file in [suggestions_out] if file is not None)],
+        [table, *(file for file in (suggestions, read.get("rename"), read.get("relations")) if file is not None)],
+        replace,
+    )
+    labels, reading = open_table(table, reporter, read)
     suggested = NO_SUGGESTIONS if reading is None else reading.report.suggested
     notes = [_alike("class", pair) for pair in names_alike(labels.classes)]
     spelt = {same_file_key(name): name for name in labels.images}
@@ -93,18 +99,23 @@ def convert(
     ]
     if images is not None:
         labels, suggested = _as_files(labels, suggested, image_root(images), notes)
+    holds = "suggested" in chosen.written_with
     if suggestions is not None:
+        if not holds:
+            able = ", ".join(format.name for format in FORMATS.values() if "suggested" in format.written_with)
+            raise UsageError(f"{chosen.name} does not hold suggestions; {able} do")
         suggested = _joined(suggested, suggestions, labels)
-    written = suggested if "suggested" in chosen.written_with else NO_SUGGESTIONS
-    if suggestions is not None and not len(written):
-        able = ", ".join(format.name for format in FORMATS.values() if "suggested" in format.written_with)
-        raise UsageError(f"{chosen.name} does not hold suggestions; {able} do")
+    before, suggested = len(suggested), suggested.open_in(labels)
+    if dropped := before - len(suggested):
+        notes.append(f"{amount(dropped, 'suggestion')} left out: of cells that are decided, not chosen or there twice")
+    written = suggested if holds else NO_SUGGESTIONS
     write_table(
         labels, out, codes=write_codes, format=chosen.name, suggested=written, prefix=prefix, lose=frozenset(lose)
     )
     if suggestions_out is not None:
         _write_suggested(suggested, Path(suggestions_out))
-    notes += _not_kept(labels, suggested, chosen, aside=suggestions_out is not None)
+    notes += _not_kept(labels, suggested, chosen, frozenset(lose), aside=suggestions_out is not None)
+    notes += [f"{out}: {chosen.advice}"] if chosen.advice else []
     return Converted(
         table=labels, suggested=suggested, report=None if reading is None else reading.report, notes=tuple(notes)
     )
@@ -114,6 +125,17 @@ def _alike(what: str, names: Sequence[str]) -> str:
     return (
         f"{' and '.join(told_apart(*names[:2]))} are two {'classes' if what == 'class' else 'images'} that look alike"
     )
+
+
+def _check_targets(targets: list[Path], sources: list[Table], replace: bool) -> None:
+    """Refuse to write over what is read, over one another, and, unless it is asked for, over what is there."""
+    refuse_to_overwrite(targets, *sources)
+    resolved = [target.resolve() for target in targets]
+    if len({*resolved}) < len(resolved):
+        raise UsageError(f"two things would be written to {targets[-1]}; name another file")
+    there = next((target for target in targets if target.is_file() or target.is_symlink()), None)
+    if there is not None and not replace:
+        raise UsageError(f"{there} is there already; name another file, or write over it with --replace")
 
 
 def _as_files(labels: LabelTable, suggested: Suggested, root: Path, notes: list[str]) -> tuple[LabelTable, Suggested]:
@@ -132,12 +154,19 @@ def _as_files(labels: LabelTable, suggested: Suggested, root: Path, notes: list[
     if left := [name for name in lost if name not in new]:
         notes.append(f"{amount(len(left), 'image')} cannot be found in {root}, first: {left[0]!r}")
     names = tuple(new.get(name, name) for name in labels.images)
-    return replace(labels, images=names), suggested.renamed(new.get(name, name) for name in suggested.images)
+    return dataclasses.replace(labels, images=names), suggested.renamed(
+        new.get(name, name) for name in suggested.images
+    )
 
 
 def _joined(suggested: Suggested, path: Path | str, labels: LabelTable) -> Suggested:
     """The suggestions of the label file and of a file of suggestions, which counts where both have a cell."""
-    given = [Suggestion(one.image, one.class_name, one.probability) for one in read_suggestions(path) if one.state > 0]
+    given = [Suggestion(*one) for one in read_probabilities(path)]
+    if not given:
+        raise LabelError(
+            f"{path} holds nothing that is suggested to be present; an audit asks and does not suggest: answer it with "
+            f"`partlabel review {path}`"
+        )
     for one in given:
         if one.image not in labels.image_positions or one.class_name not in labels.class_positions:
             raise LabelError(
@@ -156,12 +185,27 @@ def _write_suggested(suggested: Suggested, path: Path) -> None:
     write_text(path, text.getvalue())
 
 
-def _not_kept(labels: LabelTable, suggested: Suggested, chosen: Format, *, aside: bool) -> Iterable[str]:
+def _not_kept(
+    labels: LabelTable, suggested: Suggested, chosen: Format, lose: frozenset[str], *, aside: bool
+) -> Iterable[str]:
     """What the target does not hold besides states."""
     told = int(np.isin(labels.sources, (Source.IMPORT, Source.UNSURE), invert=True).sum())
     if labels.unsure and not chosen.keeps_unsure:
         yield f"{chosen.name} does not tell unsure from unknown: {amount(labels.unsure, 'cell')} will be asked again"
     if told and not chosen.keeps_sources:
-        yield f"{chosen.name} does not keep where labels came from: {amount(told, 'cell')} recovered or by hand"
+        yield f"{chosen.name} does not keep where labels came from, which {amount(told, 'cell')} say"
+    yield from _of_two_states(labels, chosen, lose)
+    if len(suggested) and "suggested" in chosen.written_with:
+        yield f"{amount(len(suggested), 'suggestion')} written beside the labels"
     if len(suggested) and "suggested" not in chosen.written_with and not aside:
         yield f"{chosen.name} holds no suggestions: {len(suggested):,} are left out; --suggestions-out FILE keeps them"
+
+
+def _of_two_states(labels: LabelTable, chosen: Format, lose: frozenset[str]) -> Iterable[str]:
+    """What a file that tells present from the rest does not say itself."""
+    counts = labels.counts_by_class()
+    if not chosen.two_states or not counts.absent.any() or "absent" in lose:
+        return
+    unknown = int(counts.unknown.sum())
+    declared = f", which then holds for {amount(unknown, 'cell')} that are unknown here" if unknown else ""
+    yield f"{chosen.name} does not say that the rest is absent: read it with --unlisted absent{declared}"

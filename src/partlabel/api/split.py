@@ -81,10 +81,14 @@ def split(
     wanted, reasons = _checked_shares(shares or DEFAULT_SHARES), _checked_reasons(by)
     files = [] if out is None else [Path(out) / f"{name}.csv" for name in wanted]
     refuse_to_overwrite(files, table, *([] if groups is None else [groups]))
+    if out is not None and Path(out).exists() and (not Path(out).is_dir() or any(Path(out).iterdir())):
+        raise UsageError(f"{out} is there already, and parts of two splits must not mix; name a new folder")
     labels, _ = open_table(table, reporter, read or {})
     ties = _ties(labels, reasons, images or published_root(table), max_distance, limits, reporter)
     if groups is not None:
         ties["groups"] = read_groups(groups, labels.images)
+        if alone := int((ties["groups"] < 0).sum()):
+            reporter.say(f"{amount(alone, 'image')} without a group in {groups}, each a unit of its own")
     units = units_of(len(labels), list(ties.values()))
     if len(units) < len(wanted):
         raise LabelError(
@@ -185,7 +189,6 @@ def _counted(part: LabelTable) -> dict[str, Any]:
 
 
 def _write(out: Path, parts: Mapping[str, LabelTable], record: dict[str, Any]) -> None:
-    (out / "split.json").unlink(missing_ok=True)  # beside other parts than its own it would mislead
     for name, part in parts.items():
         write_table(part, out / f"{name}.csv")
         record["parts"][name] |= {"file": f"{name}.csv", "sha256": file_sha256(out / f"{name}.csv")}

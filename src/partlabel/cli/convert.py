@@ -35,6 +35,7 @@ def convert(
     write_codes: Annotated[
         str | None, typer.Option(help="The values to write, such as '1=present,0=absent,=unknown'.")
     ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Write over files that are there.")] = False,
     *,
     read: ReadArguments,
     quiet: o.Quiet = False,
@@ -56,6 +57,7 @@ def convert(
         lose=chosen,
         prefix=prefix,
         write_codes=write_codes,
+        replace=replace,
         reporter=o.reporter(quiet or not is_published(table)),  # of a file, the report below says it all
         read=read,
     )

@@ -9,7 +9,8 @@ def formats() -> None:
 
     for one in FORMATS.values():
         how = "read and written" if one.writes else "read only"
-        where = ", ".join([*one.suffixes, *(["a folder"] if "folder" in one.takes else [])])
+        places = [end + " (read only)" * (one.writes and end in one.read_only) for end in one.suffixes]
+        where = ", ".join([*places, *(["a folder"] if "folder" in one.takes else [])])
         more = " and suggestions" if "suggested" in one.written_with else ""
         typer.echo(f"{one.name}\n    {one.title} ({where}); {how}{more}\n    states: {one.states}")
         if used := sorted(one.options):

@@ -20,7 +20,9 @@ def look(
         list[str] | None, typer.Option(help="Rows of the second file, where --where does not suit it: COLUMN=VALUE.")
     ] = None,
     max_image_mb: o.MaxImageMb = None,
-    max_distance: Annotated[int, typer.Option(help="Bits, of 64, in which near-duplicates may differ (0 to 16).")] = 4,
+    max_distance: Annotated[
+        int, typer.Option(help="Bits, of 64, in which images may differ from those of --against (0 to 16).")
+    ] = 4,
     guess_codes: Annotated[
         bool,
         typer.Option("--guess-codes", help="Where values have no code, print a guess at each; nothing is applied."),

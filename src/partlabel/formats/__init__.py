@@ -24,6 +24,7 @@ from partlabel.errors import LabelError, UsageError
 from partlabel.formats.base import Format, Source
 from partlabel.formats.catalogue import FORMATS, format_of, suffixes
 from partlabel.formats.codes import CodeMap
+from partlabel.formats.header import closest
 from partlabel.formats.long import Long
 from partlabel.formats.naming import with_note_on_addresses, without_prefix
 from partlabel.formats.options import ReadOptions
@@ -43,6 +44,7 @@ from partlabel.formats.writing import LOSABLE, write_table
 from partlabel.labels import LabelTable
 from partlabel.progress import Tick, unheard
 from partlabel.read_arguments import ReadArguments
+from partlabel.wording import amount
 
 __all__ = [
     "FORMATS",
@@ -141,17 +143,25 @@ def _completed(reading: Reading, options: ReadOptions) -> Reading:
         LabelError: known cells contradict the relations, and `conflicts` is "fail".
     """
     report = reading.report
-    done = read_relations(str(options.relations)).completed(reading.table)
+    relations = read_relations(str(options.relations))
+    done = relations.completed(reading.table)
     told = "; ".join(map(str, done.contradictions[:3]))
     if done.contradictions and options.conflicts == "fail":
         raise LabelError(
             f"{report.path}: {len(done.contradictions):,} pair(s) of known cells contradict {options.relations}: "
             f"{told}; correct them, or use --conflicts unknown to make such cells unknown"
         )
-    notes = [f"{done.implied:,} cells follow from known ones by {options.relations} and are known as well"]
+    notes = [f"{amount(done.implied, 'cell')} known as well, by {options.relations}"]
+    if strange := [name for name in relations.names if name not in reading.table.class_positions]:
+        named = f"{amount(len(strange), 'class', 'classes')} of {options.relations}"
+        notes.append(f"{named} not in the labels, first {strange[0]!r}; {closest(strange[0], reading.table.classes)}")
     if done.contradictions:
         notes.append(f"{len(done.contradictions):,} pair(s) of known cells contradict it and are unknown: {told}")
-    conflicts = tuple(ConflictingCell(one.image, f"{one.class_name}, {one.other}", ()) for one in done.contradictions)
+    conflicts = tuple(
+        dict.fromkeys(
+            ConflictingCell(one.image, name, ()) for one in done.contradictions for name in (one.class_name, one.other)
+        )
+    )
     found = replace(
         report,
         notes=(*report.notes, *notes),

@@ -43,20 +43,6 @@ def image_cells(table: LabelTable, suggested: Suggested) -> Iterator[ImageCells]
             yield ImageCells(image, known, by_image.get(image, []))
 
 
-def check_suggested(table: LabelTable, suggested: Suggested, path: Path) -> None:
-    """Refuse suggestions that are of no cell of the table.
-
-    Raises:
-        LabelError: there is one.
-    """
-    for one in suggested:
-        if one.image not in table.image_positions or one.class_name not in table.class_positions:
-            raise LabelError(
-                f"{path}: a suggestion is of image {one.image!r} and class {one.class_name!r}, which the table lacks; "
-                f"suggest cells of this table only"
-            )
-
-
 def check_roles(roles: Mapping[str, str], known: Iterable[str], format: str) -> None:
     """Refuse roles of `columns` that a format does not know.
 

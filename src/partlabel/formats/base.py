@@ -95,6 +95,7 @@ class Format(ABC):
         writes: whether tables are written in this format; one that does not has a `states` that says why.
         keeps_sources: whether a written file says where each label came from.
         keeps_unsure: whether a written file tells what somebody could not decide from what nobody looked at.
+        advice: what to do with a written file, for its owner.
         two_states: a written file tells one state from another, but not three; the user says which one is given up.
         options: the read options that it uses beyond those that all formats use.
         written_with: the options of `write_table` that it uses, such as `suggested` where it holds suggestions.
@@ -109,6 +110,7 @@ class Format(ABC):
     writes: ClassVar[bool] = True
     keeps_sources: ClassVar[bool] = False
     keeps_unsure: ClassVar[bool] = False
+    advice: ClassVar[str] = ""
     two_states: ClassVar[bool] = False
     options: ClassVar[frozenset[str]] = frozenset()
     written_with: ClassVar[frozenset[str]] = frozenset()
@@ -135,6 +137,10 @@ class Format(ABC):
             LabelError: the table cannot be kept in this format; says why.
         """
         raise NotImplementedError
+
+    def companions(self, path: Path) -> tuple[Path, ...]:
+        """The files that are written beside a file of this name."""
+        return ()
 
     def losses(self, table: LabelTable) -> Mapping[str, str]:
         """What of this table the format cannot hold: a word for `lose` (images, classes, order), and a phrase with

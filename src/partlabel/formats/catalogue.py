@@ -123,7 +123,7 @@ def written_format(path: Path, name: str | None) -> Format:
     plain = next((format for format in possible if format.name == _WRITTEN_BY_DEFAULT), None)
     if plain is None and len(possible) > 1:
         names = ", ".join(format.name for format in possible)
-        raise UsageError(f"{path}: {suffix} files are {names}; say the format")
+        raise UsageError(f"{path}: {suffix} files are {names}; say which (convert: --to)")
     return plain or possible[0]
 
 

@@ -81,10 +81,11 @@ class ClassNames:
     Args:
         chosen: the fixed list, if there is one.
         trusted: take every text as a name.
+        accepted: texts that are names, whatever they look like.
     """
 
-    def __init__(self, chosen: Iterable[str] | None, *, trusted: bool = False) -> None:
-        self.fixed, self.trusted = chosen is not None, trusted
+    def __init__(self, chosen: Iterable[str] | None, *, trusted: bool = False, accepted: Iterable[str] = ()) -> None:
+        self.fixed, self.trusted, self.accepted = chosen is not None, trusted, frozenset(accepted)
         self.columns: dict[str, int] = {name: column for column, name in enumerate(chosen or ())}
         self._spelt: dict[str, str] = {}
 
@@ -99,7 +100,7 @@ class ClassNames:
             return found
         if self.fixed:
             return self._chosen(name, place)
-        if not self.trusted:
+        if not self.trusted and name not in self.accepted:
             refuse_no_class(name, place)
         return self.columns.setdefault(name, len(self.columns))
 

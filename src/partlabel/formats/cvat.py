@@ -28,7 +28,6 @@ from partlabel.formats.annotation_tools import (
     ImageCells,
     brief,
     check_roles,
-    check_suggested,
     image_cells,
     refuse_xml_unfit,
     xml_refusal,
@@ -58,7 +57,12 @@ class Cvat(Format):
     states = "an attribute state of each tag; what is not tagged is unknown"
     suffixes = (".xml",)
     options = frozenset({"unlisted", "columns"})
+    advice = "put the .labels.json beside it into Raw when the task is made, and upload the file as annotations"
     written_with = frozenset({"suggested", "prefix"})
+
+    def companions(self, path: Path) -> tuple[Path, ...]:
+        """The labels for the constructor."""
+        return (labels_path(path),)
 
     def sniff(self, source: Source, options: ReadOptions) -> bool:
         """Whether its root is that of CVAT."""
@@ -88,7 +92,6 @@ class Cvat(Format):
             LabelError: a name has a character that XML cannot hold.
         """
         refuse_xml_unfit((*table.images, *table.classes, options.prefix), path)
-        check_suggested(table, options.suggested, path)
         with atomic_path(path) as temporary:
             with temporary.open("w", encoding="utf-8", newline="\n") as stream:
                 stream.write(_head(table))

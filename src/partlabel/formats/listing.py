@@ -40,7 +40,7 @@ class Listing:
         self.path, self.options, self.unit = source.path, options, unit
         self.tally = Tally(path=source.path, format=format, encoding=encoding, where=options.where)
         self.images = ImageRows(source.path, unit)
-        self.names = ClassNames(None)
+        self.names = ClassNames(None, accepted=options.classes or ())
         self.cells = CellList()
         self._columns = tuple(array(kind) for kind in "iibib")
         self._suggested = tuple(array(kind) for kind in "iid")

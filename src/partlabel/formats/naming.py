@@ -6,6 +6,7 @@ from pathlib import Path
 
 from partlabel.errors import LabelError
 from partlabel.formats.reading import Reading
+from partlabel.wording import amount
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
@@ -41,7 +42,7 @@ def with_note_on_addresses(reading: Reading) -> Reading:
     if not addresses:
         return reading
     note = (
-        f"{len(addresses):,} image names are addresses, first {addresses[0]!r}: images are read from a folder; "
+        f"{amount(len(addresses), 'image name')} of addresses, first {addresses[0]!r}: images are read from a folder; "
         f"download them, and take the front of the names off with --strip"
     )
     return reading._replace(report=replace(reading.report, notes=(*reading.report.notes, note)))

@@ -12,6 +12,7 @@ from partlabel.formats.reading import Reading
 from partlabel.formats.suggested import Suggested, Suggestion
 from partlabel.formats.text import as_table, cell_name, even_records, examine
 from partlabel.labels import Int8Array, LabelTable, Source, State
+from partlabel.wording import amount
 
 _BLOCK = 1 << 12
 
@@ -56,12 +57,9 @@ def renamed(reading: Reading, names: Mapping[str, str], path: Path, wanted: Iter
         wanted: classes, by their new names, to keep in this order; None keeps all.
 
     Raises:
-        LabelError: no class of the file has a new name, none is left, or a wanted one is not there.
+        LabelError: no class is left, or a wanted one is not there.
     """
     table = reading.table
-    if not any(name in names for name in table.classes):
-        first = next(iter(names), None)
-        raise LabelError(f"{path}: none of its classes has a new name; the first old name is {first!r}")
     groups: dict[str, list[int]] = {}
     for column, name in enumerate(table.classes):
         if new := names.get(name, name):
@@ -75,12 +73,13 @@ def renamed(reading: Reading, names: Mapping[str, str], path: Path, wanted: Iter
         groups = {name: groups[name] for name in wanted}
     changed = sum(1 for name in table.classes if names.get(name, name) != name)
     dropped = len(table.classes) - sum(map(len, groups.values()))
-    note = f"{changed:,} of {len(table.classes):,} classes have new names" + (
-        f", {dropped:,} are dropped" * bool(dropped)
-    )
+    notes = [f"new names for {changed:,} of {len(table.classes):,} classes" + f", {dropped:,} dropped" * bool(dropped)]
+    if unused := [name for name in names if name not in table.class_positions]:
+        near = closest(unused[0], table.classes)
+        notes.append(f"{amount(len(unused), 'old name')} not in the labels, first {unused[0]!r}; {near}")
     report = replace(
         reading.report,
-        notes=(*reading.report.notes, note),
+        notes=(*reading.report.notes, *notes),
         suggested=_renamed_suggestions(reading.report.suggested, names, groups),
     )
     return Reading(_joined(table, groups), report)

@@ -80,8 +80,8 @@ def _copy(values: Any, formulas: Any, out: Any, path: Path) -> None:
         for one, other in zip(shown, written, strict=True):
             if other.data_type == "f" and one.value is None:
                 raise LabelError(
-                    f"{path}, row {row}: cell {other.coordinate} holds a formula whose value was never stored; open "
-                    f"the file in a spreadsheet program and save it again"
+                    f"{path}, row {row}: cell {other.coordinate} holds a formula without a stored value; save the "
+                    f"file in a spreadsheet program, and if it yields nothing write the value itself"
                 )
         cells = [_as_text(cell.value) for cell in shown]
         while len(cells) > width and not cells[-1] and row > 1:

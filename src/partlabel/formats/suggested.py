@@ -7,6 +7,8 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from partlabel.labels import LabelTable
+
 Float64Array = NDArray[np.float64]
 
 
@@ -67,6 +69,23 @@ class Suggested:
         for one in self:
             found.setdefault(one.image, []).append(one)
         return {image: sorted(some, key=lambda one: -one.probability) for image, some in found.items()}
+
+    def open_in(self, table: LabelTable) -> Self:
+        """Those of cells that a table has and that nobody has decided; of several of one cell, the most probable."""
+        rows = np.array([table.image_positions.get(name, -1) for name in self.images], np.int64)[self.image_index]
+        columns = np.array([table.class_positions.get(name, -1) for name in self.classes], np.int64)[self.class_index]
+        there = np.flatnonzero((rows >= 0) & (columns >= 0))
+        there = there[~table.decided_at(rows[there], columns[there])]
+        keys = rows[there] * len(table.classes) + columns[there]
+        order = np.lexsort((-self.probability[there], keys))
+        first = order[np.unique(keys[order], return_index=True)[1]] if order.size else order
+        kept = np.sort(there[first])
+        return replace(
+            self,
+            image_index=self.image_index[kept],
+            class_index=self.class_index[kept],
+            probability=self.probability[kept],
+        )
 
     def renamed(self, images: Iterable[str]) -> Self:
         """The same with other image names, in the order of `images`."""

@@ -114,7 +114,8 @@ def examine(path: Path, content: Path | None = None) -> TextFile:
         line = lines + error.object[: error.start].decode(codec, "ignore").count("\n")
         byte = error.object[error.start]
         raise LabelError(
-            f"{path}, line {line}: byte 0x{byte:02x} is not {_NAMES[codec]}; save the file as UTF-8"
+            f"{path}, line {line}: byte 0x{byte:02x} is not {_NAMES[codec]}; save the file as UTF-8 (in Excel: "
+            f"CSV UTF-8)"
         ) from error
     except OSError as error:
         raise LabelError(f"{path} cannot be read: {error.strerror}") from error

@@ -13,8 +13,33 @@ from partlabel.formats.codes import EXAMPLE, CodeMap
 _KEPT_VALUES = 200  # of one column; the counts stay exact
 _SHOWN_VALUES = 5
 _SHOWN_LENGTH = 40
-_PRESENT = frozenset(["yes", "y", "true", "t", "pos", "positive"])
-_ABSENT = frozenset(["no", "n", "false", "f", "neg", "negative"])
+_PRESENT = frozenset(
+    [
+        "yes",
+        "y",
+        "true",
+        "t",
+        "pos",
+        "positive",
+        "x",
+        "ja",
+        "j",
+        "wahr",
+        "oui",
+        "o",
+        "vrai",
+        "si",
+        "sí",
+        "sì",
+        "sim",
+        "verdadero",
+        "vero",
+        "tak",
+    ]
+)
+_ABSENT = frozenset(
+    ["no", "n", "false", "f", "neg", "negative", "nein", "falsch", "non", "faux", "não", "falso", "nie"]
+)
 _NEITHER = frozenset(
     ["unk", "nan", "none", "null", "missing", "uncertain", "blank", "n/a", "na", "#n/a", "<na>", "not", "sure"]
 )
@@ -93,7 +118,10 @@ class Uncoded:
         if self.first is None:
             return
         record, column, value = self.first
-        guesses = tuple(Guess(text, count, _guess(text)) for text, count in self._totals().items())
+        guesses = tuple(
+            Guess(text, count, None if kind(text) == "fraction" else _probably(text))
+            for text, count in self._totals().items()
+        )
         place = f"{self.path}, {self.unit} {line_of(record)}, column {column!r}"
         wrong = [name for name, found in self.columns.items() if classes and self._no_class(name, found, rows)]
         if wrong:
@@ -137,8 +165,8 @@ class Uncoded:
             return "this looks like a name, not like a state; states are present, absent and unknown, or have --codes"
         example = self.codes.said or EXAMPLE
         for value in states[:_SHOWN_VALUES]:
-            if CodeMap.parse(example).state(value) is None and "," not in value:
-                example += f",{value}={_probably(value)}"
+            if CodeMap.parse(example).state(value) is None and "," not in value and (meaning := _probably(value)):
+                example += f",{value}={meaning}"
         return (
             f"say what each means, for example --codes {shlex.quote(example) if chr(39) in example else repr(example)} "
             f"(values match as exact text: '1.0' is not '1')"
@@ -163,21 +191,21 @@ def _number(value: str) -> float | None:
         return None
 
 
-def _probably(value: str) -> str:
+def _probably(value: str) -> str | None:
+    """What a value means in the files of most people; None where that cannot be told."""
     number, word = _number(value), value.casefold()
     if word in _PRESENT or number == 1:
         return "present"
-    return "absent" if word in _ABSENT or number == 0 else "unknown"
-
-
-def _guess(value: str) -> str | None:
-    return _probably(value) if kind(value) == "state" else None
+    if word in _ABSENT or number == 0:
+        return "absent"
+    return "unknown" if word in _NEITHER or not any(map(str.isalpha, word)) or number is not None else None
 
 
 def _leave_out(names: list[str], classes: int) -> str:
     if len(names) == classes:
         shown = f"column {names[0]!r} does" if classes == 1 else f"the columns {', '.join(map(repr, names[:3]))} do"
-        lists = f"if {names[0]!r} lists the tags of an image, rename it to present, and the file is read as tag lists"
+        role = f"--columns present={shlex.quote(names[0])}"
+        lists = f"if {names[0]!r} lists the tags of an image, say {role}, and the file is read as tag lists"
         return f"{shown} not hold states of a class: a one-hot file has one column per class; {lists}"
     options = " ".join(f"--ignore {shlex.quote(name)}" for name in names[:8])
     if len(names) == 1:

@@ -1,6 +1,7 @@
 """Writing a label table in any format, so that no state is lost without the user's word."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,8 @@ def write_table(
         codes: the values of the states, as in `read_table`; without it the words present, absent and unknown.
         format: key of `FORMATS`, where the ending does not tell.
         separator: what stands between names in CSV tag lists; `;` by default.
-        suggested: suggestions to write beside the labels, in formats that hold them.
+        suggested: suggestions to write beside the labels, in formats that hold them; those of cells that are known or
+            unsure are left out.
         prefix: what to put before every image name, such as the address that an annotation tool shows images from.
         lose: words of `LOSABLE`: what may be lost where the format cannot hold it.
 
@@ -70,7 +72,9 @@ def write_table(
     if not table.images or not table.classes:
         raise LabelError(f"{path}: a table without {'images' if not table.images else 'classes'} cannot be written")
     _check_names(table, path)
-    chosen.write(held(table, chosen, path, lose), path, options)
+    _check_suggested(suggested, table, path)
+    table = held(table, chosen, path, lose)
+    chosen.write(table, path, replace(options, suggested=suggested.open_in(table)))
 
 
 def held(table: LabelTable, format: Format, path: Path, lose: frozenset[str]) -> LabelTable:
@@ -92,7 +96,9 @@ def _in_two_states(table: LabelTable, format: Format, path: Path, lose: frozense
     absent, unknown = int(counts.absent.sum()), int(counts.unknown.sum())
     if not absent or not unknown:
         return table
-    if len(lose & {"absent", "unknown"}) != 1:
+    if lose >= {"absent", "unknown"}:
+        raise UsageError(f"{path}: --lose absent and --lose unknown exclude each other; give one")
+    if not lose & {"absent", "unknown"}:
         able = [other.name for other in FORMATS.values() if other.writes and not other.two_states]
         raise LabelError(
             f"{path}: {format.name} tells present from the rest only, and the table has {absent:,} absent and "
@@ -110,6 +116,15 @@ def _in_two_states(table: LabelTable, format: Format, path: Path, lose: frozense
         cells.sources[present],
         State.ABSENT if "unknown" in lose else State.UNKNOWN,
     )
+
+
+def _check_suggested(suggested: Suggested, table: LabelTable, path: Path) -> None:
+    for one in suggested:
+        if one.image not in table.image_positions or one.class_name not in table.class_positions:
+            raise LabelError(
+                f"{path}: a suggestion is of image {one.image!r} and class {one.class_name!r}, which the table lacks; "
+                f"suggest cells of this table only"
+            )
 
 
 def _check_names(table: LabelTable, path: Path) -> None:

@@ -45,16 +45,16 @@ def same(group: IdenticalFiles) -> str:
 
 def explain(rename: Rename) -> str:
     """A difference of names as a sentence without its end."""
-    return f"{rename.change} ({rename.image!r} is probably {rename.file!r})"
+    return f"{rename.change} ({rename.image!r} is probably {rename.file!r}; `partlabel convert --images` mends it)"
 
 
 def _reading(report: ReadingReport | None) -> Iterable[str]:
     if report is not None and report.conflict_count:
         first = report.conflicts[0]
         yield (
-            f"{report.path}: {amount(report.conflict_count, 'cell')} called present on one line and absent on another, "
-            f"taken as unknown; first: image {first.image!r}, class {first.class_name!r}, "
-            f"lines {', '.join(map(str, first.lines))}"
+            f"{report.path}: {amount(report.conflict_count, 'cell')} called present in one place and absent in "
+            f"another, or contradicted by another cell, taken as unknown; first: image {first.image!r}, class "
+            f"{first.class_name!r}" + (f", lines {', '.join(map(str, first.lines))}" if first.lines else "")
         )
 
 

@@ -76,9 +76,9 @@ def near_groups(hashes: ArrayLike, max_distance: int) -> IntArray:
     group = np.arange(values.size)
     used = np.flatnonzero(values)
     for row, column, _ in _pairs(values[used], values[used], max_distance):
-        edges = np.concatenate([group[used[row]], group]), np.concatenate([group[used[column]], np.arange(group.size)])
-        graph = coo_array((np.ones(edges[0].size, np.int8), edges), shape=(values.size, values.size))
-        group = connected_components(graph, directed=False)[1]
+        one, other = group[used[row]], group[used[column]]
+        graph = coo_array((np.ones(one.size, np.int8), (one, other)), shape=(values.size, values.size))
+        group = connected_components(graph, directed=False)[1][group]
     of_image = group[which]
     alone = (np.bincount(of_image, minlength=values.size)[of_image] == 1) | (every == 0)
     return np.where(alone, -1, of_image)

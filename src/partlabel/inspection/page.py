@@ -109,14 +109,14 @@ def reading_lines(report: ReadingReport | None) -> Iterator[str]:
         yield f"  {amount(report.duplicate_count, 'duplicate')} without contradiction, kept once"
         yield from _list([_cell(*found) for found in report.duplicates[:_SHOWN]], report.duplicate_count)
     if report.conflict_count:
-        yield f"  {amount(report.conflict_count, 'cell')} both present and absent, taken as unknown"
+        yield f"  {amount(report.conflict_count, 'cell')} both present and absent, or contradicted, taken as unknown"
         yield from _list([_cell(*found) for found in report.conflicts[:_SHOWN]], report.conflict_count)
 
 
 def _cell(image: str, class_name: str | None, lines: tuple[int, ...]) -> str:
     of_class = "" if class_name is None else f", class {class_name!r}"
     more = ", ..." if len(lines) > _SHOWN else ""
-    return f"image {image!r}{of_class}: lines {', '.join(map(str, lines[:_SHOWN]))}{more}"
+    return f"image {image!r}{of_class}" + (f": lines {', '.join(map(str, lines[:_SHOWN]))}{more}" if lines else "")
 
 
 def _methods(look: Look) -> Iterator[str]:

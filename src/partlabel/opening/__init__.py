@@ -17,6 +17,7 @@ from partlabel.labels import LabelTable, Source
 from partlabel.names import names_alike
 from partlabel.opening.published import open_published, unused_by_published
 from partlabel.progress import SILENT, Reporter
+from partlabel.wording import amount
 
 __all__ = [
     "ReadArguments",
@@ -238,6 +239,8 @@ def _findings(path: Path | str, reading: Reading) -> Iterator[str]:
         yield f"{path}: nothing is read from {', '.join(map(repr, report.ignored_columns))}"
     for note in report.notes:
         yield f"{path}: {note}"
+    if len(report.suggested):
+        yield f"{path}: {amount(len(report.suggested), 'suggestion')} beside the labels are none; `convert` keeps them"
     for alike in names_alike(reading.table.classes):
         yield _alike(path, alike)
 

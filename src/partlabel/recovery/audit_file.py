@@ -187,7 +187,9 @@ def drawn_audit(path: Path) -> AuditPlan:
     """
     plan = read_audit_plan(path)
     if plan is None:
-        raise LabelError(f"{path}.json does not say how an audit was drawn; draw one with --audit")
+        raise LabelError(
+            f"{path}.json does not say how an audit was drawn; beside a copy of an audit put its .json under this name"
+        )
     if path.is_file() and file_sha256(path) == plan.replaces:
         raise LabelError(
             f"{path} is still what {path}.json replaces, because writing was interrupted; give the command that wrote "

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from partlabel.errors import LabelError
-from partlabel.formats.text import as_table, cell_name, examine, records
+from partlabel.formats.header import columns_of
+from partlabel.formats.text import as_table, cell_name, even_records, examine, records
 from partlabel.labels import State
 from partlabel.recovery.suggest import COLUMNS
 
@@ -48,6 +49,37 @@ def read_suggestions(path: Path | str) -> list[ReadSuggestion]:
     rows = records(as_table(examine(path)))
     next(rows)
     return [_suggestion(cells, f"{path}, line {line}") for line, cells in rows]
+
+
+def read_probabilities(path: Path | str) -> list[tuple[str, str, float]]:
+    """Image, class and probability of what a file says may be present.
+
+    Args:
+        path: a CSV with the columns image, class and probability, as `recover`, `predict --out` and `convert
+            --suggestions-out` write it. Lines whose `state` is not present, or that are not `predicted`, are left out.
+
+    Raises:
+        LabelError: the file cannot be read, lacks a column, or a probability is none.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise LabelError(f"{path} does not exist")
+    rows = even_records(as_table(examine(path)))
+    columns = columns_of(path, [cell_name(name) for name in next(rows)[1]])
+    image, name, probability = (columns.required(role) for role in ("image", "class", "probability"))
+    marks = [column for role in ("state", "predicted") if (column := columns.named(role)) is not None]
+    found = []
+    for line, cells in rows:
+        if any(cells[column].strip().casefold() not in {"present", "true", "1"} for column in marks):
+            continue
+        try:
+            value = float(cells[probability])
+        except ValueError:
+            value = -1
+        if not 0 <= value <= 1:
+            raise LabelError(f"{path}, line {line}: {cells[probability]!r} is no probability from 0 to 1")
+        found.append((cell_name(cells[image]), cell_name(cells[name]), value))
+    return found
 
 
 def _suggestion(cells: list[str], where: str) -> ReadSuggestion:

@@ -60,7 +60,8 @@ def usable_images(
         return labels
     if len(problems) == len(labels):
         raise ImageError(
-            f"none of the {len(labels)} images of the table can be read below {root}; first: {problems[0].reason}"
+            f"none of the {len(labels)} images of the table can be read below {root}; first: {problems[0].reason}; "
+            f"if names differ in ending, case or folder, `partlabel convert TABLE NEW --images {root}` mends them"
         )
     if broken == "fail":
         shown = "; ".join(problem.reason for problem in problems[:3])

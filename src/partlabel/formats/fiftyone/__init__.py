@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from partlabel.errors import LabelError
-from partlabel.formats.annotation_tools import brief, brief_list, check_roles, check_suggested
+from partlabel.formats.annotation_tools import brief, brief_list, check_roles
 from partlabel.formats.base import Format, Source
 from partlabel.formats.fiftyone.documents import write_dataset
 from partlabel.formats.fiftyone.folder import Folder
@@ -45,6 +45,7 @@ class FiftyOne(Format):
     suffixes = ()
     takes = frozenset({"folder"})
     options = frozenset({"unlisted", "columns"})
+    advice = "load it with rel_dir, the folder of the images"
     written_with = frozenset({"suggested", "prefix"})
 
     def sniff(self, source: Source, options: ReadOptions) -> bool:
@@ -74,7 +75,6 @@ class FiftyOne(Format):
         Raises:
             LabelError: there is such a folder, and it is not empty.
         """
-        check_suggested(table, options.suggested, path)
         with new_folder(path) as folder:
             write_dataset(table, folder, options)
 

@@ -169,8 +169,10 @@ def _blocks(table: LabelTable, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         images = table.images[start : start + at_once]
         states = table.rows(np.arange(start, start + len(images)))
         columns = [pa.array(images, pa.string())]
+        untouched = pa.array((states == State.UNKNOWN).all(axis=1))  # null, because an empty list says more
         for wanted in (State.PRESENT, State.ABSENT):
             row, column = np.nonzero(states == wanted)
             offsets = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(images)))])
-            columns.append(pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(column, pa.int64())))
+            lists = pa.array(offsets, pa.int32()), pa.array(column, pa.int64())
+            columns.append(pa.ListArray.from_arrays(*lists, mask=untouched))
         yield pa.record_batch(columns, schema=schema)

@@ -26,7 +26,6 @@ from partlabel.formats.annotation_tools import (
     brief,
     brief_list,
     check_roles,
-    check_suggested,
     image_cells,
     refuse_xml_unfit,
 )
@@ -62,7 +61,12 @@ class LabelStudio(Format):
     states = "controls present and absent; a class chosen in neither is unknown"
     suffixes = (".json",)
     options = frozenset({"unlisted", "columns"})
+    advice = "put the .config.xml beside it into the settings of a new project before the tasks are imported"
     written_with = frozenset({"suggested", "prefix"})
+
+    def companions(self, path: Path) -> tuple[Path, ...]:
+        """The labelling configuration."""
+        return (config_path(path),)
 
     def sniff(self, source: Source, options: ReadOptions) -> bool:
         """Whether it is a list whose entries have the keys of tasks."""
@@ -100,7 +104,6 @@ class LabelStudio(Format):
             LabelError: a class has a character that XML cannot hold, or an image is called like an upload.
         """
         refuse_xml_unfit(table.classes, path)
-        check_suggested(table, options.suggested, path)
         with atomic_path(path) as temporary:
             with temporary.open("w", encoding="utf-8", newline="\n") as stream:
                 for number, one in enumerate(image_cells(table, options.suggested)):

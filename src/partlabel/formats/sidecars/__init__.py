@@ -59,6 +59,7 @@ class Sidecars(Format):
     suffixes = ()
     takes = frozenset({"folder"})
     options = frozenset({"unlisted"})
+    advice = "copy a sidecar beside an image that has none: one of its own would be replaced by these keywords"
     written_with = frozenset({"suggested"})
 
     def sniff(self, source: Source, options: ReadOptions) -> bool:
