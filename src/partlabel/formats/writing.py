@@ -119,11 +119,13 @@ def _in_two_states(table: LabelTable, format: Format, path: Path, lose: frozense
 
 
 def _check_suggested(suggested: Suggested, table: LabelTable, path: Path) -> None:
-    for one in suggested:
-        if one.image not in table.image_positions or one.class_name not in table.class_positions:
+    for what, names, used, there in (
+        ("image", suggested.images, suggested.image_index, table.image_positions),
+        ("class", suggested.classes, suggested.class_index, table.class_positions),
+    ):
+        if strange := next((names[at] for at in np.unique(used) if names[at] not in there), None):
             raise LabelError(
-                f"{path}: a suggestion is of image {one.image!r} and class {one.class_name!r}, which the table lacks; "
-                f"suggest cells of this table only"
+                f"{path}: a suggestion is of {what} {strange!r}, which the table lacks; suggest cells of this table only"
             )
 
 
