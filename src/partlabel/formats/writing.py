@@ -125,7 +125,7 @@ def _check_suggested(suggested: Suggested, table: LabelTable, path: Path) -> Non
     ):
         if strange := next((names[at] for at in np.unique(used) if names[at] not in there), None):
             raise LabelError(
-                f"{path}: a suggestion is of {what} {strange!r}, which the table lacks; suggest cells of this table only"
+                f"{path}: a suggestion is of {what} {strange!r}, which the table lacks; suggest cells of the table"
             )
 
 
