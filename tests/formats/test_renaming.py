@@ -55,7 +55,8 @@ def test_parts_are_joined_image_by_image(
 
 WORDS = {"present": 1, "absent": -1, "unknown": 0, "unsure": 0}
 JOINED = {  # what a whole is whose parts are these, in either order
-    "present present": "present", "present absent": "present", "present unknown": "present", "present unsure": "present",
+    "present present": "present", "present absent": "present", "present unknown": "present",
+    "present unsure": "present",
     "absent absent": "absent", "absent unknown": "unknown", "absent unsure": "unsure",
     "unknown unknown": "unknown", "unknown unsure": "unsure", "unsure unsure": "unsure",
 }  # fmt: skip
