@@ -70,10 +70,16 @@ def thin(table: LabelTable, keep: Callable[[Block], BoolArray]) -> LabelTable:
 
 def _with_unsure(thinned: LabelTable, table: LabelTable) -> LabelTable:
     """The thinned table with the unsure cells of the whole one."""
-    kept, all_cells = thinned.cells(), table.cells()
-    unsure = all_cells.sources == Source.UNSURE
-    joined = (np.concatenate([some, every[unsure]]) for some, every in zip(kept, all_cells, strict=True))
-    return LabelTable.from_cells(table.images, table.classes, *joined)
+    kept, before = thinned.cells(), table.cells()
+    unsure = before.sources == Source.UNSURE
+    return LabelTable.from_cells(
+        table.images,
+        table.classes,
+        np.concatenate([kept.image_index, before.image_index[unsure]]),
+        np.concatenate([kept.class_index, before.class_index[unsure]]),
+        np.concatenate([kept.states, before.states[unsure]]),
+        np.concatenate([kept.sources, before.sources[unsure]]),
+    )
 
 
 def _listed(table: LabelTable, start: int, stop: int) -> Block:
