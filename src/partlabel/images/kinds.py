@@ -2,9 +2,10 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import IO, Literal, NamedTuple
 
 from PIL import (
     AvifImagePlugin,
@@ -21,11 +22,19 @@ from PIL import (
 
 from partlabel.names import image_suffix
 
-ImageFormat = Literal["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000"]
+ImageFormat = Literal["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000", "HEIC"]
+
+
+def _heic(stream: IO[bytes]) -> ImageFile.ImageFile:
+    """A HEIC, which turns upright as it is decoded, whatever its EXIF block says."""
+    from pillow_heif import HeifImageFile
+
+    return HeifImageFile(stream)  # type: ignore[no-untyped-call]
+
 
 # The classes are called by name instead of through PIL.Image.open, which warns or raises by the process-wide
 # Image.MAX_IMAGE_PIXELS before a caller can look at the size.
-READERS: dict[ImageFormat, type[ImageFile.ImageFile]] = {
+READERS: dict[ImageFormat, Callable[[IO[bytes]], ImageFile.ImageFile]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
     "PNG": PngImagePlugin.PngImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,
@@ -39,6 +48,8 @@ _OPTIONAL: dict[ImageFormat, str] = {"AVIF": "avif", "JPEG2000": "jpg_2000", "WE
 for _kind, _feature in _OPTIONAL.items():
     if not features.check(_feature):  # Pillow may be built without it
         del READERS[_kind]
+if find_spec("pillow_heif") is not None:
+    READERS["HEIC"] = _heic
 
 _SIGNATURES: tuple[tuple[bytes, ImageFormat], ...] = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -67,12 +78,12 @@ ADVICE = {
     "AVIF": "install a Pillow that reads it (pip install --upgrade pillow)",
     "WEBP": "install a Pillow that reads it (pip install --upgrade pillow)",
     "JPEG2000": "install a Pillow that reads it (pip install --upgrade pillow)",
-    "HEIC": "convert it to JPEG, for instance with heif-convert of libheif",
+    "HEIC": "install what reads it (pip install 'partlabel[heic]'), or convert it to JPEG",
     "JPEG XL": "convert it to JPEG, for instance with djxl of libjxl",
     "a Git LFS pointer": "fetch the image itself with `git lfs pull`",
 }
 _CLOSED = "folder that may not be read"
-_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"})
 
 
 class Folder(NamedTuple):
