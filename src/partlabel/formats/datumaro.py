@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from partlabel.errors import LabelError, UsageError
+from partlabel.file_tree import file_tree
 from partlabel.files import atomic_path
 from partlabel.formats.annotation_tools import STATED, image_cells
 from partlabel.formats.base import Format, Source
-from partlabel.formats.folder import Folder, is_image, names_below
+from partlabel.formats.folder import Folder, is_image
 from partlabel.formats.json_text import lists
 from partlabel.formats.listing import Listing
 from partlabel.formats.new_folder import new_folder
@@ -209,7 +210,7 @@ def _relative(path: str, id: str) -> str:
 
 def _files(folder: Path) -> list[Path]:
     """The files of the subsets."""
-    names = names_below(folder / ANNOTATIONS, deep=False)
+    names = file_tree(folder / ANNOTATIONS, deep=False).files
     return [folder / ANNOTATIONS / name for name in names if name.casefold().endswith(".json")]
 
 
