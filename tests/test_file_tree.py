@@ -28,6 +28,12 @@ def test_linked_folders_once(root: Path) -> None:
     assert file_tree(root, linked=True) == FileTree(files, hidden=2, links=3, again=2)
 
 
+def test_a_folder_that_two_links_lead_to(root: Path) -> None:
+    (root / "aa").symlink_to(root.parent / "store" / "in")
+    files = ["a/deep/y.txt", "a/z.txt", "aa/d", "away/c.txt", "b.txt", "f"]
+    assert file_tree(root, linked=True).files == files
+
+
 def test_without_a_folder(root: Path) -> None:
     found = file_tree(root / "none")
     assert found.files == []

@@ -73,6 +73,7 @@ def test_plain_names_come_back(tmp_path: Path, label_tables: Tables, format: For
             now = int(again.states_at([again.image_positions[image]], [again.class_positions[name]])[0])
             before = int(table.states_at(*at)[0])
             assert now == (max(before, 0) if format.two_states and both else before)
+    assert again.unsure == table.unsure * format.keeps_unsure
     known = counts.present.sum() + counts.absent.sum() * (not (format.two_states and both))
     counts = again.counts_by_class()
     assert counts.present.sum() + counts.absent.sum() == known

@@ -269,6 +269,16 @@ def test_names_that_would_change_are_refused(tmp_path: Path, image: str, name: s
     assert [*tmp_path.iterdir()] == []
 
 
+def test_a_class_that_is_only_unsure(tmp_path: Path) -> None:
+    table = LabelTable.from_cells(["a.jpg"], ["cat"], [0], [0], [0], Source.UNSURE)
+    write_table(table, tmp_path / "out", format="sidecars")
+    again = read_table(tmp_path / "out", unlisted="absent").table
+    assert (again.classes, again.dense().tolist(), again.unsure) == (("cat",), [[0]], 1)
+    named = LabelTable.from_cells(["a.jpg"], ["a|cat"], [0], [0], [0], Source.UNSURE)
+    with pytest.raises(LabelError, match="would be read as 'cat'"):
+        write_table(named, tmp_path / "other", format="sidecars")
+
+
 def test_the_photographs_own_folder_is_never_written(tmp_path: Path) -> None:
     root = folder(tmp_path, {"a.jpg": None, "a.jpg.xmp": xmp(flat=("cat",))})
     before = {path.name: path.read_bytes() for path in root.iterdir()}
