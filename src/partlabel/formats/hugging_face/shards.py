@@ -13,6 +13,7 @@ import pyarrow.parquet
 
 from partlabel.errors import LabelError
 from partlabel.formats.base import Source
+from partlabel.formats.hugging_face.footer import most_values
 from partlabel.formats.image_tree import ImageTree, image_tree
 from partlabel.formats.json_text import parse_line, read_json
 from partlabel.formats.long.files import FEATURES, is_list, parquet_errors
@@ -127,17 +128,10 @@ class ParquetShard(_Arrow):
         super().__init__(path, folder, split)
         with parquet_errors(path):
             self._file = pa.parquet.ParquetFile(path)
-            metadata = self._file.metadata
-            values = max(
-                (
-                    sum(metadata.row_group(group).column(column).num_values for group in range(metadata.num_row_groups))
-                    for column in range(metadata.num_columns)
-                ),
-                default=0,
-            )
+            values = max(most_values(path), self._file.metadata.num_rows)
             self._take_schema(self._file.schema_arrow)
         size = path.stat().st_size
-        if max(values, metadata.num_rows) > max(_VALUES_AT_LEAST, size * _VALUES_PER_BYTE):
+        if values > max(_VALUES_AT_LEAST, size * _VALUES_PER_BYTE):
             raise LabelError(
                 f"{path} announces {values:,} values in {size:,} bytes, which no label file does; write it anew"
             )
