@@ -7,7 +7,6 @@
 | a text file, .txt, one class name per line | all pictures below --images | every cell |
 """
 
-import csv
 import json
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from partlabel.errors import LabelError, UsageError
 from partlabel.formats.options import ReadOptions
-from partlabel.formats.text import cell_name
+from partlabel.formats.text import as_table, cell_name, even_records, examine, records
 from partlabel.images.kinds import image_files
 from partlabel.labels import LabelTable, State
 from partlabel.merging import merge
@@ -130,11 +129,10 @@ def _is_text(name: str) -> bool:
 
 
 def _header(path: Path) -> list[str]:
-    """Column names of a CSV; none where it is something else. The rooms of recovery would bring scipy along."""
+    """Column names of a table in text; none where it is something else."""
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            return [name.strip() for name in next(csv.reader(file), [])]
-    except (OSError, UnicodeDecodeError, csv.Error):
+        return [name.strip() for name in next(records(as_table(examine(path))), (0, []))[1]]
+    except LabelError:
         return []
 
 
@@ -234,23 +232,12 @@ def _lines(path: Path, asked: State | None) -> Iterator[_Line]:
     Raises:
         LabelError: it cannot be read, or a line is not as it should be.
     """
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(reader)]
-            place = {
-                name: header.index(name)
-                for name in ("image", "class", "probability", "state", "rule")
-                if name in header
-            }
-            for cells in reader:
-                if cells:
-                    where = f"{path}, line {reader.line_num}"
-                    if len(cells) != len(header):
-                        raise LabelError(f"{where}: {len(cells)} cells, but there are {len(header)} columns")
-                    yield _line({name: cells[position] for name, position in place.items()}, where, asked)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise LabelError(f"{path} cannot be read as CSV: {error}") from error
+    rows = even_records(as_table(examine(path)))
+    header = [name.strip() for name in next(rows)[1]]
+    names = ("image", "class", "probability", "state", "rule")
+    place = {name: header.index(name) for name in names if name in header}
+    for line, cells in rows:
+        yield _line({name: cells[position] for name, position in place.items()}, f"{path}, line {line}", asked)
 
 
 def _line(cells: dict[str, str], where: str, asked: State | None) -> _Line:
