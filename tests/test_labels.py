@@ -184,6 +184,16 @@ def test_what_may_still_be_asked(naive: Naive) -> None:
     assert table.unsure == sum(value == (0, Source.UNSURE) for value in naive.listed.values())
 
 
+@pytest.mark.parametrize("sources", [(Source.IMPORT, Source.UNSURE), (Source.UNSURE, Source.REVIEW, Source.UNSURE)])
+@pytest.mark.parametrize("background", [-1, 0])
+def test_a_cell_listed_twice_is_unsure_where_one_says_so(sources: tuple[Source, ...], background: int) -> None:
+    more = [*sources, Source.IMPORT, Source.HUMAN], [*[1] * len(sources), 0, 2]
+    table = LabelTable.from_cells(["a"], ["x", "y", "z"], [0] * len(more[0]), more[1], [0] * len(more[0]), more[0],
+                                  background=background)  # fmt: skip
+    found = dict(zip(table.class_index.tolist(), table.sources.tolist(), strict=True))
+    assert found == {1: Source.UNSURE} | ({0: Source.IMPORT, 2: Source.HUMAN} if background else {})
+
+
 def test_a_known_cell_is_never_unsure() -> None:
     with pytest.raises(LabelError, match="unsure is what nobody could decide"):
         LabelTable.from_cells(["a"], ["x"], [0], [0], [1], Source.UNSURE)

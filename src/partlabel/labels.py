@@ -109,13 +109,13 @@ class LabelTable:
     ) -> Self:
         """Build a table from parallel arrays of listed cells, in any order.
 
-        A cell listed twice with the same state is stored once (the first source wins). Listed unknown cells are kept
-        only where the background is absent or their source is `UNSURE`, because elsewhere they say nothing.
+        A cell listed twice with the same state is stored once (`UNSURE` beats other sources, else the first wins).
+        Listed unknown cells are kept only where the background is absent or their source is `UNSURE`, because
+        elsewhere they say nothing.
 
         Raises:
             LabelError: a name is repeated or empty, an index is out of range, a state is not -1, 0 or +1, a background
-            is
-                not 0 or -1, one cell is listed with two different states, or a known cell has the source `UNSURE`.
+                is not 0 or -1, one cell is listed with two different states, or a known cell has the source `UNSURE`.
         """
         image_names, class_names = _unique_names(images, "image"), _unique_names(classes, "class")
         rows, columns = integers(image_index, "image").ravel(), integers(class_index, "class").ravel()
@@ -149,7 +149,9 @@ class LabelTable:
                 )
             first = np.ones(keys.size, bool)
             first[repeated + 1] = False
+            unsure = keys[origin == Source.UNSURE]
             keys, values, origin = keys[first], values[first], origin[first]
+            origin[np.searchsorted(keys, unsure)] = Source.UNSURE
             rows, columns = np.divmod(keys, max(len(class_names), 1))
         kept = (values != State.UNKNOWN) | (base[columns] != State.UNKNOWN) | (origin == Source.UNSURE)
         if not kept.all():

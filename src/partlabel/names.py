@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 IMAGE_SUFFIXES = frozenset(
-    [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2", ".j2k"]
+    [
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
+        *(".avif", ".jp2", ".j2k", ".heic", ".heif", ".hif"),
+    ]
 )
 """Endings of the names of image files, in lower case."""
 _MISSING = frozenset({"nan", "-nan", "none", "null", "n/a", "#n/a", "#na", "<na>", "nat", "undefined"})

@@ -11,7 +11,7 @@ from PIL import Image
 import partlabel
 from partlabel.cli import main
 from partlabel.errors import LabelError, UsageError
-from partlabel.formats import FORMATS
+from partlabel.formats import FORMATS, Format
 from partlabel.labels import LabelTable, Source
 
 LONG = "image,class,state,source\na.jpg,cat,present,human\na.jpg,dog,absent,review\nb.jpg,,,\n"
@@ -45,6 +45,16 @@ def test_the_report_and_what_is_not_kept(
     again = partlabel.read_table(tmp_path / "b.jsonl").table
     assert again.dense().tolist() == [[1, -1], [0, 0]]
     assert path.read_text() == LONG.replace(",", ";")
+
+
+@pytest.mark.parametrize("format", [one for one in FORMATS.values() if one.writes], ids=lambda one: one.name)
+def test_unsure_cells_are_kept_or_said_to_be_lost(tmp_path: Path, format: Format) -> None:
+    path = put(tmp_path / "a.csv", "image,class,state,source\na.jpg,cat,present,\na.jpg,dog,unknown,unsure\n")
+    out = tmp_path / ("b" + (format.suffixes[0] if "file" in format.takes else ""))
+    notes = partlabel.convert(path, out, to=format.name, lose=["classes"]).notes
+    lost = f"{format.name} does not tell unsure from unknown: 1 cell will be asked again"
+    assert (lost in notes) != format.keeps_unsure
+    assert partlabel.read_table(out, format=format.name).table.unsure == format.keeps_unsure
 
 
 def test_what_is_read_is_never_written_over(tmp_path: Path) -> None:

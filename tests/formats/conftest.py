@@ -5,12 +5,13 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from partlabel.formats import Suggested, Suggestion
 from partlabel.labels import LabelTable, Source
 from partlabel.names import not_a_name
 
@@ -44,6 +45,23 @@ def consumer() -> Callable[..., Any]:
         return json.loads(done.stdout.strip().splitlines()[-1])
 
     return run
+
+
+class Told(NamedTuple):
+    """What an annotation tool is told."""
+
+    table: LabelTable
+    suggested: Suggested
+
+
+@pytest.fixture
+def told() -> Told:
+    """Labels of every kind, two suggestions, and names that XML and JSON have to quote."""
+    images, classes = ["a.jpg", "sub dir/b&c.jpg", "nothing.jpg"], ["unused", 'a "quoted" <b>', "dog"]
+    sources = [Source.IMPORT, Source.IMPORT, Source.IMPORT, Source.UNSURE]
+    table = LabelTable.from_cells(images, classes, [0, 0, 1, 1], [2, 1, 2, 0], [1, -1, -1, 0], sources)
+    suggested = [Suggestion("a.jpg", "unused", 0.1), Suggestion("sub dir/b&c.jpg", 'a "quoted" <b>', 0.97)]
+    return Told(table, Suggested.of(suggested))
 
 
 PLAIN = (

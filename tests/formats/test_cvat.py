@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from partlabel.errors import LabelError, UsageError
-from partlabel.formats import Reading, Suggested, Suggestion, read_table, write_table
+from partlabel.formats import Reading, Suggestion, read_table, write_table
 from partlabel.labels import LabelTable, Source, State
 
 PRESENT, ABSENT, UNKNOWN = State.PRESENT, State.ABSENT, State.UNKNOWN
@@ -87,14 +87,19 @@ def test_verdicts_and_suggestions(tmp_path: Path) -> None:
         image("f.jpg", tag("cat", "auto", state="suggested", probability="75 %")),
         image("g.jpg", tag("cat", "auto", state="unknown", probability="0.25")),
         image("h.jpg", tag("cat", "file", state="suggested", probability="0.125"), tag("dog", "file", state="absent")),
+        image("i.jpg", tag("cat", "semi-auto", state="unsure", probability="0.5"), tag("dog", state="Unsure")),
+        image("j.jpg", tag("cat", state="unsure"), tag("cat", "auto", state="suggested", probability="0.5")),
     ]
-    reading = read_table(export(tmp_path / "t.xml", "".join(images), "present\nabsent\nunknown\nsuggested"))
+    reading = read_table(export(tmp_path / "t.xml", "".join(images), "present\nabsent\nunsure\nunknown\nsuggested"))
     assert cells(reading) == {
         ("b.jpg", "cat"): (PRESENT, Source.REVIEW),
         ("c.jpg", "cat"): (ABSENT, Source.REVIEW),
         ("d.jpg", "cat"): (ABSENT, Source.REVIEW),
         ("e.jpg", "cat"): (ABSENT, Source.IMPORT),
         ("h.jpg", "dog"): (ABSENT, Source.IMPORT),
+        ("i.jpg", "cat"): (UNKNOWN, Source.UNSURE),
+        ("i.jpg", "dog"): (UNKNOWN, Source.UNSURE),
+        ("j.jpg", "cat"): (UNKNOWN, Source.UNSURE),
     }
     assert list(reading.report.suggested) == [Suggestion("a.jpg", "cat", 0.75), Suggestion("h.jpg", "cat", 0.125)]
     assert reading.report.notes == ("1 suggestion without a probability from 0 to 1 is left out",)
@@ -120,24 +125,13 @@ def test_tags_of_one_image_that_contradict_each_other(tmp_path: Path) -> None:
     assert read_table(path, conflicts="unknown").report.conflict_count == 1
 
 
-TABLE = LabelTable.from_cells(
-    ["a.jpg", "sub dir/b&c.jpg", "nothing.jpg"],
-    ["unused", 'a "quoted" <b>', "dog"],
-    [0, 0, 1],
-    [2, 1, 2],
-    [1, -1, -1],
-    background=[0, 0, 0],
-)
-SUGGESTED = Suggested.of([Suggestion("a.jpg", "unused", 0.1), Suggestion("sub dir/b&c.jpg", 'a "quoted" <b>', 0.97)])
-
-
-def test_written_suggestions_come_back(tmp_path: Path) -> None:
+def test_written_suggestions_come_back(tmp_path: Path, told: Any) -> None:
     path = tmp_path / "t.xml"
-    write_table(TABLE, path, format="cvat", suggested=SUGGESTED, prefix="project/")
+    write_table(told.table, path, format="cvat", suggested=told.suggested, prefix="project/")
     reading = read_table(path, strip="project/")
-    assert reading.table.hash == TABLE.hash
-    assert list(reading.report.suggested) == list(SUGGESTED)
-    assert set(reading.table.sources) == {Source.IMPORT}
+    assert reading.table.hash == told.table.hash
+    assert list(reading.report.suggested) == list(told.suggested)
+    assert reading.table.sources.tolist() == told.table.sources.tolist()
     accepted = path.read_text(encoding="utf-8").replace(">suggested<", ">absent<").replace("\nabsent</values>", "")
     path.write_text(accepted, encoding="utf-8")
     verdicts = {at: found for at, found in cells(read_table(path)).items() if found[1] == Source.REVIEW}
@@ -187,12 +181,12 @@ def test_files_that_are_refused(tmp_path: Path, content: str, phrase: str) -> No
     assert str(path) in str(refusal.value)
 
 
-def test_datumaro_takes_what_is_written(tmp_path: Path, consumer: Callable[..., Any]) -> None:
+def test_datumaro_takes_what_is_written(tmp_path: Path, consumer: Callable[..., Any], told: Any) -> None:
     path = tmp_path / "t.xml"
-    write_table(TABLE, path, suggested=SUGGESTED, format="cvat")
+    write_table(told.table, path, suggested=told.suggested, format="cvat")
     seen = consumer("datumaro_opens_cvat.py", path, tmp_path / "opened")
     quoted = 'a "quoted" <b>'
-    assert seen["labels"] == list(TABLE.classes)
+    assert seen["labels"] == list(told.table.classes)
     assert set(seen["attributes"]) == {"state", "probability"}
     assert seen["images"] == {
         "a": [
@@ -201,12 +195,14 @@ def test_datumaro_takes_what_is_written(tmp_path: Path, consumer: Callable[..., 
             ["unused", {"state": "suggested", "probability": "0.1"}],
         ],
         "sub dir/b&c": [
+            ["unused", {"state": "unsure", "probability": ""}],
             ["dog", {"state": "absent", "probability": ""}],
             [quoted, {"state": "suggested", "probability": "0.97"}],
         ],
         "nothing": [],
     }
-    assert seen["sent"] == [[name, "tag", ["present", "absent", "unknown", "suggested"]] for name in TABLE.classes]
+    words = ["present", "absent", "unsure", "unknown", "suggested"]
+    assert seen["sent"] == [[name, "tag", words] for name in told.table.classes]
 
 
 def test_cvat_xml_of_datumaro_is_read(tmp_path: Path, consumer: Callable[..., Any]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from partlabel.errors import LabelError, UsageError
 from partlabel.formats import read_table, write_table
-from partlabel.labels import LabelTable
+from partlabel.labels import LabelTable, Source
 
 
 def label(label_id: Any, **attributes: Any) -> dict[str, Any]:
@@ -66,6 +66,11 @@ def test_three_states(tmp_path: Path) -> None:
     )
     complete = read_table(tmp_path / "train.json", unlisted="absent").table
     assert complete.dense().tolist() == [[1, -1, -1], [0, 1, 1], [-1, -1, -1]]
+    both = item("5", label(0, state="unsure"), label(1, state="unsure"), label(1))
+    again = read_table(put(tmp_path / "train.json", changed(both))).table
+    assert again.dense()[3].tolist() == [0, 1, 0]
+    assert again.open_rows([3]).tolist() == [[False, False, True]]
+    assert again.unsure == 1
 
 
 @pytest.mark.parametrize(
@@ -120,7 +125,7 @@ def test_the_state_may_be_another_attribute(tmp_path: Path) -> None:
         (changed(item("5", label("cat"))), "item 5 has the label_id 'cat', which is no number"),
         (changed(item("5", label(True))), "item 5 has the label_id 'True'"),
         (changed(item("5", label(10**30))), "item 5 has the label_id '1000"),
-        (changed(item("5", label(0, state="no"))), "whose state is 'no'; write present, absent, unknown"),
+        (changed(item("5", label(0, state="no"))), "whose state is 'no'; write present, absent, unsure, unknown"),
         (changed(item("5", label(0, state=False))), "whose state is 'False'"),
         (changed(item("5", label(0), label(0, state="absent"))), "1 cell.s. contradict themselves"),
         (changed(item("5", "cat")), "item 5 has annotations that are no list of objects"),
@@ -176,12 +181,14 @@ def test_datumaro_imports_what_is_written(tmp_path: Path, consumer: Callable[...
 
 
 def test_what_datumaro_imports_and_exports_again_is_read(tmp_path: Path, consumer: Callable[..., Any]) -> None:
-    before = LabelTable.from_dense(["b/1.jpg", "2.jpg"], ["cat", "dog", "never"], [[1, -1, 0], [0, 0, 0]])
+    names, sources = (["b/1.jpg", "2.jpg"], ["cat", "dog", "never"]), [Source.IMPORT, Source.IMPORT, Source.UNSURE]
+    before = LabelTable.from_cells(*names, [0, 0, 1], [0, 1, 1], [1, -1, 0], sources)
     write_table(before, tmp_path / "ours", format="datumaro")
     consumer("datumaro_import.py", tmp_path / "ours", "datumaro", tmp_path / "theirs")
     again = read_table(tmp_path / "theirs").table
     assert (again.images, again.classes) == (before.images, before.classes)
     assert again.dense().tolist() == before.dense().tolist()
+    assert again.sources.tolist() == sources
 
 
 def test_what_datumaro_exports_is_read(tmp_path: Path, consumer: Callable[..., Any]) -> None:

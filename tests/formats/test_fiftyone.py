@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from partlabel.errors import LabelError, UsageError
-from partlabel.formats import Reading, Suggested, Suggestion, read_table, write_table
-from partlabel.labels import LabelTable, Source, State
+from partlabel.formats import Reading, Suggestion, read_table, write_table
+from partlabel.labels import Source, State
 
 PRESENT, ABSENT, UNKNOWN = State.PRESENT, State.ABSENT, State.UNKNOWN
 PLAIN_FIELDS = [{"name": "filepath", "ftype": "fiftyone.core.fields.StringField", "embedded_doc_type": None}]
@@ -61,7 +61,7 @@ def cells(reading: Reading) -> dict[tuple[str, str], tuple[int, int]]:
     }
 
 
-def test_three_fields(tmp_path: Path) -> None:
+def test_our_fields(tmp_path: Path) -> None:
     samples = [
         sample("data/a.jpg", present=labels("cat"), absent=labels("owl")),
         sample("data/b.jpg", present=labels(), absent=None),
@@ -69,11 +69,13 @@ def test_three_fields(tmp_path: Path) -> None:
         sample("data/d.jpg", suggested=labels("dog", confidence=0.5, tags=["accepted"])),
         sample("data/e.jpg", suggested=labels("cat", "owl", confidence=0.5, tags=["checked", "rejected"])),
         sample("data/f.jpg", suggested=labels("cat")),
+        sample("data/g.jpg", suggested=labels("owl", confidence=0.5, tags=["unsure"])),
+        sample("data/h.jpg", unsure=labels("cat"), suggested=labels("cat", confidence=0.5)),
     ]
-    fields = [field("present"), field("absent"), field("suggested"), field("boxes", "Detections")]
+    fields = [*map(field, ("present", "absent", "unsure", "suggested")), field("boxes", "Detections")]
     path = dataset(tmp_path / "set", fields, samples, default_classes=["dog", "cat"], classes={"absent": ["emu"]})
     reading = read_table(path)
-    assert reading.table.images == tuple(f"data/{letter}.jpg" for letter in "abcdef")
+    assert reading.table.images == tuple(f"data/{letter}.jpg" for letter in "abcdefgh")
     assert reading.table.classes == ("dog", "cat", "emu", "owl")
     assert cells(reading) == {
         ("data/a.jpg", "cat"): (PRESENT, Source.IMPORT),
@@ -81,6 +83,8 @@ def test_three_fields(tmp_path: Path) -> None:
         ("data/d.jpg", "dog"): (PRESENT, Source.REVIEW),
         ("data/e.jpg", "cat"): (ABSENT, Source.REVIEW),
         ("data/e.jpg", "owl"): (ABSENT, Source.REVIEW),
+        ("data/g.jpg", "owl"): (UNKNOWN, Source.UNSURE),
+        ("data/h.jpg", "cat"): (UNKNOWN, Source.UNSURE),
     }
     assert list(reading.report.suggested) == [Suggestion("data/c.jpg", "dog", 0.75)]
     assert reading.report.notes == (
@@ -88,7 +92,8 @@ def test_three_fields(tmp_path: Path) -> None:
         "1 suggestion without a confidence from 0 to 1 is left out",
     )
     complete = read_table(path, unlisted="absent").table.dense().tolist()
-    assert complete == [[-1, 1, -1, -1], [-1] * 4, [0] * 4, [1, 0, 0, 0], [0, -1, 0, -1], [0] * 4]
+    assert complete[:4] == [[-1, 1, -1, -1], [-1] * 4, [0] * 4, [1, 0, 0, 0]]
+    assert complete[4:] == [[0, -1, 0, -1], [0] * 4, [0] * 4, [-1, 0, -1, -1]]
 
 
 def test_the_only_field(tmp_path: Path) -> None:
@@ -104,6 +109,23 @@ def test_the_only_field(tmp_path: Path) -> None:
     assert "1 label with a confidence is taken as a suggestion" in reading.report.notes
     scored = read_table(path, columns="present=ground truth").table
     assert scored.dense().tolist() == [[1, 0], [0, 0], [0, 1]]
+
+
+def test_what_is_unsure_beside_the_only_other_field(tmp_path: Path) -> None:
+    samples = [sample("a.jpg", tags_=labels("cat"), unsure=labels("dog")), sample("b.jpg", tags_=labels("dog"))]
+    path = dataset(tmp_path / "set", [field("tags_"), field("unsure")], samples)
+    assert cells(read_table(path)) == {
+        ("a.jpg", "cat"): (PRESENT, Source.IMPORT),
+        ("a.jpg", "dog"): (UNKNOWN, Source.UNSURE),
+        ("b.jpg", "dog"): (PRESENT, Source.IMPORT),
+    }
+    dataset(path, [field("tags_"), field("unsure"), field("more")], samples)
+    with pytest.raises(LabelError, match=r"it is not clear .*'tags_', 'unsure', 'more'"):
+        read_table(path)
+    said = read_table(path, columns="present=unsure,unsure=tags_")
+    assert said.table.unsure == 2
+    assert said.table.dense().tolist() == [[1, 0], [0, 0]]
+    assert read_table(dataset(path, [field("unsure")], samples)).table.unsure == 1
 
 
 def test_fields_are_chosen_among(tmp_path: Path) -> None:
@@ -154,26 +176,15 @@ def test_an_image_classification_dataset(tmp_path: Path) -> None:
     assert complete == [[-1, 1, 1], [1, -1, -1], [0, 0, 0], [0, 1, -1], [1, -1, -1], [-1, -1, -1]]
 
 
-TABLE = LabelTable.from_cells(
-    ["a.jpg", "sub dir/b&c.jpg", "nothing.jpg"],
-    ["unused", 'a "quoted" <b>', "dog"],
-    [0, 0, 1],
-    [2, 1, 2],
-    [1, -1, -1],
-    background=[0, 0, 0],
-)
-SUGGESTED = Suggested.of([Suggestion("a.jpg", "unused", 0.1), Suggestion("sub dir/b&c.jpg", 'a "quoted" <b>', 0.97)])
-
-
-def test_written_suggestions_come_back(tmp_path: Path) -> None:
+def test_written_suggestions_come_back(tmp_path: Path, told: Any) -> None:
     path = tmp_path / "set"
-    write_table(TABLE, path, format="fiftyone", suggested=SUGGESTED, prefix="/data/images/")
+    write_table(told.table, path, format="fiftyone", suggested=told.suggested, prefix="/data/images/")
     reading = read_table(path, strip="/data/images/")
-    assert reading.table.hash == TABLE.hash
-    assert list(reading.report.suggested) == list(SUGGESTED)
-    assert set(reading.table.sources) == {Source.IMPORT}
+    assert reading.table.hash == told.table.hash
+    assert list(reading.report.suggested) == list(told.suggested)
+    assert reading.table.sources.tolist() == told.table.sources.tolist()
     with pytest.raises(LabelError, match="is there already"):
-        write_table(TABLE, path, format="fiftyone")
+        write_table(told.table, path, format="fiftyone")
 
 
 @pytest.mark.parametrize(
@@ -238,30 +249,30 @@ def test_nothing_outside_the_folder_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_fiftyone_takes_what_is_written(tmp_path: Path, consumer: Callable[..., Any]) -> None:
+def test_fiftyone_takes_what_is_written(tmp_path: Path, consumer: Callable[..., Any], told: Any) -> None:
     path = tmp_path / "set"
-    write_table(TABLE, path, suggested=SUGGESTED, format="fiftyone")
+    write_table(told.table, path, suggested=told.suggested, format="fiftyone")
     images = tmp_path / "images"
     seen = consumer("fiftyone_opens.py", path, images, tmp_path / "out")
     quoted = 'a "quoted" <b>'
     assert seen == {
-        "classes": list(TABLE.classes),
-        "schema": ["absent", "present", "suggested"],
-        "paths": list(TABLE.images),
+        "classes": list(told.table.classes),
+        "schema": ["absent", "present", "suggested", "unsure"],
+        "paths": list(told.table.images),
         "samples": [
-            [[["dog", None]], [[quoted, None]], [["unused", 0.1]]],
-            [[], [["dog", None]], [[quoted, 0.97]]],
-            [None, None, None],
+            [[["dog", None]], [[quoted, None]], [], [["unused", 0.1]]],
+            [[], [["dog", None]], [["unused", None]], [[quoted, 0.97]]],
+            [None, None, None, None],
         ],
-        "counts": [{"dog": 1}, {quoted: 1, "dog": 1}],
+        "counts": [{"dog": 1}, {quoted: 1, "dog": 1}, {"unused": 1}],
     }
     again = read_table(tmp_path / "out" / "whole")
-    assert again.table.images == TABLE.images
-    assert again.table.classes == TABLE.classes
+    assert again.table.images == told.table.images
+    assert again.table.classes == told.table.classes
     assert cells(again) == cells(read_table(path)) | {
         ("a.jpg", "unused"): (PRESENT, Source.REVIEW),
         ("sub dir/b&c.jpg", quoted): (ABSENT, Source.REVIEW),
     }
     alone = read_table(tmp_path / "out" / "simple")
-    assert alone.table.classes == TABLE.classes
+    assert alone.table.classes == told.table.classes
     assert {at: state for at, (state, _) in cells(alone).items()} == {("a", "dog"): PRESENT}

@@ -23,8 +23,9 @@ def test_every_format_of_another_tool_has_a_row() -> None:
 
 @pytest.mark.parametrize("name", ROWS)
 def test_the_row_is_true(name: str) -> None:
-    _, _, written, _, opened, test = ROWS[name]
+    _, _, written, states, opened, test = ROWS[name]
     assert written.startswith("no") != FORMATS[name].writes
+    assert ("unsure" in states) == FORMATS[name].keeps_unsure
     path = ROOT / "tests" / "formats" / test.strip("`")
     assert path.is_file()
     source = path.read_text(encoding="utf-8")

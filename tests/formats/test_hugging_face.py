@@ -13,7 +13,7 @@ from PIL import Image
 
 from partlabel.errors import LabelError
 from partlabel.formats import read_table, write_table
-from partlabel.labels import LabelTable, State
+from partlabel.labels import LabelTable, Source, State
 
 
 def put(path: Path, text: str) -> Path:
@@ -40,15 +40,18 @@ def test_an_image_folder_with_json_lines(tmp_path: Path) -> None:
             {"file_name": "b/1.jpg", "present": ["cat", "sea"], "absent": ["dog"], "caption": "a cat; at sea"},
             {"file_name": "2.jpg", "present": [], "absent": []},
             {"file_name": "3.jpg"},
+            {"file_name": "4.jpg", "unsure": ["dog"]},
         ),
     )
     reading = read_table(tmp_path)
     assert reading.report.format == "hugging_face"
     assert reading.table.classes == ("cat", "sea", "dog")
-    assert cells(reading.table) == {"b/1.jpg": {"cat": 1, "sea": 1, "dog": -1}, "2.jpg": {}, "3.jpg": {}}
+    assert cells(reading.table) == {"b/1.jpg": {"cat": 1, "sea": 1, "dog": -1}, "2.jpg": {}, "3.jpg": {}, "4.jpg": {}}
+    assert reading.table.open_rows([3]).tolist() == [[True, True, False]]
     complete = read_table(tmp_path, unlisted="absent").table
     assert cells(complete)["2.jpg"] == {"cat": -1, "sea": -1, "dog": -1}
     assert cells(complete)["3.jpg"] == {}, "a row without lists says that nobody looked"
+    assert cells(complete)["4.jpg"] == {"cat": -1, "sea": -1}
 
 
 @pytest.mark.parametrize("cell", ['"[""cat"", ""sea""]"', "cat; sea", "cat;sea;"])
@@ -105,26 +108,47 @@ def test_what_datasets_writes_is_read(tmp_path: Path, consumer: Callable[..., An
         read_table(tmp_path / "hub")
 
 
+def test_unsure_beside_a_list_of_tags(tmp_path: Path) -> None:
+    put(tmp_path / "metadata.jsonl", lines({"file_name": "a.jpg", "tags": ["cat"], "unsure": ["dog"], "open": ["owl"]}))
+    table = read_table(tmp_path).table
+    assert (cells(table), table.classes, table.unsure) == ({"a.jpg": {"cat": 1}}, ("dog", "cat"), 1)
+    said = read_table(tmp_path, columns="unsure=open").table
+    assert (cells(said), said.classes, said.unsure) == ({"a.jpg": {"cat": 1}}, ("owl", "cat"), 1)
+
+
+def test_files_without_a_column_of_what_is_unsure(tmp_path: Path) -> None:
+    write_table(
+        LabelTable.from_dense(["a.jpg"], ["cat", "dog"], [[1, 0]]), tmp_path / "t.parquet", format="hugging_face"
+    )
+    pq.write_table(pq.read_table(tmp_path / "t.parquet").drop_columns("unsure"), tmp_path / "old.parquet")
+    table = read_table(tmp_path / "old.parquet").table
+    assert (cells(table), table.classes) == ({"a.jpg": {"cat": 1}}, ("cat", "dog"))
+
+
 def test_datasets_opens_what_is_written(tmp_path: Path, consumer: Callable[..., Any]) -> None:
     table = LabelTable.from_cells(
         ["c.jpg", "sub/é b.jpg", "a.jpg"],
         ["sea", "a;b", "never"],
-        [0, 0, 1, 2],
-        [1, 0, 1, 0],
-        [1, -1, -1, 0],
+        [0, 0, 1, 2, 2],
+        [1, 0, 1, 0, 1],
+        [1, -1, -1, 0, 0],
+        [*[Source.IMPORT] * 4, Source.UNSURE],
         background=[0, 0, State.ABSENT],
     )
     write_table(table, tmp_path / "photos", format="hugging_face")
     write_table(table, tmp_path / "t.parquet", format="hugging_face")
-    assert read_table(tmp_path / "photos").table.hash == read_table(tmp_path / "t.parquet").table.hash == table.hash
+    for name in ("photos", "t.parquet"):
+        again = read_table(tmp_path / name).table
+        assert again.hash == table.hash
+        assert again.open_rows([0, 1, 2]).tolist() == table.open_rows([0, 1, 2]).tolist()
     for name in table.images:
         path = tmp_path / "photos" / name
         path.parent.mkdir(exist_ok=True)
         Image.new("RGB", (4, 4)).save(path)
     rows = [
-        {"image": "c.jpg", "present": ["a;b"], "absent": ["sea", "never"]},
-        {"image": "sub/é b.jpg", "present": [], "absent": ["a;b", "never"]},
-        {"image": "a.jpg", "present": [], "absent": ["never"]},
+        {"image": "c.jpg", "present": ["a;b"], "absent": ["sea", "never"], "unsure": []},
+        {"image": "sub/é b.jpg", "present": [], "absent": ["a;b", "never"], "unsure": []},
+        {"image": "a.jpg", "present": [], "absent": ["never"], "unsure": ["a;b"]},
     ]
     kinds = ["parquet", tmp_path / "t.parquet", "imagefolder", tmp_path / "photos"]
     parquet, folder = consumer("datasets_hugging_face.py", *kinds)

@@ -120,6 +120,27 @@ def test_present_and_absent_beside_another_control(tmp_path: Path) -> None:
     assert reading.report.notes == ("nothing is read from 1 other control: 'quality'",)
 
 
+def test_what_is_unsure(tmp_path: Path) -> None:
+    mark = chose("unsure", "owl", "cat")
+    ours = {"model_version": "partlabel", "score": 0.5, "result": [chose("present", "owl", "dog")]}
+    tasks = [task("a.jpg", [chose("present", "cat"), mark], predictions=[ours]), task("b.jpg", [mark]), task("c.jpg")]
+    reading = read_table(put(tmp_path / "t.json", tasks), unlisted="absent")
+    assert reading.table.classes == ("cat", "owl", "dog")
+    assert reading.table.dense().tolist() == [[1, 0, -1], [0, 0, -1], [0, 0, 0]]
+    unsure = {at for at, found in cells(reading).items() if found == (UNKNOWN, Source.UNSURE)}
+    assert unsure == {("a.jpg", "owl"), ("b.jpg", "cat"), ("b.jpg", "owl")}
+    assert list(read_table(tmp_path / "t.json").report.suggested) == [Suggestion("a.jpg", "dog", 0.5)]
+
+
+def test_unsure_beside_a_control_of_another_name(tmp_path: Path) -> None:
+    tasks = [task("a.jpg", [chose("tags", "cat"), chose("Unsure", "dog")])]
+    reading = read_table(put(tmp_path / "t.json", tasks))
+    assert cells(reading) == {("a.jpg", "cat"): (PRESENT, Source.IMPORT), ("a.jpg", "dog"): (UNKNOWN, Source.UNSURE)}
+    tasks = [task("a.jpg", [chose("tags", "cat"), chose("open", "dog"), chose("quality", "blurred")])]
+    reading = read_table(put(tmp_path / "t.json", tasks), columns="present=tags,unsure=open")
+    assert cells(reading) == {("a.jpg", "cat"): (PRESENT, Source.IMPORT), ("a.jpg", "dog"): (UNKNOWN, Source.UNSURE)}
+
+
 def test_annotators_who_contradict_each_other(tmp_path: Path) -> None:
     path = put(tmp_path / "t.json", [task("a.jpg", [chose("present", "cat")], [chose("absent", "cat")])])
     with pytest.raises(LabelError, match=r"class 'cat' is present on task 1 and absent on task 1"):
@@ -200,28 +221,17 @@ def test_suggestions_of_other_models(tmp_path: Path) -> None:
     assert "2 predictions are left out, because no score from 0 to 1 belongs to it" in reading.report.notes
 
 
-TABLE = LabelTable.from_cells(
-    ["a.jpg", "sub dir/b&c.jpg", "nothing.jpg"],
-    ["unused", 'a "quoted" <b>', "dog"],
-    [0, 0, 1],
-    [2, 1, 2],
-    [1, -1, -1],
-    background=[0, 0, 0],
-)
-SUGGESTED = Suggested.of([Suggestion("a.jpg", "unused", 0.1), Suggestion("sub dir/b&c.jpg", 'a "quoted" <b>', 0.97)])
-
-
 @pytest.mark.parametrize("prefix", [None, "/data/local-files/?d=my%20data/", "https://example.org/x/"])
-def test_written_tasks_come_back(tmp_path: Path, prefix: str | None) -> None:
+def test_written_tasks_come_back(tmp_path: Path, prefix: str | None, told: Any) -> None:
     path = tmp_path / "t.json"
-    write_table(TABLE, path, format="label_studio", suggested=SUGGESTED, prefix=prefix)
+    write_table(told.table, path, format="label_studio", suggested=told.suggested, prefix=prefix)
     if prefix and "?d=" in prefix:
         assert "my%20data/sub%20dir/b%26c.jpg" in path.read_text(encoding="utf-8")
     strip = {None: None, "/data/local-files/?d=my%20data/": "my data/"}.get(prefix, prefix)
     reading = read_table(path, strip=strip)
-    assert reading.table.hash == TABLE.hash
-    assert list(reading.report.suggested) == list(SUGGESTED)
-    assert set(reading.table.sources) == {Source.IMPORT}
+    assert reading.table.hash == told.table.hash
+    assert list(reading.report.suggested) == list(told.suggested)
+    assert reading.table.sources.tolist() == told.table.sources.tolist()
 
 
 def test_suggestions_become_verdicts(tmp_path: Path) -> None:
@@ -255,7 +265,7 @@ def test_verdicts_in_an_export_without_predictions(tmp_path: Path) -> None:
     assert reading.report.notes == ("3 predictions are given by number only and left out",)
 
 
-def test_what_cannot_be_written(tmp_path: Path) -> None:
+def test_what_cannot_be_written(tmp_path: Path, told: Any) -> None:
     path = tmp_path / "t.json"
     upload = LabelTable.from_dense(["/data/upload/1/0a1b2c3d-x.jpg"], ["cat"], [[1]])
     with pytest.raises(LabelError, match="called as Label Studio calls its uploads"):
@@ -263,7 +273,7 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match="XML cannot hold"):
         write_table(LabelTable.from_dense(["a"], ["c\x01t"], [[1]]), path, format="label_studio")
     with pytest.raises(LabelError, match="which the table lacks"):
-        write_table(TABLE, path, suggested=Suggested.of([Suggestion("q", "dog", 1.0)]), format="label_studio")
+        write_table(told.table, path, suggested=Suggested.of([Suggestion("q", "dog", 1.0)]), format="label_studio")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -325,22 +335,30 @@ def test_configurations_that_are_refused(tmp_path: Path, config: str, phrase: st
     assert str(beside) in str(refusal.value)
 
 
-def test_the_sdk_takes_what_is_written(tmp_path: Path, consumer: Callable[..., Any]) -> None:
+def test_the_sdk_takes_what_is_written(tmp_path: Path, consumer: Callable[..., Any], told: Any) -> None:
     path = tmp_path / "t.json"
-    write_table(TABLE, path, suggested=SUGGESTED, prefix="https://example.org/", format="label_studio")
+    write_table(told.table, path, suggested=told.suggested, prefix="https://example.org/", format="label_studio")
     seen = consumer("label_studio_opens.py", path, tmp_path / "t.config.xml")
-    assert seen["classes"] == {control: list(TABLE.classes) for control in ("present", "absent")}
+    assert seen["classes"] == {control: list(told.table.classes) for control in ("present", "absent", "unsure")}
     assert not seen["wrong"]
     assert seen["tasks"] == [
         ["https://example.org/a.jpg", {"present": ["dog"], "absent": ['a "quoted" <b>']}, {"present": ["unused"]}],
-        ["https://example.org/sub dir/b&c.jpg", {"absent": ["dog"]}, {"present": ['a "quoted" <b>']}],
+        [
+            "https://example.org/sub dir/b&c.jpg",
+            {"absent": ["dog"], "unsure": ["unused"]},
+            {"present": ['a "quoted" <b>']},
+        ],
         ["https://example.org/nothing.jpg", {}, {}],
     ]
 
 
 def test_json_min_of_the_sdk_is_read(tmp_path: Path, consumer: Callable[..., Any]) -> None:
     path = tmp_path / "t.json"
-    table = LabelTable.from_dense(["a.jpg", "b.jpg"], ["cat", "dog", "owl"], [[1, 1, -1], [-1, 0, 1]])
+    names = ["a.jpg", "b.jpg"], ["cat", "dog", "owl"]
+    sources = [Source.IMPORT, Source.UNSURE] * 3
+    table = LabelTable.from_cells(*names, [0, 0, 0, 1, 1, 1], [0, 1, 2, 0, 1, 2], [1, 0, -1, 0, 1, 0], sources)
     write_table(table, path, format="label_studio")
     exported = consumer("label_studio_exports.py", path, tmp_path / "t.config.xml", tmp_path / "out")
-    assert read_table(exported).table.hash == table.hash
+    again = read_table(exported).table.select_classes(table.classes)
+    assert again.hash == table.hash
+    assert again.sources.tolist() == sources

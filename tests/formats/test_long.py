@@ -1,5 +1,6 @@
 """Long CSV and Parquet: cells, declarations, line numbers, and what Arrow must not swallow."""
 
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,28 @@ def test_a_known_state_beats_an_unknown_one_and_keeps_its_source(tmp_path: Path)
     assert table.dense().tolist() == [[-1], [0]]
     assert table.sources.tolist() == [Source.REVIEW]
     assert report.duplicates == (Duplicate("a", "x", (2, 3, 4)),)
+
+
+@pytest.mark.parametrize("order", [*permutations(("present,human", "unknown,unsure", "unknown,import"))])
+def test_known_beats_unsure_and_unsure_beats_unknown_in_any_order(tmp_path: Path, order: tuple[str, ...]) -> None:
+    path = tmp_path / "t.csv"
+    for some in ({0, 1, 2}, {0, 1}, {0, 2}, {1, 2}):
+        said = [row for position, row in enumerate(order) if position in some]
+        for background in ("absent", "unknown"):
+            rows = [f"*,cat,{background},", *(f"a,cat,{row}" for row in said), *(f"b,cat,{row}" for row in said)]
+            path.write_text("image,class,state,source\n" + "\n".join(rows) + "\n", encoding="utf-8")
+            table = read_table(path).table
+            best = next(row for row in ("present,human", "unknown,unsure", "unknown,import") if row in said)
+            assert table.dense().tolist() == [[int(best == "present,human")]] * 2
+            assert table.unsure == 2 * (best == "unknown,unsure")
+
+
+@pytest.mark.parametrize("order", [*permutations(("present,human", "absent,import", "unknown,unsure"))])
+def test_a_contradiction_is_unknown_and_not_unsure(tmp_path: Path, order: tuple[str, ...]) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("image,class,state,source\n" + "".join(f"a,cat,{row}\n" for row in order), encoding="utf-8")
+    table = read_table(path, conflicts="unknown").table
+    assert (table.dense().tolist(), table.unsure) == ([[0]], 0)
 
 
 def test_a_conflict_over_an_absent_background_stays_unknown(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """New names for classes: several that become one are its parts."""
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partlabel.errors import LabelError
-from partlabel.formats import read_table
+from partlabel.formats import read_table, write_table
 from partlabel.formats.reading import Reading, ReadingReport
 from partlabel.formats.renaming import renamed
-from partlabel.labels import LabelTable
+from partlabel.labels import LabelTable, Source
 
 CODES = "1=present,0=absent,=unknown"
 
@@ -50,6 +51,33 @@ def test_parts_are_joined_image_by_image(
             states_of = [int(before[row, part]) for part in some]
             expected = 1 if 1 in states_of else -1 if set(states_of) == {-1} else 0
             assert after[row, column] == expected
+
+
+WORDS = {"present": 1, "absent": -1, "unknown": 0, "unsure": 0}
+JOINED = {  # what a whole is whose parts are these, in either order
+    "present present": "present", "present absent": "present", "present unknown": "present",
+    "present unsure": "present",
+    "absent absent": "absent", "absent unknown": "unknown", "absent unsure": "unsure",
+    "unknown unknown": "unknown", "unknown unsure": "unsure", "unsure unsure": "unsure",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("background", [*product([-1, 0], repeat=2)])
+def test_unsure_parts(tmp_path: Path, background: tuple[int, int]) -> None:
+    pairs = list(product(WORDS, repeat=2))
+    images = [f"{one} {other}" for one, other in pairs]
+    said = [(row, column, word) for row, pair in enumerate(pairs) for column, word in enumerate(pair)]
+    rows, columns, words = zip(*said, strict=True)
+    sources = [Source.UNSURE if word == "unsure" else Source.HUMAN for word in words]
+    states = [WORDS[word] for word in words]
+    table = LabelTable.from_cells(images, ["car", "truck"], rows, columns, states, sources, background)
+    write_table(table, tmp_path / "t.csv")
+    names = put(tmp_path / "names.csv", "from,to\ncar,vehicle\ntruck,vehicle\n")
+    found = read_table(tmp_path / "t.csv", rename=str(names)).table
+    for row, (one, other) in enumerate(pairs):
+        expected = JOINED.get(f"{one} {other}") or JOINED[f"{other} {one}"]
+        assert found.rows([row])[0, 0] == WORDS[expected], (one, other)
+        assert found.select_images([row]).unsure == (expected == "unsure"), (one, other)
 
 
 def test_in_every_kind_of_file(tmp_path: Path) -> None:

@@ -124,6 +124,8 @@ def test_keywords_under_our_prefix_say_more(tmp_path: Path) -> None:
             "b.jpg.xmp": xmp(digikam=("partlabel/present/dog", "partlabel/known absent/cat")),
             "c.jpg.xmp": xmp(flat=("partlabel|absent|dog",), lr=("partlabel|suggested|dog|0.5", "partlabel|maybe|cat")),
             "d.jpg.xmp": xmp(flat=("partlabel", "absent", "cat")),
+            "e.jpg.xmp": xmp(flat=("unsure", "cat"), lr=("partlabel|unsure|cat", "partlabel|suggested|cat|0.5")),
+            "f.jpg.xmp": xmp(lr=("partlabel|unsure|dog", "dog", "partlabel|unsure")),
         },
     )
     reading = read_table(root)
@@ -132,6 +134,8 @@ def test_keywords_under_our_prefix_say_more(tmp_path: Path) -> None:
         "b.jpg": {"cat": -1, "dog": 1},
         "c.jpg": {"dog": -1},
         "d.jpg": {},
+        "e.jpg": {},
+        "f.jpg": {"dog": 1},
     }
     assert reading.table.cells().sources.tolist() == [
         Source.IMPORT,
@@ -139,6 +143,8 @@ def test_keywords_under_our_prefix_say_more(tmp_path: Path) -> None:
         Source.IMPORT,
         Source.REVIEW,
         Source.REVIEW,
+        Source.UNSURE,
+        Source.IMPORT,
     ]
     assert [*reading.report.suggested] == [Suggestion("a.jpg", "dog", 0.93)]
     said = " ".join(reading.report.notes)
@@ -272,7 +278,9 @@ def test_the_photographs_own_folder_is_never_written(tmp_path: Path) -> None:
 
 
 def test_exiv2_reads_what_we_write(tmp_path: Path, consumer: Callable[..., Any]) -> None:
-    table = LabelTable.from_dense(["a.jpg", "sub/é b.jpg"], ["<cat> & dog", "猫"], [[1, -1], [0, 0]])
+    sources = [Source.IMPORT, Source.IMPORT, Source.UNSURE]
+    names = ["a.jpg", "sub/é b.jpg"], ["<cat> & dog", "猫"]
+    table = LabelTable.from_cells(*names, [0, 0, 1], [0, 1, 0], [1, -1, 0], sources)
     write_table(
         table, tmp_path / "out", format="sidecars", suggested=Suggested.of([Suggestion("sub/é b.jpg", "猫", 1)])
     )
@@ -282,7 +290,7 @@ def test_exiv2_reads_what_we_write(tmp_path: Path, consumer: Callable[..., Any])
         "dc.subject": ["<cat> & dog"],
         "lr.hierarchicalSubject": ["<cat> & dog", "partlabel|known absent|猫"],
     }
-    assert seen[paths[1]]["lr.hierarchicalSubject"] == ["partlabel|suggested|猫|1.00"]
+    assert seen[paths[1]]["lr.hierarchicalSubject"] == ["partlabel|unsure|<cat> & dog", "partlabel|suggested|猫|1.00"]
     assert not seen[paths[1]]["dc.subject"]
 
 
@@ -325,7 +333,9 @@ def test_keywords_that_exiv2_put_inside_are_read(tmp_path: Path, consumer: Calla
 
 @pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
 def test_exiftool_reads_what_we_write_and_the_reverse(tmp_path: Path) -> None:
-    table = LabelTable.from_dense(["a.jpg", "b.png"], ["cat", "dog"], [[1, -1], [1, 1]])
+    sources = [*[Source.IMPORT] * 4, Source.UNSURE]
+    names = ["a.jpg", "b.png"], ["cat", "dog", "owl"]
+    table = LabelTable.from_cells(*names, [0, 0, 1, 1, 1], [0, 1, 0, 1, 2], [1, -1, 1, 1, 0], sources)
     write_table(table, tmp_path / "out", format="sidecars")
     command = ["exiftool", "-validate", "-warning", "-a", "-j", "-Subject", "-HierarchicalSubject", "-r", "-ext", "xmp"]
     done = subprocess.run([*command, str(tmp_path / "out")], capture_output=True, text=True, check=True)
@@ -338,4 +348,6 @@ def test_exiftool_reads_what_we_write_and_the_reverse(tmp_path: Path) -> None:
     for name in ("a.jpg", "b.png"):
         copied = ["-tagsfromfile", str(tmp_path / "out" / f"{name}.xmp"), "-xmp:all", "-overwrite_original"]
         subprocess.run(["exiftool", *copied, str(photos / name)], capture_output=True, check=True)
-    assert read_table(photos).table.hash == table.hash
+    again = read_table(photos).table
+    assert again.hash == table.hash
+    assert again.sources.tolist() == sources

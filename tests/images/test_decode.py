@@ -269,8 +269,6 @@ def test_formats_that_pillow_may_lack(
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), "is HEIC; convert it to JPEG"),
-        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(99), "is HEIC; convert it to JPEG"),
         (b"\xff\x0a" + bytes(50), "is JPEG XL; convert it to JPEG"),
         (b"version https://git-lfs.github.com/spec/v1\noid", "is a Git LFS pointer; fetch the image itself"),
     ],

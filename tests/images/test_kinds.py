@@ -21,7 +21,7 @@ def touch(root: Path, *names: str) -> None:
 
 def test_endings(tmp_path: Path):
     images = [f"a{suffix}" for suffix in (".jpg", ".JPEG", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif")]
-    images += ["a.TIFF", "a.avif", "a.jp2", "sub/deep/b.Jpg"]
+    images += ["a.HEIC", "a.TIFF", "a.avif", "a.heif", "a.jp2", "sub/deep/b.Jpg"]
     touch(tmp_path, *images, "notes.txt", "list.CSV", "x.csv", "IMG.001", "readme")
     found = image_files(tmp_path)
     assert found.files == tuple(sorted(images))

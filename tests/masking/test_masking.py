@@ -64,7 +64,8 @@ def tables(draw: st.DrawFn, complete: bool = False) -> LabelTable:
         background = [-1] * classes
     listed = draw(st.lists(st.sampled_from(cells), unique=True)) if cells else []
     states = [draw(st.sampled_from([-1, 1] if complete else [-1, 0, 1])) for _ in listed]
-    sources = np.array([draw(st.integers(0, 3)) for _ in listed], np.int8)
+    said = [draw(st.sampled_from([0, 1, 2, 3] if state else [0, 3, Source.UNSURE])) for state in states]
+    sources = np.array(said, np.int8)
     rows, columns = [i for i, _ in listed], [c for _, c in listed]
     names = [f"i{i}" for i in range(images)], [f"c{c}" for c in range(classes)]
     return LabelTable.from_cells(*names, rows, columns, states, sources, background)
@@ -87,7 +88,9 @@ def test_only_known_cells_become_unknown(masking: str, chosen: dict[str, Any], d
     was, now = table.dense(), thinned.dense()
     assert ((now == was) | (now == 0)).all()
     assert (thinned.background == 0).all()
-    assert (thinned.states != 0).all(), "survivors are listed, unknown cells are not"
+    was_unsure, unsure = (source_of_every_cell(one) == Source.UNSURE for one in (table, thinned))
+    assert (unsure == was_unsure).all()
+    assert (thinned.states.size, record["after"]["unknown"]) == ((now != 0).sum() + unsure.sum(), (now == 0).sum())
     assert (source_of_every_cell(thinned) == source_of_every_cell(table))[now != 0].all()
     assert thinned.images == table.images
     assert thinned.classes == table.classes
@@ -97,6 +100,18 @@ def test_only_known_cells_become_unknown(masking: str, chosen: dict[str, Any], d
     rebuilt = LabelTable.from_cells(table.images, table.classes, *cells)
     assert rebuilt.hash == thinned.hash == record["output_hash"]
     assert (rebuilt.class_index == thinned.class_index).all()
+
+
+@pytest.mark.parametrize(("masking", "chosen"), KEYED)
+def test_unsure_cells_change_no_draw(masking: str, chosen: dict[str, Any]):
+    table = complete_table(background=0)
+    listed, unsure = table.cells(), np.arange(table.states.size) % 7 == 3
+    states = np.where(unsure, 0, listed.states)
+    sources = np.where(unsure, Source.UNSURE, listed.sources)
+    names = table.images, table.classes, listed.image_index, listed.class_index, states
+    asked, not_asked = (hide(LabelTable.from_cells(*names, some), masking, **chosen).table for some in (sources, 0))
+    assert asked.hash == not_asked.hash
+    assert (asked.unsure, not_asked.unsure) == (unsure.sum(), 0)
 
 
 @pytest.mark.parametrize(("masking", "chosen"), EVERY)

@@ -1,7 +1,7 @@
 """What the formats of annotation tools share when they are written and when their XML is read."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -11,36 +11,49 @@ import numpy as np
 from defusedxml.common import DefusedXmlException
 
 from partlabel.errors import LabelError, UsageError
-from partlabel.formats.suggested import Suggested, Suggestion
-from partlabel.labels import LabelTable, State
+from partlabel.formats.suggested import NO_SUGGESTIONS, Suggested, Suggestion
+from partlabel.labels import LabelTable, Source, State
 
 XML_ERRORS = (ParseError, DefusedXmlException, LookupError, RecursionError, UnicodeError, ValueError)
 """What reading hostile XML may raise."""
+STATED = {
+    "present": (State.PRESENT, Source.IMPORT),
+    "absent": (State.ABSENT, Source.IMPORT),
+    "unsure": (State.UNKNOWN, Source.UNSURE),
+}
+"""What is said of a class, in the words that controls, fields and attributes have for it."""
+_WORDS = {state: word for word, (state, _) in STATED.items()}
 _BLOCK = 1000  # images
 _UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class ImageCells(NamedTuple):
-    """What is known and what is suggested of one image, by class in the order of the table."""
+    """What is said and what is suggested of one image.
+
+    Args:
+        image: its name.
+        words: a word of `STATED` by class, in the order of the table.
+        suggested: of cells that are undecided.
+    """
 
     image: str
-    states: Mapping[str, State]
-    suggested: list[Suggestion]
+    words: Mapping[str, str]
+    suggested: Sequence[Suggestion] = ()
 
-    def named(self, state: State) -> list[str]:
-        """The classes in this state."""
-        return [name for name, found in self.states.items() if found == state]
+    def named(self, word: str) -> list[str]:
+        """The classes of which this is said."""
+        return [name for name, found in self.words.items() if found == word]
 
 
-def image_cells(table: LabelTable, suggested: Suggested) -> Iterator[ImageCells]:
-    """The known cells of each image, those that a background implies included, and its suggestions."""
+def image_cells(table: LabelTable, suggested: Suggested = NO_SUGGESTIONS) -> Iterator[ImageCells]:
+    """The known and the unsure cells of each image, those that a background implies included, and its suggestions."""
     by_image = suggested.by_image()
     for start in range(0, len(table), _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, len(table)))
-        for row, states in zip(rows, table.rows(rows), strict=True):
-            known = {table.classes[column]: State(states[column]) for column in np.flatnonzero(states)}
+        for row, states, undecided in zip(rows, table.rows(rows), table.open_rows(rows), strict=True):
+            said = {table.classes[column]: _WORDS[State(states[column])] for column in np.flatnonzero(~undecided)}
             image = table.images[row]
-            yield ImageCells(image, known, by_image.get(image, []))
+            yield ImageCells(image, said, by_image.get(image, []))
 
 
 def check_roles(roles: Mapping[str, str], known: Iterable[str], format: str) -> None:

@@ -219,7 +219,9 @@ def settle(
     find_lines: FindLines,
     unit: str = "line",
 ) -> Settled:
-    """Make the table; a cell listed several times has its known state, and is a conflict where it has two.
+    """Make the table, in whatever order cells come: known beats unsure, and unsure beats unknown.
+
+    A cell that is listed as present and as absent is a conflict.
 
     Args:
         path: the file, for messages.
@@ -268,13 +270,15 @@ class _Repeats:
         self.conflicting = np.flatnonzero(self.clash)
 
     def resolved(self) -> tuple[Int32Array, Int32Array, Int8Array, Int8Array]:
-        """One cell a group: present or absent beats unknown, a conflict is unknown; the source is the first with that
-        state.
+        """One cell a group: known beats unsure, unsure beats unknown, and a conflict is unknown.
+
+        The source is that of the first cell that counts.
         """
         known = np.where(self.highest == State.PRESENT, self.highest, self.lowest)
         states = np.where(self.clash, np.int8(State.UNKNOWN), known)
         group = np.repeat(np.arange(self.starts.size), self.ends - self.starts)
-        fitting = np.flatnonzero((self.cells.states == states[group]) | self.clash[group])
+        weight = np.int8(2) * (self.cells.states != State.UNKNOWN) + (self.cells.sources == Source.UNSURE)
+        fitting = np.flatnonzero(weight == np.maximum.reduceat(weight, self.starts)[group])
         _, first = np.unique(group[fitting], return_index=True)
         chosen = fitting[first]
         return self.cells.image_index[chosen], self.cells.class_index[chosen], states, self.cells.sources[chosen]

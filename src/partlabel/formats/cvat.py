@@ -1,8 +1,8 @@
 """CVAT for images 1.1: XML with the tags and shapes of each image.
 
-A tag or shape says that its label is present, unless it has an attribute `state` with the value absent, unknown or
-suggested; `columns` gives that attribute another name. What is not tagged is unknown: CVAT does not tell an image that
-nobody has looked at from one that has nothing.
+A tag or shape says that its label is present, unless it has an attribute `state` with the value absent, unknown,
+unsure or suggested; `columns` gives that attribute another name. What is not tagged is unknown: CVAT does not tell an
+image that nobody has looked at from one that has nothing.
 
 CVAT keeps where a tag is from in `source`. `auto` is the work of a model that nobody has touched: where no state and
 probability say more, it is left out, and reported. What a person has corrected is `semi-auto` or `manual`, and what
@@ -24,6 +24,7 @@ from defusedxml import ElementTree
 from partlabel.errors import LabelError
 from partlabel.files import atomic_path, write_json
 from partlabel.formats.annotation_tools import (
+    STATED,
     XML_ERRORS,
     ImageCells,
     brief,
@@ -41,7 +42,7 @@ from partlabel.labels import LabelTable, State
 from partlabel.labels import Source as CellSource
 from partlabel.wording import amount
 
-_STATES = {"present": State.PRESENT, "absent": State.ABSENT, "unknown": State.UNKNOWN}
+_STATES = STATED | {"unknown": (State.UNKNOWN, CellSource.IMPORT)}
 _SUGGESTED = "suggested"
 _WORDS = (*_STATES, _SUGGESTED)
 _PROBABILITY = "probability"
@@ -54,11 +55,12 @@ class Cvat(Format):
 
     name = "cvat"
     title = "CVAT for images 1.1 (XML)"
-    states = "an attribute state of each tag; what is not tagged is unknown"
+    states = "an attribute state of each tag: present, absent, unknown or unsure; what is not tagged is unknown"
     suffixes = (".xml",)
     options = frozenset({"unlisted", "columns"})
     advice = "put the .labels.json beside it into Raw when the task is made, and upload the file as annotations"
     written_with = frozenset({"suggested", "prefix"})
+    keeps_unsure = True
 
     def companions(self, path: Path) -> tuple[Path, ...]:
         """The labels for the constructor."""
@@ -85,8 +87,9 @@ class Cvat(Format):
         return images.finish()
 
     def write(self, table: LabelTable, path: Path, options: WriteOptions) -> None:
-        """Write a tag for each known cell and each suggestion, and the labels for CVAT beside them. Sources are not
-        kept.
+        """Write a tag for each known or unsure cell and each suggestion, and the labels for CVAT beside them.
+
+        Of sources, unsure alone is kept.
 
         Raises:
             LabelError: a name has a character that XML cannot hold.
@@ -190,8 +193,8 @@ class _Images:
                 self.listing.suggest(row, column, probability, record)
             return
         corrected = bool(word) and (probability is not None or element.get("source") in {"auto", "semi-auto"})
-        source = CellSource.REVIEW if corrected else CellSource.IMPORT
-        self.listing.cell(row, column, _STATES[word or "present"], record, source)
+        state, source = _STATES[word or "present"]
+        self.listing.cell(row, column, state, record, CellSource.REVIEW if state and corrected else source)
 
     def finish(self) -> Reading:
         """The table and what its owner should know."""
@@ -247,9 +250,8 @@ def _head(table: LabelTable) -> str:
 
 def _image(one: ImageCells, number: int, prefix: str) -> Iterator[str]:
     yield f'  <image id="{number}" name={quoteattr(prefix + one.image)}>\n'
-    words = {state: word for word, state in _STATES.items()}
-    for name, state in one.states.items():
-        yield _tag(name, "manual", words[state])
+    for name, word in one.words.items():
+        yield _tag(name, "manual", word)
     for suggestion in one.suggested:
         yield _tag(suggestion.class_name, "auto", _SUGGESTED, repr(suggestion.probability))
     yield "  </image>\n"

@@ -1,9 +1,9 @@
 """Datumaro's own format: JSON of items with annotations, a file per subset in the folder `annotations`.
 
 A label, box, polygon or mask makes its class present. A label with the attribute `state` has the state that it says:
-present, absent or unknown; `--columns state=NAME` names another attribute. Programs that do not know the attribute
-take every label for present, also the absent ones. What is not annotated is unknown, unless the user declares the
-annotations complete.
+present, absent, unknown or unsure; `--columns state=NAME` names another attribute. Programs that do not know the
+attribute take every label for present, also the absent and the unsure ones. What is not annotated is unknown, unless
+the user declares the annotations complete.
 
 Images have the names of the items, below the folder of the subset where `images` has one: Datumaro puts them there.
 """
@@ -17,21 +17,22 @@ from typing import Any
 import numpy as np
 
 from partlabel.errors import LabelError, UsageError
+from partlabel.file_tree import file_tree
 from partlabel.files import atomic_path
+from partlabel.formats.annotation_tools import STATED, image_cells
 from partlabel.formats.base import Format, Source
-from partlabel.formats.folder import Folder, is_image, names_below
+from partlabel.formats.folder import Folder, is_image
 from partlabel.formats.json_text import lists
 from partlabel.formats.listing import Listing
 from partlabel.formats.new_folder import new_folder
 from partlabel.formats.options import ReadOptions
 from partlabel.formats.reading import Reading, WriteOptions
 from partlabel.labels import LabelTable, State
+from partlabel.labels import Source as CellSource
 
 ANNOTATIONS, IMAGES, ATTRIBUTE = "annotations", "images", "state"
-_STATES = {"present": State.PRESENT, "absent": State.ABSENT, "unknown": State.UNKNOWN}
-_WORDS = {int(state): word for word, state in _STATES.items()}
+_STATES = STATED | {"unknown": (State.UNKNOWN, CellSource.IMPORT)}
 _OTHER_MEDIA = ("point_cloud", "video", "video_frame")
-_ROWS_AT_ONCE = 1000
 
 
 class Datumaro(Format):
@@ -39,10 +40,11 @@ class Datumaro(Format):
 
     name = "datumaro"
     title = "Datumaro JSON"
-    states = "a label with the attribute state: present, absent or unknown; a label or shape without it is present"
+    states = "a label's attribute state: present, absent, unknown or unsure; a label or shape without it is present"
     suffixes = (".json",)
     takes = frozenset({"file", "folder"})
     options = frozenset({"unlisted", "columns"})
+    keeps_unsure = True
 
     def sniff(self, source: Source, options: ReadOptions) -> bool:
         """Whether the file, or the first one in `annotations`, has items and categories as Datumaro writes them."""
@@ -103,7 +105,7 @@ class _Subset:
         images = path.parent.parent / IMAGES / path.stem
         self._folder = f"{path.stem}/" if path.parent.name == ANNOTATIONS and images.is_dir() else ""
         self.stated = self.shapes = self.other_media = 0
-        self._cells = tuple(array(kind) for kind in "iqbi")
+        self._cells = tuple(array(kind) for kind in "iqbib")
 
     def read(self) -> None:
         """One pass over the file.
@@ -123,7 +125,7 @@ class _Subset:
         if labels is None or not items:
             raise LabelError(f"{self.path} has no {'items' if labels else 'categories'}, which Datumaro writes")
         columns = np.asarray(labels, np.int64)
-        rows, codes, states, records = (np.asarray(values) for values in self._cells)
+        rows, codes, states, records, sources = (np.asarray(values) for values in self._cells)
         wrong = np.flatnonzero((codes < 0) | (codes >= columns.size))
         if wrong.size:
             at = int(wrong[0])
@@ -131,7 +133,7 @@ class _Subset:
                 f"{self.path}, item {records[at]}: label_id {codes[at]} is not one of the {columns.size} labels, which "
                 f"count from 0"
             )
-        self.listing.many(rows, columns[codes] if codes.size else codes, states, records)
+        self.listing.many(rows, columns[codes] if codes.size else codes, states, records, sources)
 
     def _labels(self, categories: Any) -> list[int]:
         listed = categories.get("label") if isinstance(categories, dict) else None
@@ -155,18 +157,17 @@ class _Subset:
         annotations = item.get("annotations", [])
         if not isinstance(annotations, list) or not all(isinstance(one, dict) for one in annotations):
             raise self._wrong(number, "has annotations that are no list of objects")
-        found: dict[int, set[State]] = {}
+        found: dict[tuple[int, State, CellSource], None] = {}
         for annotation in annotations:
             label = annotation.get("label_id")
             if label is None:
                 continue
             if type(label) is not int or not -(1 << 63) <= label < 1 << 63:
                 raise self._wrong(number, f"has the label_id {str(label)[:60]!r}, which is no number of a label")
-            found.setdefault(label, set()).add(self._state(annotation, number))
-        for label, states in found.items():
-            for state in sorted(states):
-                for values, value in zip(self._cells, (row, label, state, number), strict=True):
-                    values.append(value)
+            found[label, *self._stated(annotation, number)] = None
+        for label, state, source in found:
+            for values, value in zip(self._cells, (row, label, state, number, source), strict=True):
+                values.append(value)
 
     def _image_name(self, item: Mapping[str, Any], number: int) -> str:
         image, id = item.get("image"), item.get("id")
@@ -181,14 +182,14 @@ class _Subset:
             raise self._wrong(number, "has neither an image with a path nor an id")
         return self._folder + name
 
-    def _state(self, annotation: Mapping[str, Any], number: int) -> State:
+    def _stated(self, annotation: Mapping[str, Any], number: int) -> tuple[State, CellSource]:
         if annotation.get("type") != "label":
             self.shapes += 1
-            return State.PRESENT
+            return STATED["present"]
         attributes = annotation.get("attributes")
         value = attributes.get(self.attribute) if isinstance(attributes, dict) else None
         if value is None:
-            return State.PRESENT
+            return STATED["present"]
         self.stated += 1
         if not isinstance(value, str) or value not in _STATES:
             raise self._wrong(
@@ -209,7 +210,7 @@ def _relative(path: str, id: str) -> str:
 
 def _files(folder: Path) -> list[Path]:
     """The files of the subsets."""
-    names = names_below(folder / ANNOTATIONS, deep=False)
+    names = file_tree(folder / ANNOTATIONS, deep=False).files
     return [folder / ANNOTATIONS / name for name in names if name.casefold().endswith(".json")]
 
 
@@ -225,16 +226,13 @@ def _note(listing: Listing, readers: list[_Subset]) -> None:
 def _items(table: LabelTable) -> Iterator[Mapping[str, Any]]:
     bare = [str(PurePosixPath(name).with_suffix("")) if is_image(name) else name for name in table.images]
     ids = bare if len(set(bare)) == len(bare) else table.images
-    for start in range(0, len(table), _ROWS_AT_ONCE):
-        rows = np.arange(start, min(start + _ROWS_AT_ONCE, len(table)))
-        for row, states in zip(rows.tolist(), table.rows(rows), strict=True):
-            known = np.flatnonzero(states).tolist()
-            labels = [
-                {"id": 0, "type": "label", "attributes": {ATTRIBUTE: _WORDS[int(states[column])]}, "group": 0,
-                 "label_id": column}
-                for column in known
-            ]  # fmt: skip
-            yield {"id": ids[row], "annotations": labels, "image": {"path": table.images[row]}}
+    for id, one in zip(ids, image_cells(table), strict=True):
+        labels = [
+            {"id": 0, "type": "label", "attributes": {ATTRIBUTE: word}, "group": 0,
+             "label_id": table.class_positions[name]}
+            for name, word in one.words.items()
+        ]  # fmt: skip
+        yield {"id": id, "annotations": labels, "image": {"path": one.image}}
 
 
 def _write(table: LabelTable, path: Path) -> None:

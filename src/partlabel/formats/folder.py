@@ -86,23 +86,6 @@ class Folder:
             return False
 
 
-def names_below(folder: Path, deep: bool = True) -> list[str]:
-    """The files below a folder, relative to it, in order, but for hidden ones; links to folders are not
-    followed. Empty without one.
-
-    Args:
-        folder: where to look.
-        deep: also in the folders in it.
-    """
-    found: list[str] = []
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if deep and not name.startswith(".")]
-        inside = Path(place).relative_to(folder).as_posix()
-        before = "" if inside == "." else f"{inside}/"
-        found += [before + name for name in files if not name.startswith(".")]
-    return sorted(found)
-
-
 def has_any(folder: Path, ending: str) -> bool:
     """Whether one of the first hundred entries of a folder has this ending; a cheap look that never fails."""
     try:

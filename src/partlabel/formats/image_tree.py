@@ -1,4 +1,4 @@
-"""The files below a folder of images under the names of tables: relative, with forward slashes, in a stable order."""
+"""The files of some endings below a folder, none of them outside it."""
 
 import os
 from collections.abc import Collection
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from partlabel.errors import LabelError
+from partlabel.file_tree import file_tree
 from partlabel.wording import amount
 
 
@@ -38,22 +39,14 @@ def image_tree(root: Path, suffixes: Collection[str]) -> ImageTree:
     Raises:
         LabelError: a folder cannot be listed.
     """
-    files: list[str] = []
-    hidden = links = 0
+    tree = file_tree(root)
+    if tree.closed:
+        error = tree.closed[0]
+        raise LabelError(f"{error.filename} cannot be listed: {error.strerror}") from error
     top = os.path.realpath(root)
-    for folder, below, names in os.walk(root, onerror=_refuse):
-        hidden += sum(name.startswith(".") for name in (*below, *names))
-        links += sum(os.path.islink(os.path.join(folder, name)) for name in below if not name.startswith("."))
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        inside = os.path.relpath(folder, root).replace(os.sep, "/")
-        for name in names:
-            if name.startswith(".") or os.path.splitext(name)[1].casefold() not in suffixes:
-                continue
-            if _leads_out(os.path.join(folder, name), top):
-                links += 1
-            else:
-                files.append(name if inside == "." else f"{inside}/{name}")
-    return ImageTree(tuple(sorted(files)), hidden, links)
+    fitting = [name for name in tree.files if os.path.splitext(name)[1].casefold() in suffixes]
+    files = tuple(name for name in fitting if not _leads_out(os.path.join(root, name), top))
+    return ImageTree(files, tree.hidden, tree.links + len(fitting) - len(files))
 
 
 def some_entries(folder: Path, most: int = 200) -> list[os.DirEntry[str]]:
@@ -73,7 +66,3 @@ def some_entries(folder: Path, most: int = 200) -> list[os.DirEntry[str]]:
 
 def _leads_out(path: str, top: str) -> bool:
     return os.path.islink(path) and os.path.commonpath([os.path.realpath(path), top]) != top
-
-
-def _refuse(error: OSError) -> None:
-    raise LabelError(f"{error.filename} cannot be listed: {error.strerror}") from error

@@ -75,9 +75,11 @@ class Listing:
         for values, value in zip(self._columns, (row, column, state, record, source), strict=True):
             values.append(value)
 
-    def many(self, rows: Integers, columns: Integers, states: Integers, records: Integers) -> None:
-        """Many cells at once, as parallel arrays."""
-        self.cells.add(rows, columns, states, records)
+    def many(
+        self, rows: Integers, columns: Integers, states: Integers, records: Integers, sources: Integers | None = None
+    ) -> None:
+        """Many cells at once, as parallel arrays; without sources they are imported ones."""
+        self.cells.add(rows, columns, states, records, sources)
 
     def suggest(self, row: int, column: int, probability: Any, record: int) -> None:
         """A suggestion, which is no label.
@@ -118,17 +120,17 @@ class Listing:
             _as_they_are,
             self.unit,
         )
-        suggested = self._open_suggestions(settled.table)
+        suggested = self._suggested_cells(settled.table)
         table = self._chosen(self._with_unlooked(settled.table))
         return Reading(table, self.tally.report(self.images.duplicates(), settled.conflicts, suggested))
 
-    def _open_suggestions(self, table: LabelTable) -> Suggested:
-        """The suggestions of cells that the file does not state itself."""
+    def _suggested_cells(self, table: LabelTable) -> Suggested:
+        """The suggestions of cells that the file itself does not decide."""
         row, column = (np.asarray(values, np.int64) for values in self._suggested[:2])
         probability = np.asarray(self._suggested[2], np.float64)
         cells = table.cells()
-        known = cells.states != State.UNKNOWN
-        stated = cells.image_index[known] * len(table.classes) + cells.class_index[known]
+        decided = (cells.states != State.UNKNOWN) | (cells.sources == CellSource.UNSURE)
+        stated = cells.image_index[decided] * len(table.classes) + cells.class_index[decided]
         left = ~np.isin(row * len(table.classes) + column, stated)
         return Suggested(table.images, table.classes, row[left], column[left], probability[left])
 

@@ -13,7 +13,7 @@ from partlabel.formats.header import close_names, closest
 from partlabel.labels import State
 
 BY_ALL_FORMATS = frozenset({"classes", "conflicts", "format", "strip", "rename", "relations"})
-ROLES = ("image", "class", "state", "source", "present", "absent", "unknown", "suggested")
+ROLES = ("image", "class", "state", "source", "present", "absent", "unknown", "unsure", "suggested")
 """What `columns` can find under another name."""
 
 

@@ -48,7 +48,7 @@ def renamed(reading: Reading, names: Mapping[str, str], path: Path, wanted: Iter
     """The reading with other class names.
 
     Several classes that become one are taken as parts of it: it is present where any of them is, absent where all of
-    them are, else unknown.
+    them are, else unknown; and unsure where it is unknown and one of them is unsure.
 
     Args:
         reading: what was read.
@@ -99,11 +99,12 @@ def _joined(table: LabelTable, groups: Mapping[str, list[int]]) -> LabelTable:
             continue
         together = table.select_classes(several)
         state = _of_parts(together)
-        listed_rows = np.flatnonzero(state != background[place])
+        source = _sources(together, state)
+        listed_rows = np.flatnonzero((state != background[place]) | (source == Source.UNSURE))
         rows.append(listed_rows)
         columns.append(np.full(listed_rows.size, place))
         states.append(state[listed_rows])
-        sources.append(_sources(together, state)[listed_rows])
+        sources.append(source[listed_rows])
     return LabelTable.from_cells(
         table.images,
         tuple(groups),
@@ -126,11 +127,13 @@ def _of_parts(parts: LabelTable) -> Int8Array:
 
 
 def _sources(parts: LabelTable, state: Int8Array) -> Int8Array:
-    """Source `[N]` of each state: that of the first part that has it."""
+    """Source `[N]` of each state: that of the first part that has it, or of an unsure one."""
     found = np.full(len(parts), Source.IMPORT, np.int8)
     cells = parts.cells()
-    same = np.flatnonzero(cells.states == state[cells.image_index])[::-1]
+    fits = cells.states == state[cells.image_index]
+    same = np.flatnonzero(fits)[::-1]
     found[cells.image_index[same]] = cells.sources[same]
+    found[cells.image_index[fits & (cells.sources == Source.UNSURE)]] = Source.UNSURE
     return found
 
 

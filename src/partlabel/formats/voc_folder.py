@@ -8,8 +8,9 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.ElementTree import fromstring
 
 from partlabel.errors import LabelError
+from partlabel.file_tree import file_tree
 from partlabel.formats.base import Source
-from partlabel.formats.folder import Folder, is_image, names_below
+from partlabel.formats.folder import Folder, is_image
 from partlabel.formats.listing import Listing
 from partlabel.formats.options import ReadOptions
 from partlabel.formats.reading import Reading
@@ -65,7 +66,7 @@ class _Names:
     def __init__(self, root: Path) -> None:
         self._inside = (root / IMAGES).is_dir()
         self.files: dict[str, str] = {}
-        for name in names_below(root / IMAGES):
+        for name in file_tree(root / IMAGES).files:
             bare = str(PurePosixPath(name).with_suffix(""))
             if is_image(name) and (bare not in self.files or name == f"{bare}.jpg"):
                 self.files[bare] = name
@@ -78,7 +79,7 @@ class _Names:
 
 def _lists_in(folder: Path) -> _Lists:
     """A list is one of a class where its name ends in `_SPLIT`, of a split that has a list or a usual name."""
-    stems = [name[:-4] for name in names_below(folder, deep=False) if name.endswith(".txt")]
+    stems = [name[:-4] for name in file_tree(folder, deep=False).files if name.endswith(".txt")]
     splits = [stem for stem in stems if not any(stem.endswith(f"_{other}") for other in {*stems, *_SPLITS})]
     classes: dict[tuple[str, str], Path] = {}
     for stem in stems:
@@ -151,7 +152,7 @@ def _cells(path: Path, folder: Folder) -> Iterator[tuple[int, str, State]]:
 
 def _read_annotations(listing: Listing, folder: Folder, names: _Names, images: Iterable[str] | None) -> None:
     place = folder.root / ANNOTATIONS
-    annotated = {name[:-4] for name in names_below(place) if name.endswith(".xml")}
+    annotated = {name[:-4] for name in file_tree(place).files if name.endswith(".xml")}
     listed = list(images) if images is not None else sorted(annotated | {*names.files})
     found = {name: _objects(place / f"{name}.xml", folder) for name in listed if name in annotated}
     ordered = _class_order(folder, (name for objects, _ in found.values() for name in objects))

@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import yaml
 
 from partlabel.errors import LabelError
+from partlabel.file_tree import file_tree
 from partlabel.formats.base import Format, Source
-from partlabel.formats.folder import Folder, has_any, is_image, names_below
+from partlabel.formats.folder import Folder, has_any, is_image
 from partlabel.formats.listing import Listing
 from partlabel.formats.options import ReadOptions
 from partlabel.formats.reading import Reading
@@ -62,7 +63,7 @@ class Yolo(Format):
         columns = {
             id: listing.declare(name, number) for number, (id, name) in enumerate(_class_names(folder).items(), 1)
         }
-        found = _pairs(names_below(root), folder)
+        found = _pairs(file_tree(root).files, folder)
         if not found.labels:
             raise LabelError(f"{root} has no label files; they are in {_LABELS}, or beside the images, and end in .txt")
         for number, (image, label) in enumerate(sorted({**found.images, **found.guessed}.items()), 1):

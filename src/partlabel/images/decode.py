@@ -117,7 +117,7 @@ def _load_as(
             raise ValueError(f"{_tiff_bands(stream)}; give grey or RGB of 8 or 16 bits") from error
         raise
     full = image.size
-    if at_least is not None:
+    if at_least is not None and kind == "JPEG":  # of a HEIC it would decode a thumbnail at once
         image.draft(None, (at_least, at_least))
     # Pillow looks for the EXIF block of a PNG by decoding it.
     turned = "exif" in image.info if kind == "PNG" else _orientation(image) in _UPRIGHT

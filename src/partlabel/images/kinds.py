@@ -2,9 +2,10 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import IO, Literal, NamedTuple
 
 from PIL import (
     AvifImagePlugin,
@@ -19,13 +20,22 @@ from PIL import (
     features,
 )
 
+from partlabel.file_tree import file_tree
 from partlabel.names import image_suffix
 
-ImageFormat = Literal["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000"]
+ImageFormat = Literal["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000", "HEIC"]
+
+
+def _heic(stream: IO[bytes]) -> ImageFile.ImageFile:
+    """A HEIC, which turns upright as it is decoded, whatever its EXIF block says."""
+    from pillow_heif import HeifImageFile
+
+    return HeifImageFile(stream)  # type: ignore[no-untyped-call]
+
 
 # The classes are called by name instead of through PIL.Image.open, which warns or raises by the process-wide
 # Image.MAX_IMAGE_PIXELS before a caller can look at the size.
-READERS: dict[ImageFormat, type[ImageFile.ImageFile]] = {
+READERS: dict[ImageFormat, Callable[[IO[bytes]], ImageFile.ImageFile]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
     "PNG": PngImagePlugin.PngImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,
@@ -39,6 +49,8 @@ _OPTIONAL: dict[ImageFormat, str] = {"AVIF": "avif", "JPEG2000": "jpg_2000", "WE
 for _kind, _feature in _OPTIONAL.items():
     if not features.check(_feature):  # Pillow may be built without it
         del READERS[_kind]
+if find_spec("pillow_heif") is not None:
+    READERS["HEIC"] = _heic
 
 _SIGNATURES: tuple[tuple[bytes, ImageFormat], ...] = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -67,12 +79,12 @@ ADVICE = {
     "AVIF": "install a Pillow that reads it (pip install --upgrade pillow)",
     "WEBP": "install a Pillow that reads it (pip install --upgrade pillow)",
     "JPEG2000": "install a Pillow that reads it (pip install --upgrade pillow)",
-    "HEIC": "convert it to JPEG, for instance with heif-convert of libheif",
+    "HEIC": "install what reads it (pip install 'partlabel[heic]'), or convert it to JPEG",
     "JPEG XL": "convert it to JPEG, for instance with djxl of libjxl",
     "a Git LFS pointer": "fetch the image itself with `git lfs pull`",
 }
 _CLOSED = "folder that may not be read"
-_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"})
 
 
 class Folder(NamedTuple):
@@ -107,20 +119,18 @@ def image_files(root: Path) -> Folder:
     Hidden files and folders are left out. A linked folder is followed once, after the real ones, unless it holds the
     folder itself. A link to nowhere counts as a file, so that reading it says what is wrong.
     """
+    tree = file_tree(root, linked=True)
+    left_out = Counter({"hidden": tree.hidden, "linked folder met before": tree.again, _CLOSED: len(tree.closed)})
     files: list[str] = []
-    left_out: Counter[str] = Counter()
-    for folder, name in _entries(root, left_out):
-        path = os.path.join(root, folder, name)
-        ending = os.path.splitext(name)[1]
-        if name.startswith("."):
-            left_out["hidden"] += 1
-        elif not os.path.isfile(path) and os.path.exists(path):
+    for name in tree.files:
+        path, ending = os.path.join(root, name), os.path.splitext(name)[1]
+        if not os.path.isfile(path) and os.path.exists(path):
             left_out["neither file nor folder"] += 1
         elif image_suffix(name) or (not ending and _holds_image(path)):
-            files.append(f"{folder}/{name}".removeprefix("./").replace(os.sep, "/"))
+            files.append(name)
         else:
             left_out[ending.casefold() or "without ending"] += 1
-    return Folder(tuple(sorted(files)), dict(sorted((+left_out).items())))
+    return Folder(tuple(files), dict(sorted((+left_out).items())))
 
 
 def others(left_out: Mapping[str, int]) -> str:
@@ -128,29 +138,6 @@ def others(left_out: Mapping[str, int]) -> str:
     most = sorted(left_out.items(), key=lambda entry: -entry[1])
     more = [f"{sum(count for _, count in most[10:]):,} others"] if len(most) > 10 else []
     return ", ".join([*(f"{count:,} {what}" for what, count in most[:10]), *more])
-
-
-def _entries(root: Path, left_out: Counter[str]) -> Iterator[tuple[str, str]]:
-    """Folder, relative to the root, and name of all that is no folder; folders that are not entered are counted."""
-    top = os.path.realpath(root)
-    waiting, entered = ["."], set[str]()
-    while waiting:
-        start = waiting.pop(0)
-        real_start = os.path.realpath(os.path.join(root, start))
-        if real_start in entered or (start != "." and f"{top}/".startswith(f"{real_start.rstrip('/')}/")):
-            left_out["linked folder met before"] += 1
-            continue
-        for path, below, names in os.walk(os.path.join(root, start), onerror=lambda _: left_out.update([_CLOSED])):
-            real = os.path.realpath(path)
-            if real in entered:
-                below.clear()
-                continue
-            entered.add(real)
-            inside = os.path.normpath(os.path.relpath(path, root))
-            left_out["hidden"] += sum(name.startswith(".") for name in below)
-            below[:] = sorted(name for name in below if not name.startswith("."))
-            waiting += [f"{inside}/{name}" for name in below if os.path.islink(os.path.join(path, name))]
-            yield from ((inside, name) for name in names)
 
 
 def _holds_image(path: str) -> bool:

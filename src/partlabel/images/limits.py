@@ -19,7 +19,7 @@ DEFAULT_MAX_IMAGE_MB = 1024
 _STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
 _RGB = 4
 # Bytes per pixel that a decoder holds besides the image itself, measured at 50 to 150 megapixels.
-_DECODER: dict[ImageFormat, int] = {"WEBP": 14, "AVIF": 12, "JPEG2000": 20}
+_DECODER: dict[ImageFormat, int] = {"WEBP": 14, "AVIF": 12, "JPEG2000": 20, "HEIC": 16}
 # Each pass over the coefficients of a JPEG takes time. So much may be read for each byte of the limit: at the default
 # about 2,700 megapixels of a colour JPEG, which ordinary files of ten scans reach only beyond the limit of memory.
 _PASSES = 16

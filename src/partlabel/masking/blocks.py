@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from partlabel.labels import Int8Array, IntArray, LabelTable, State
+from partlabel.labels import Int8Array, IntArray, LabelTable, Source, State
 from partlabel.masking.keyed import BoolArray
 
 _BLOCK_CELLS = 2**21
@@ -35,7 +35,7 @@ def known_blocks(table: LabelTable) -> Iterator[Block]:
 
 
 def thin(table: LabelTable, keep: Callable[[Block], BoolArray]) -> LabelTable:
-    """The table of the known cells for which `keep` says true, all others unknown.
+    """The table of the known cells for which `keep` says true, all others unknown; what was unsure stays unsure.
 
     The background becomes unknown for every class; absent cells that stay are listed. Sources are preserved.
 
@@ -56,7 +56,7 @@ def thin(table: LabelTable, keep: Callable[[Block], BoolArray]) -> LabelTable:
     starts = np.zeros(len(table) + 1, np.int64)
     np.cumsum(lengths, out=starts[1:])
     unknown = np.zeros(len(table.classes), np.int8)
-    return LabelTable(
+    thinned = LabelTable(
         table.images,
         table.classes,
         unknown,
@@ -64,6 +64,21 @@ def thin(table: LabelTable, keep: Callable[[Block], BoolArray]) -> LabelTable:
         np.concatenate(columns),
         np.concatenate(states),
         np.concatenate(sources),
+    )
+    return _with_unsure(thinned, table) if table.unsure else thinned
+
+
+def _with_unsure(thinned: LabelTable, table: LabelTable) -> LabelTable:
+    """The thinned table with the unsure cells of the whole one."""
+    kept, before = thinned.cells(), table.cells()
+    unsure = before.sources == Source.UNSURE
+    return LabelTable.from_cells(
+        table.images,
+        table.classes,
+        np.concatenate([kept.image_index, before.image_index[unsure]]),
+        np.concatenate([kept.class_index, before.class_index[unsure]]),
+        np.concatenate([kept.states, before.states[unsure]]),
+        np.concatenate([kept.sources, before.sources[unsure]]),
     )
 
 

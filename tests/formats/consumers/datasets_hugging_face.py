@@ -9,6 +9,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, List, Value, load_dataset
 from PIL import Image as Picture
 
+ROLES = "present", "absent", "unsure"
+
 
 def seen(builder, given):
     """The names of classes and the rows, as one of the builders of `datasets` loads them."""
@@ -16,14 +18,13 @@ def seen(builder, given):
     where = {"data_dir": str(given)} if builder == "imagefolder" else {"data_files": str(given)}
     dataset = load_dataset(builder, **where, cache_dir=str(given.parent / "cache"), split="train")
     names = dataset.features["present"].feature.names
-    assert dataset.features["absent"].feature.names == names
+    assert all(dataset.features[role].feature.names == names for role in ROLES)
     if builder == "imagefolder":
         dataset = dataset.cast_column("image", Image(decode=False))
     rows = [
         {
             "image": Path(row["image"]["path"]).relative_to(given).as_posix() if "image" in row else row["file_name"],
-            "present": [names[label] for label in row["present"]],
-            "absent": [names[label] for label in row["absent"]],
+            **{role: [names[label] for label in row[role]] for role in ROLES},
         }
         for row in dataset
     ]

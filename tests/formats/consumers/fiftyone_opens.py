@@ -25,8 +25,8 @@ seen = {
     "classes": dataset.default_classes,
     "schema": sorted(dataset.get_field_schema(embedded_doc_type=fo.Classifications)),
     "paths": [Path(sample.filepath).relative_to(images).as_posix() for sample in dataset],
-    "samples": [[shown(sample[field]) for field in ("present", "absent", "suggested")] for sample in dataset],
-    "counts": [dataset.count_values(f"{field}.classifications.label") for field in ("present", "absent")],
+    "samples": [[shown(sample[field]) for field in ("present", "absent", "unsure", "suggested")] for sample in dataset],
+    "counts": [dataset.count_values(f"{field}.classifications.label") for field in ("present", "absent", "unsure")],
 }
 
 verdicts = iter(["accepted", "rejected"])

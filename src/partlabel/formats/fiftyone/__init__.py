@@ -1,9 +1,9 @@
 """FiftyOne: folders of the types FiftyOneDataset and FiftyOneImageClassificationDataset.
 
-Of a FiftyOneDataset the label fields `present`, `absent` and `suggested` are read, or the only one as present;
-`columns` says which are meant in other datasets. Labels of `suggested` are suggestions with their confidence, and
-those with the tag `accepted` or `rejected` are verdicts. A sample of which neither present nor absent is set has been
-looked at by nobody; one with an empty list has.
+Of a FiftyOneDataset the label fields `present`, `absent`, `unsure` and `suggested` are read, or the only one as
+present; `columns` says which are meant in other datasets. Labels of `suggested` are suggestions with their confidence,
+and those with the tag `accepted`, `rejected` or `unsure` are verdicts. A sample of which neither present nor absent nor
+unsure is set has been looked at by nobody; one with an empty list has.
 
 A FiftyOneImageClassificationDataset has no absent labels, and names images without their endings, which come from the
 folder `data` where it is there. In it, and in the only field of a dataset, labels with a confidence are suggestions.
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from partlabel.errors import LabelError
-from partlabel.formats.annotation_tools import brief, brief_list, check_roles
+from partlabel.formats.annotation_tools import STATED, brief, brief_list, check_roles
 from partlabel.formats.base import Format, Source
 from partlabel.formats.fiftyone.documents import write_dataset
 from partlabel.formats.fiftyone.folder import Folder
@@ -30,9 +30,12 @@ from partlabel.labels import LabelTable, State
 from partlabel.labels import Source as CellSource
 from partlabel.wording import amount
 
-_STATES = {"present": State.PRESENT, "absent": State.ABSENT}
-_VERDICTS = {"accepted": State.PRESENT, "rejected": State.ABSENT}
-_ROLES = (*_STATES, "suggested")
+_VERDICTS = {
+    "accepted": (State.PRESENT, CellSource.REVIEW),
+    "rejected": (State.ABSENT, CellSource.REVIEW),
+    "unsure": (State.UNKNOWN, CellSource.UNSURE),
+}
+_ROLES = (*STATED, "suggested")
 _SIMPLE = re.compile(r'\s*\{\s*"(classes|labels)"\s*:')
 
 
@@ -41,12 +44,13 @@ class FiftyOne(Format):
 
     name = "fiftyone"
     title = "FiftyOne dataset (folder)"
-    states = "label fields present and absent; a class in neither is unknown"
+    states = "label fields present, absent and unsure; a class in none of them is unknown"
     suffixes = ()
     takes = frozenset({"folder"})
     options = frozenset({"unlisted", "columns"})
     advice = "load it with rel_dir, the folder of the images"
     written_with = frozenset({"suggested", "prefix"})
+    keeps_unsure = True
 
     def sniff(self, source: Source, options: ReadOptions) -> bool:
         """Whether it holds the files of a dataset of FiftyOne."""
@@ -70,7 +74,7 @@ class FiftyOne(Format):
         return dataset.finish()
 
     def write(self, table: LabelTable, path: Path, options: WriteOptions) -> None:
-        """Write a FiftyOneDataset as a new folder. Sources are not kept.
+        """Write a FiftyOneDataset as a new folder. Of sources, unsure alone is kept.
 
         Raises:
             LabelError: there is such a folder, and it is not empty.
@@ -109,7 +113,7 @@ class _Dataset:
             looked = False
             for role, field in fields.items():
                 value = sample.get(metadata.fields[field])
-                looked = looked or (role in _STATES and value is not None)
+                looked = looked or (role in STATED and value is not None)
                 for label in self._labels(value, field):
                     self._add(row, label, role, field)
             if not looked:
@@ -123,16 +127,16 @@ class _Dataset:
                 raise LabelError(
                     f"{self.path} has no label field {field!r}; {closest(field, [name[:60] for name in fields])}"
                 )
-        if not found and len(fields) == 1:
-            (self.only,) = fields
-            return {"present": self.only}
-        if not found:
+        others = [field for field in fields if field not in found.values()]
+        if found.keys() <= {"unsure"} and len(others) == 1:
+            (self.only,) = others
+            return {**found, "present": self.only}
+        if not found or (found.keys() == {"unsure"} and others):
             names = brief_list(fields) if fields else "none"
             raise LabelError(
                 f"{self.path}: it is not clear which label field lists the classes of an image (there are: {names}); "
                 f"say it with --columns present=FIELD"
             )
-        others = [field for field in fields if field not in found.values()]
         if others:
             self.listing.note(f"nothing is read from {amount(len(others), 'other label field')}: {brief_list(others)}")
         return found
@@ -151,17 +155,18 @@ class _Dataset:
     def _add(self, row: int, label: _Label, role: str, field: str) -> None:
         record = self.count
         column = self.listing.declare(label.name, record)
-        verdicts = [state for tag, state in _VERDICTS.items() if isinstance(label.tags, list) and tag in label.tags]
+        verdicts = [found for tag, found in _VERDICTS.items() if isinstance(label.tags, list) and tag in label.tags]
         if role == "suggested":
-            for state in verdicts:
-                self.listing.cell(row, column, state, record, CellSource.REVIEW)
+            for state, source in verdicts:
+                self.listing.cell(row, column, state, record, source)
             if not verdicts:
                 self._suggest(row, column, label)
         elif field == self.only and label.confidence is not None:
             self.scored += 1
             self._suggest(row, column, label)
         else:
-            self.listing.cell(row, column, _STATES[role], record)
+            state, source = STATED[role]
+            self.listing.cell(row, column, state, record, source)
 
     def _suggest(self, row: int, column: int, label: _Label) -> None:
         self.listing.cell(row, column, State.UNKNOWN, self.count)

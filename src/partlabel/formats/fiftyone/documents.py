@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from partlabel.formats.annotation_tools import ImageCells, image_cells
+from partlabel.formats.annotation_tools import STATED, ImageCells, image_cells
 from partlabel.formats.reading import WriteOptions
-from partlabel.labels import LabelTable, State
+from partlabel.labels import LabelTable
 
 _VERSION = "1.0.0"  # a newer FiftyOne brings the documents up to date, an older one refuses them
 _FIELDS = "fiftyone.core.fields."
@@ -36,9 +36,9 @@ def _sample(one: ImageCells, prefix: str) -> dict[str, Any]:
         "_media_type": "image",
         "_rand": int.from_bytes(key[-6:]) / 2**48,
     }
-    if one.states:
-        for field, state in (("present", State.PRESENT), ("absent", State.ABSENT)):
-            sample[field] = _labels(one.image, field, [(name, None) for name in one.named(state)])
+    if one.words:
+        for field in STATED:
+            sample[field] = _labels(one.image, field, [(name, None) for name in one.named(field)])
     if one.suggested:
         scored = [(suggestion.class_name, suggestion.probability) for suggestion in one.suggested]
         sample["suggested"] = _labels(one.image, "suggested", scored)
@@ -93,7 +93,7 @@ def _sample_fields() -> list[dict[str, Any]]:
         _field("_dataset_id", "ObjectId"),
         {**_field("created_at", "DateTime"), "read_only": True},
         {**_field("last_modified_at", "DateTime"), "read_only": True},
-        *(_classifications(name) for name in ("present", "absent", "suggested")),
+        *(_classifications(name) for name in (*STATED, "suggested")),
     ]
 
 

@@ -1,12 +1,13 @@
 """Data sets of Hugging Face: an image folder with metadata, Parquet files, or the folder that `save_to_disk` wrote.
 
-A table is written as Parquet with the columns file_name, present and absent. The latter two are lists of `ClassLabel`,
-whose names keep all classes and their order, and which `datasets` shows as the feature of the column. In a folder the
-file is called metadata.parquet, which makes the folder an image folder once the images lie in it.
+A table is written as Parquet with the columns file_name, present, absent and unsure. The latter three are lists of
+`ClassLabel`, whose names keep all classes and their order, and which `datasets` shows as the feature of the column. All
+three are always there, so that the files of a data set have the same columns. In a folder the file is called
+metadata.parquet, which makes the folder an image folder once the images lie in it.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -16,8 +17,9 @@ import pyarrow.parquet
 
 from partlabel.errors import LabelError
 from partlabel.files import atomic_path
+from partlabel.formats.annotation_tools import STATED
 from partlabel.formats.base import Format, Source
-from partlabel.formats.hugging_face.columns import ABSENT, FILE_NAME, PRESENT, ClassColumn, class_names, roles_of
+from partlabel.formats.hugging_face.columns import FILE_NAME, ClassColumn, class_names, roles_of
 from partlabel.formats.hugging_face.shards import INFO, METADATA, SPLITS, Row, Shard, shards
 from partlabel.formats.image_tree import some_entries
 from partlabel.formats.listing import Listing
@@ -25,7 +27,7 @@ from partlabel.formats.long.files import FEATURES, holds_lists
 from partlabel.formats.new_folder import new_folder
 from partlabel.formats.options import ReadOptions
 from partlabel.formats.reading import Reading, WriteOptions
-from partlabel.labels import LabelTable, State
+from partlabel.labels import LabelTable
 
 _BLOCK_CELLS = 1 << 22
 _SPLIT, _SPLIT_FOLDERS = "split", frozenset({"train", "test", "validation", "valid", "val", "dev"})
@@ -36,10 +38,11 @@ class HuggingFace(Format):
 
     name = "hugging_face"
     title = "Hugging Face data set (image folder with metadata, Parquet, save_to_disk)"
-    states = "lists present and absent, or one of tags; what is in neither is unknown"
+    states = "lists present, absent and unsure, or one of tags; what is in none of them is unknown"
     suffixes = (".parquet",)
     takes = frozenset({"file", "folder"})
     options = frozenset({"unlisted", "columns", "where"})
+    keeps_unsure = True
 
     def sniff(self, source: Source, options: ReadOptions) -> bool:
         """Whether it is Parquet with lists, or a folder with metadata or tables of `datasets` among its entries."""
@@ -77,7 +80,9 @@ class HuggingFace(Format):
         return listing.finish(reader.count)
 
     def write(self, table: LabelTable, path: Path, options: WriteOptions) -> None:
-        """Write Parquet where the name ends so, else a new folder with metadata.parquet. Sources are not kept.
+        """Write Parquet where the name ends so, else a new folder with metadata.parquet.
+
+        Of sources, unsure alone is kept.
 
         Raises:
             LabelError: the folder is not empty.
@@ -101,11 +106,10 @@ class _Reader:
     def read(self, shard: Shard) -> None:
         """Read a table."""
         roles = roles_of(shard, self.listing.options.roles)
-        columns = [(column, state) for column, state in ((roles.present, 1), (roles.absent, -1)) if column is not None]
-        for column, _ in columns:
+        for column in roles.classes.values():
             for name in column.classes or ():
                 self.listing.declare(name, self.count)
-        wanted = list(dict.fromkeys([roles.image, *(column.name for column, _ in columns)]))
+        wanted = list(dict.fromkeys([roles.image, *(column.name for column in roles.classes.values())]))
         for number, row in enumerate(shard.rows(wanted), 1):
             self.count += 1
             place = f"{shard.path}, row {number}"
@@ -120,7 +124,7 @@ class _Reader:
                 continue
             self._splits[split] = self._splits.get(split, 0) + 1
             self._check_split(shard.folder + name, split, place)
-            self._add(self.listing.image(shard.folder + name, self.count), row, columns, place)
+            self._add(self.listing.image(shard.folder + name, self.count), row, roles.classes, place)
 
     def note(self, tables: int) -> None:
         """Say which splits were read."""
@@ -128,13 +132,14 @@ class _Reader:
             shown = ", ".join(f"{split or 'no split'} ({count:,})" for split, count in self._splits.items())
             self.listing.note(f"all splits of {tables} files together: {shown}; --where split=NAME chooses one")
 
-    def _add(self, image: int, row: Row, columns: list[tuple[ClassColumn, int]], place: str) -> None:
+    def _add(self, image: int, row: Row, columns: Mapping[str, ClassColumn], place: str) -> None:
         looked = False
-        for column, state in columns:
+        for role, column in columns.items():
             names = class_names(row[column.name], column, place)
             looked |= names is not None
+            state, source = STATED[role]
             for name in dict.fromkeys(names or ()):
-                self.listing.cell(image, self.listing.declare(name, self.count), State(state), self.count)
+                self.listing.cell(image, self.listing.declare(name, self.count), state, self.count, source)
         if not looked:
             self.listing.nobody_looked(image)
 
@@ -154,10 +159,10 @@ def _split_in(name: str) -> str:
 
 def _write(table: LabelTable, path: Path) -> None:
     labels = {"feature": {"names": list(table.classes), "_type": "ClassLabel"}, "_type": "Sequence"}
-    features = {FILE_NAME: {"dtype": "string", "_type": "Value"}, PRESENT: labels, ABSENT: labels}
+    features = {FILE_NAME: {"dtype": "string", "_type": "Value"}, **dict.fromkeys(STATED, labels)}
     metadata = {FEATURES: json.dumps({"info": {"features": features}}).encode()}
     lists = pa.list_(pa.int64())
-    schema = pa.schema([(FILE_NAME, pa.string()), (PRESENT, lists), (ABSENT, lists)], metadata=metadata)
+    schema = pa.schema([(FILE_NAME, pa.string()), *((role, lists) for role in STATED)], metadata=metadata)
     with pa.parquet.ParquetWriter(path, schema) as writer:
         for batch in _blocks(table, schema):
             writer.write_batch(batch)
@@ -167,11 +172,12 @@ def _blocks(table: LabelTable, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     at_once = max(_BLOCK_CELLS // len(table.classes), 1)
     for start in range(0, len(table), at_once):
         images = table.images[start : start + at_once]
-        states = table.rows(np.arange(start, start + len(images)))
+        rows = np.arange(start, start + len(images))
+        states, undecided = table.rows(rows), table.open_rows(rows)
         columns = [pa.array(images, pa.string())]
-        untouched = pa.array((states == State.UNKNOWN).all(axis=1))  # null, because an empty list says more
-        for wanted in (State.PRESENT, State.ABSENT):
-            row, column = np.nonzero(states == wanted)
+        untouched = pa.array(undecided.all(axis=1))  # null, because an empty list says more
+        for wanted, _ in STATED.values():
+            row, column = np.nonzero((states == wanted) & ~undecided)
             offsets = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(images)))])
             lists = pa.array(offsets, pa.int32()), pa.array(column, pa.int64())
             columns.append(pa.ListArray.from_arrays(*lists, mask=untouched))

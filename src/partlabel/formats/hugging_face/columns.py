@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from partlabel.errors import LabelError
+from partlabel.formats.annotation_tools import STATED
 from partlabel.formats.header import IMAGE_COLUMNS, closest, listed
 from partlabel.formats.hugging_face.shards import Shard
 
-PRESENT, ABSENT, FILE_NAME = "present", "absent", "file_name"
+FILE_NAME = "file_name"
 _TAGS = ("tags", "labels", "classes", "objects", "label")
 _SEPARATOR = ";"
 
@@ -26,11 +27,10 @@ class ClassColumn(NamedTuple):
 
 
 class Roles(NamedTuple):
-    """The columns that are read."""
+    """The columns that are read: of images, and of classes by a word of `STATED`."""
 
     image: str
-    present: ClassColumn | None
-    absent: ClassColumn | None
+    classes: Mapping[str, ClassColumn]
 
 
 def roles_of(shard: Shard, said: Mapping[str, str]) -> Roles:
@@ -43,10 +43,10 @@ def roles_of(shard: Shard, said: Mapping[str, str]) -> Roles:
         if name not in shard.names:
             raise LabelError(f"{shard.path} has no column {name!r}; {closest(name, shard.names)}")
     image = said.get("image") or _image(shard)
-    present, absent = (said.get(role) or (role if role in shard.names else None) for role in (PRESENT, ABSENT))
-    if present is None and absent is None:
-        present = _tags(shard)
-    return Roles(image, *(None if name is None else _class_column(shard, name) for name in (present, absent)))
+    found = {role: said.get(role) or role for role in STATED if role in said or role in shard.names}
+    if found.keys() <= {"unsure"}:
+        found["present"] = _tags(shard)
+    return Roles(image, {role: _class_column(shard, name) for role, name in found.items()})
 
 
 def _image(shard: Shard) -> str:

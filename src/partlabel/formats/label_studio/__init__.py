@@ -1,6 +1,7 @@
 """Label Studio: exports as JSON and JSON-MIN, older ones with `completions`, and tasks to import.
 
-partlabel writes two controls, `present` and `absent`, which offer all classes; a class chosen in neither is unknown.
+partlabel writes three controls, `present`, `absent` and `unsure`, which offer all classes; a class that is chosen in
+none of them is unknown.
 The labelling configuration that belongs to them lies beside the tasks, as `labels.config.xml` beside `labels.json`.
 Paste it into the settings of the project before the tasks are imported. It keeps the classes and their order: without
 it, they come in the order in which they were first chosen.
@@ -22,6 +23,7 @@ from typing import Any
 from partlabel.errors import LabelError
 from partlabel.files import atomic_path, write_text
 from partlabel.formats.annotation_tools import (
+    STATED,
     ImageCells,
     brief,
     brief_list,
@@ -49,7 +51,8 @@ from partlabel.labels import LabelTable, State
 from partlabel.labels import Source as CellSource
 from partlabel.wording import amount
 
-_STATES = {"present": State.PRESENT, "absent": State.ABSENT}
+_Stated = tuple[State, CellSource]
+_PRESENT = STATED["present"]
 _OWN_KEYS = ('"annotations"', '"completions"', '"predictions"', '"annotation_id"')
 
 
@@ -58,11 +61,12 @@ class LabelStudio(Format):
 
     name = "label_studio"
     title = "Label Studio JSON or JSON-MIN"
-    states = "controls present and absent; a class chosen in neither is unknown"
+    states = "controls present, absent and unsure; a class that is chosen in none is unknown"
     suffixes = (".json",)
     options = frozenset({"unlisted", "columns"})
     advice = "put the .config.xml beside it into the settings of a new project before the tasks are imported"
     written_with = frozenset({"suggested", "prefix"})
+    keeps_unsure = True
 
     def companions(self, path: Path) -> tuple[Path, ...]:
         """The labelling configuration."""
@@ -81,21 +85,21 @@ class LabelStudio(Format):
                 task.
             UsageError: `columns` gives a role that Label Studio does not have.
         """
-        check_roles(options.roles, ("image", *_STATES), self.name)
+        check_roles(options.roles, ("image", *STATED), self.name)
         if source.ends.lstrip()[:1] != "[":
             raise LabelError(f"{source.path} is no list of tasks; export the project as JSON or JSON-MIN")
         listing = Listing(source, options, self.name, "task")
         config = read_config(source.path)
         project = _Project(listing, config)
         for control, offered in config.controls.items():
-            for name in offered.classes if control in project.states else ():
+            for name in offered.classes if control in project.stated else ():
                 listing.names.column(name, lambda: str(config.path))
         for record, task in read_tasks(source.path):
             project.add(task, record)
         return project.finish()
 
     def write(self, table: LabelTable, path: Path, options: WriteOptions) -> None:
-        """Write tasks, and their labelling configuration beside them. Sources are not kept.
+        """Write tasks, and their labelling configuration beside them. Of sources, unsure alone is kept.
 
         Below a prefix with `/data/local-files/?d=` the names are written as addresses (`%20` for a space), because
         Label Studio takes them so.
@@ -131,32 +135,34 @@ class _Project:
             for one in (*task.chosen, *task.predicted):
                 if one.control != self.key:
                     kinds.setdefault(one.control, set()).add(one.kind)
-        self.states = self._controls(kinds)
-        self.tasks = self.cancelled = self.numbered = self.unscored = self.of_absent = 0
+        self.stated = self._controls(kinds)
+        self.tasks = self.cancelled = self.numbered = self.unscored = self.not_of_present = 0
         self.uploads: dict[str, str] = {}
         self.looked: set[int] = set()
 
-    def _controls(self, kinds: Mapping[str, set[str]]) -> dict[str, State]:
-        """The state that each control gives to what is chosen in it."""
+    def _controls(self, kinds: Mapping[str, set[str]]) -> dict[str, _Stated]:
+        """What each control says of what is chosen in it."""
         known = [name for name, kind in kinds.items() if kind & {"choices", "labels"}]
-        asked = {self.roles[role]: state for role, state in _STATES.items() if role in self.roles}
+        asked = {self.roles[role]: stated for role, stated in STATED.items() if role in self.roles}
         if asked:
-            states = self._asked(asked, kinds)
+            stated = self._asked(asked, kinds)
         else:
-            named = {name: _STATES[name.casefold()] for name in kinds if name.casefold() in _STATES}
-            boxes = {name: State.PRESENT for name in known if "labels" in kinds[name]}
-            choices = [name for name in known if name not in boxes]
-            if not named and len(choices) > 1:
+            named = {name: STATED[name.casefold()] for name in kinds if name.casefold() in STATED}
+            boxes = {name: _PRESENT for name in known if "labels" in kinds[name]}
+            choices = [name for name in known if name not in boxes | named]
+            if any(state for state, _ in named.values()):
+                choices = []
+            if len(choices) > 1:
                 raise LabelError(
                     f"{self.listing.path} has the controls {brief_list(choices)}; say which of them lists the "
                     f"classes that are present with --columns present=NAME, and, where one lists the absent ones, "
                     f"present=NAME,absent=NAME"
                 )
-            states = boxes | (named or dict.fromkeys(choices, State.PRESENT))
-        self._check(states, kinds)
-        return states
+            stated = boxes | named | dict.fromkeys(choices, _PRESENT)
+        self._check(stated, kinds)
+        return stated
 
-    def _asked(self, asked: Mapping[str, State], known: Iterable[str]) -> dict[str, State]:
+    def _asked(self, asked: Mapping[str, _Stated], known: Iterable[str]) -> dict[str, _Stated]:
         missing = [name for name in asked if name not in known]
         if [*known] and len(missing) == len(asked):
             near = closest(missing[0], [name[:60] for name in known])
@@ -165,11 +171,12 @@ class _Project:
             self.listing.note(f"nothing is chosen in the control {name!r}")
         return dict(asked)
 
-    def _check(self, states: Mapping[str, State], kinds: Mapping[str, set[str]]) -> None:
+    def _check(self, stated: Iterable[str], kinds: Mapping[str, set[str]]) -> None:
         """Refuse a file of which no control is known, and note the other controls."""
-        others = [name for name, kind in kinds.items() if name not in states and kind != {"text"}]
-        texts = [name for name, kind in kinds.items() if name not in states and kind == {"text"}]
-        if not states and texts:
+        read = {*stated}
+        others = [name for name, kind in kinds.items() if name not in read and kind != {"text"}]
+        texts = [name for name, kind in kinds.items() if name not in read and kind == {"text"}]
+        if not read and texts:
             raise LabelError(
                 f"{self.listing.path}: it is not clear which key holds the classes (there are: "
                 f"{brief_list(texts)}); say it with --columns present=KEY"
@@ -183,31 +190,31 @@ class _Project:
         self.tasks += 1
         self.cancelled += task.cancelled
         self.numbered += task.numbered
-        if task.looked or any(one.control in self.states for one in task.chosen):
+        if task.looked or any(one.control in self.stated for one in task.chosen):
             self.looked.add(row)
         ours = task.shown | names_of(one for one in task.predicted if one.ours and self._is_present(one))
         for one in task.chosen:
-            if one.control in self.states:
-                state = self.states[one.control]
+            if one.control in self.stated:
+                state, source = self.stated[one.control]
                 for name in one.names:
-                    source = CellSource.REVIEW if name in ours else CellSource.IMPORT
-                    self.listing.cell(row, self.listing.declare(name, record), state, record, source)
+                    origin = CellSource.REVIEW if state and name in ours else source
+                    self.listing.cell(row, self.listing.declare(name, record), state, record, origin)
         self._suggest(task, row, record)
 
     def _suggest(self, task: Task, row: int, record: int) -> None:
-        decided = names_of(one for one in task.chosen if one.control in self.states)
+        decided = names_of(one for one in task.chosen if one.control in self.stated)
         for one in task.predicted:
-            if one.control not in self.states:
+            if one.control not in self.stated:
                 continue
             for name in one.names:
                 probability = one.probability(name)
-                self.of_absent += not self._is_present(one)
+                self.not_of_present += not self._is_present(one)
                 self.unscored += self._is_present(one) and probability is None
                 if self._is_present(one) and probability is not None and name not in decided:
                     self.listing.suggest(row, self.listing.declare(name, record), probability, record)
 
     def _is_present(self, one: Chosen) -> bool:
-        return self.states.get(one.control) == State.PRESENT
+        return self.stated.get(one.control) == _PRESENT
 
     def _image(self, task: Task, record: int) -> str:
         address = task.data.get(str(self.key))
@@ -235,7 +242,7 @@ class _Project:
             (self.cancelled, "annotation", "skipped by the annotator and left out"),
             (self.numbered, "prediction", "given by number only and left out"),
             (self.unscored, "prediction", "left out, because no score from 0 to 1 belongs to it"),
-            (self.of_absent, "prediction", "of what is absent, and left out"),
+            (self.not_of_present, "prediction", "of what is absent or unsure, and left out"),
             (len(self.uploads), "image name", "taken from the address of an upload, without the code before it"),
         )
         for count, what, rest in notes:
@@ -245,11 +252,7 @@ class _Project:
 
 
 def _as_task(one: ImageCells, number: int, address: str) -> dict[str, Any]:
-    items = [
-        _item(control, f"{control}-{number}", one.named(state))
-        for control, state in _STATES.items()
-        if one.named(state)
-    ]
+    items = [_item(control, f"{control}-{number}", names) for control in STATED if (names := one.named(control))]
     task: dict[str, Any] = {
         "data": {"image": address},
         "annotations": [{"result": items}] if items else [],

@@ -83,12 +83,12 @@ def _offered(control: Any, path: Path) -> Iterator[str]:
 
 
 def config_text(classes: Sequence[str]) -> str:
-    """A configuration with one control of all classes for those that are present, and one for the absent ones."""
+    """A configuration with three controls of all classes: for what is present, what is absent, and what is unsure."""
     choices = "".join(f"      <Choice value={quoteattr(name)}/>\n" for name in classes)
     controls = "".join(
         f'  <View style="margin-top: 1em">\n    <Header value="{title}"/>\n'
         f'    <Choices name="{name}" toName="image" choice="multiple" showInline="true">\n{choices}    </Choices>\n'
         f"  </View>\n"
-        for name, title in (("present", "Present"), ("absent", "Certainly absent"))
+        for name, title in (("present", "Present"), ("absent", "Certainly absent"), ("unsure", "Cannot be decided"))
     )
     return f'<View>\n  <Image name="image" value="$image"/>\n{controls}</View>\n'

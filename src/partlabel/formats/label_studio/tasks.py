@@ -14,7 +14,7 @@ from partlabel.formats.json_text import entries
 OURS = "partlabel"
 _UPLOAD = re.compile(r"(?:https?://[^/]+)?/data/upload/\d+/(?:[0-9a-f]{8}-)?(.+)", re.DOTALL)
 _LOCAL = re.compile(r"(?:https?://[^/]+)?/data/local-files/\?d=(.+)", re.DOTALL)
-_IMAGE = re.compile(r"\.(jpe?g|png|webp|bmp|gif|tiff?|avif|jp2)([?#].*)?$", re.IGNORECASE | re.DOTALL)
+_IMAGE = re.compile(r"\.(jpe?g|png|webp|bmp|gif|tiff?|avif|jp2|hei[cf])([?#].*)?$", re.IGNORECASE | re.DOTALL)
 _OF_A_REGION = {"x", "points", "rle", "vertices"}
 _ABOUT_THE_TASK = {"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement"}
 

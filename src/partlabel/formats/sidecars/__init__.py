@@ -2,12 +2,13 @@
 
 A keyword is present; whatever an image does not have as a keyword is unknown, because nobody says that it lacks it. A
 class is called by the leaf of a hierarchical keyword; what a leaf stands under becomes no class by that. Keywords under
-`partlabel` say more; a person gives the verdict on a suggestion by giving the image one of the first two instead:
+`partlabel` say more; a person gives the verdict on a suggestion by giving the image one of the first three instead:
 
 | hierarchical keyword | the class cat is |
 |---|---|
 | `partlabel|present|cat` | present, by a verdict |
 | `partlabel|absent|cat` | absent, by a verdict |
+| `partlabel|unsure|cat` | unknown, and not asked again: somebody could not decide |
 | `partlabel|known absent|cat` | absent, as it was imported |
 | `partlabel|suggested|cat|0.93` | unknown; a model suggests it with this probability |
 
@@ -36,6 +37,7 @@ from partlabel.formats.sidecars.keywords import (
     PREFIX,
     PRESENT,
     SUGGESTED,
+    UNSURE,
     ClassPaths,
     LeftOut,
     statements,
@@ -55,12 +57,15 @@ class Sidecars(Format):
 
     name = "sidecars"
     title = "folder of photographs with keywords (XMP sidecars, embedded XMP or IPTC)"
-    states = "a keyword is present; keywords under partlabel|absent are absent; the rest is unknown"
+    states = (
+        "a keyword is present; those under partlabel|absent are absent, under partlabel|unsure unsure; else unknown"
+    )
     suffixes = ()
     takes = frozenset({"folder"})
     options = frozenset({"unlisted"})
     advice = "copy a sidecar beside an image that has none: one of its own would be replaced by these keywords"
     written_with = frozenset({"suggested"})
+    keeps_unsure = True
 
     def sniff(self, source: Source, options: ReadOptions) -> bool:
         """Whether a sidecar is among its first entries, or an image with keywords inside."""
@@ -129,12 +134,14 @@ class Sidecars(Format):
                     target.write_text(document, encoding="utf-8", newline="\n")
 
     def losses(self, table: LabelTable) -> Mapping[str, str]:
-        """Classes without a known cell, and the order of images and classes."""
+        """Classes without a known or unsure cell, and the order of images and classes."""
         kept = _kept(table)
         lost = {}
         if len(kept) < len(table.classes):
             count = amount(len(table.classes) - len(kept), "class", "classes")
-            lost["classes"] = f"{count} without a known cell would be left out, as no image has such a keyword"
+            lost["classes"] = (
+                f"{count} without a known or unsure cell would be left out, as no image has such a keyword"
+            )
         if list(table.images) != sorted(table.images) or kept != sorted(kept):
             lost["order"] = "images and classes would come back sorted by name"
         return lost
@@ -169,25 +176,26 @@ def _keywords(table: LabelTable, row: int, suggested: Iterable[Suggestion]) -> t
     states = table.rows([row])[0]
     here = slice(table.row_starts[row], table.row_starts[row + 1])
     sources = dict(zip(table.class_index[here].tolist(), table.sources[here].tolist(), strict=True))
-    for column in np.flatnonzero(states).tolist():
+    for column in np.flatnonzero(~table.open_rows([row])[0]).tolist():
         name, verdict = table.classes[column], sources.get(column) == CellSource.REVIEW
-        if states[column] == State.PRESENT:
+        if states[column] == State.UNKNOWN:
+            paths.append(f"{PREFIX}|{UNSURE}|{name}")
+        elif states[column] == State.PRESENT:
             flat.append(name.rpartition("|")[2])
             paths += [name, *([f"{PREFIX}|{PRESENT}|{name}"] if verdict else [])]
         else:
             paths.append(f"{PREFIX}|{ABSENT if verdict else KNOWN_ABSENT}|{name}")
     for one in suggested:
-        column_ = table.class_positions.get(one.class_name)
-        if column_ is None or states[column_] == State.UNKNOWN:
-            paths.append(f"{PREFIX}|{SUGGESTED}|{one.class_name}|{one.probability:.2f}")
+        paths.append(f"{PREFIX}|{SUGGESTED}|{one.class_name}|{one.probability:.2f}")
     return list(dict.fromkeys(flat)), paths
 
 
 def _kept(table: LabelTable, suggested: Suggested | None = None) -> list[str]:
-    """Classes with a known cell or a suggestion, in the order of the table."""
+    """Classes with a known or unsure cell or a suggestion, in the order of the table."""
     counts = table.counts_by_class()
-    known = counts.present + counts.absent > 0
-    names = [name for name, one in zip(table.classes, known, strict=True) if one]
+    decided = counts.present + counts.absent > 0
+    decided[table.class_index[table.sources == CellSource.UNSURE]] = True
+    names = [name for name, one in zip(table.classes, decided, strict=True) if one]
     return names if suggested is None else list(dict.fromkeys([*names, *(one.class_name for one in suggested)]))
 
 
@@ -206,7 +214,9 @@ def _check_images(images: Iterable[str], path: Path) -> None:
 
 def _check_classes(names: list[str], path: Path) -> None:
     if not names:
-        raise LabelError(f"{path}: no cell is known and nothing is suggested, so that there is no keyword to write")
+        raise LabelError(
+            f"{path}: no cell is known or unsure and nothing is suggested, so that there is no keyword to write"
+        )
     paths = ClassPaths(tuple(name.split("|")) for name in names)
     for name in names:
         levels = tuple(name.split("|"))

@@ -10,10 +10,11 @@ from partlabel.wording import amount
 
 PREFIX = "partlabel"
 PRESENT, ABSENT, SUGGESTED = "present", "absent", "suggested"
-KNOWN_ABSENT = "known absent"
+KNOWN_ABSENT, UNSURE = "known absent", "unsure"
 _STATES = {
     PRESENT: (State.PRESENT, Source.REVIEW),
     ABSENT: (State.ABSENT, Source.REVIEW),
+    UNSURE: (State.UNKNOWN, Source.UNSURE),
     KNOWN_ABSENT: (State.ABSENT, Source.IMPORT),
 }
 

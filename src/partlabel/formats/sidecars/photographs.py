@@ -14,7 +14,7 @@ from partlabel.wording import amount
 
 SIDECAR = ".xmp"
 _RAW = (
-    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .heic .heif .iiq .jxl .kdc .mef .mos .mrw .nef .nrw .orf .pef .psd .raf "
+    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .jxl .kdc .mef .mos .mrw .nef .nrw .orf .pef .psd .raf "
     ".raw .rw2 .rwl .sr2 .srf .srw .x3f"
 )
 PHOTOGRAPHS = IMAGE_SUFFIXES | frozenset(_RAW.split())

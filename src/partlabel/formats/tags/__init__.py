@@ -51,7 +51,7 @@ class TagLists(Format):
 
     name = "tag_lists"
     title = "CSV or JSON Lines with lists of tags"
-    states = "lists present and absent; what is in neither is unknown"
+    states = "lists present, absent and unsure; what is in none of them is unknown"
     suffixes = (*DELIMITED, *JSON_SUFFIXES)
     read_only = DELIMITED[1:]
     options = frozenset({"unlisted", "separator", "where", "ignore", "columns"})
