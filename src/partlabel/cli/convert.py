@@ -22,8 +22,8 @@ def convert(
     suggestions: Annotated[
         Path | None,
         typer.Option(
-            help="What `recover` wrote, to be written as suggestions beside the labels; or, of an export of Label Studio and "
-            "--to label_studio, alone, for the tasks of that project."
+            help="What `recover` wrote, to be written as suggestions beside the labels; of an export of Label Studio, "
+            "with --to label_studio, alone, for the tasks of that project."
         ),
     ] = None,
     suggestions_out: Annotated[
