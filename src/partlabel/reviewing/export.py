@@ -12,8 +12,7 @@ from partlabel.errors import LabelError, UsageError
 from partlabel.files import file_sha256, write_json
 from partlabel.formats import read_table, write_table
 from partlabel.labels import Conflict, Int8Array, LabelTable, Source, State
-from partlabel.merging import merge
-from partlabel.reviewing.implied_labels import with_implied, without
+from partlabel.merging import merge, merge_related, without
 from partlabel.reviewing.journal import Content
 from partlabel.reviewing.source import completed_by
 from partlabel.reviewing.subject import Subject
@@ -121,7 +120,8 @@ def export(
     changes = tuple(_changes(base, verdicts, merged))
     if subject.relations is not None:
         kept = without(verdicts, contradictions) if prefer == "table" else verdicts
-        merged = with_implied(base, kept, subject.relations, subject.conflicts)
+        settled = completed_by(subject.relations, kept, subject.conflicts)
+        merged, _ = merge_related(base, settled, subject.relations, "other")
     return Exported(
         merged,
         changes,
