@@ -10,7 +10,7 @@ demo: .venv/installed  ## the whole path on built-in data; opens nothing, writes
 	OMP_NUM_THREADS=2 $(BIN)/partlabel demo --out demo
 
 test: .venv/installed-dev  ## all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/installed-dev  ## format, lint, layers, types, fast tests and doctests: under two minutes on 2 cores
 	$(BIN)/ruff format --check
@@ -42,19 +42,20 @@ format: .venv/installed-dev
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	@touch $@
 
+# --no-compile: of what is installed little is ever imported, and that is compiled then.
 .venv/installed: .venv/python pyproject.toml
 	@echo "installing partlabel (torch with CUDA is several GB; a few minutes the first time)"
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --no-compile --editable .
 	@touch $@
 
 .venv/installed-dev: .venv/installed pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable . --group dev
+	$(BIN)/python -m pip install --quiet --no-compile --editable . --group dev
 	@touch $@
 
 .venv-consumers/installed: pyproject.toml  ## the programs that files are written for, to open them in tests (1.5 GB)
 	$(PYTHON) -m venv .venv-consumers
 	.venv-consumers/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	.venv-consumers/bin/python -m pip install --quiet --group consumers
+	.venv-consumers/bin/python -m pip install --quiet --no-compile --group consumers
 	@touch $@
 
 clean:  ## what was made, without the environment

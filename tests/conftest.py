@@ -39,6 +39,13 @@ settings.register_profile("partlabel", deadline=None, max_examples=50, derandomi
 settings.load_profile("partlabel")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that no process is left with a long one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 class AtSteps:
     """A reporter that calls a function with the number of training steps done, after each of them."""
 

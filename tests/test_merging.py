@@ -1,11 +1,14 @@
 """Merging large declared tables: states as always, and never more cells than the smaller side needs."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from partlabel import merging
 from partlabel.errors import LabelError
-from partlabel.labels import LabelTable, State
+from partlabel.labels import LabelTable, Source, State
+from partlabel.relations import Relations
 
 
 def complete(images: list[str], classes: list[str], seed: int) -> LabelTable:
@@ -58,3 +61,87 @@ def test_class_lists_that_overlap_by_half() -> None:
     assert (merged.classes, conflicts) == (("cat", "dog", "bird"), [])
     assert merged.dense().tolist() == [[1, -1, 0], [-1, 1, 0], [0, 1, 0], [0, -1, 1]]
     assert merged.background.tolist() == [0, -1, 0]
+
+
+KINDS = [
+    (State.UNKNOWN, Source.IMPORT),
+    (State.UNKNOWN, Source.UNSURE),
+    *((state, source) for state in (State.PRESENT, State.ABSENT) for source in Source if source != Source.UNSURE),
+]
+
+
+@pytest.mark.parametrize("prefer", ["self", "other", None])
+def test_every_kind_of_cell_with_every_other(prefer: Any) -> None:
+    """Known beats unsure beats unknown; of the same state, stated beats recovered and implied, else the first."""
+    for mine in KINDS:
+        for theirs in KINDS:
+            tables = [
+                LabelTable.from_cells(["a"], ["dog"], [0], [0], [state], [source]) for state, source in (mine, theirs)
+            ]
+            merged, conflicts = merging.merge(*tables, prefer)
+            derived = [source in {Source.RECOVERED, Source.IMPLIED} for _, source in (mine, theirs)]
+            clash = bool(mine[0] and theirs[0] and mine[0] != theirs[0])
+            if clash:
+                expected = {"self": mine, "other": theirs, None: KINDS[0]}[prefer]
+            elif mine[0] == theirs[0] != State.UNKNOWN:
+                expected = theirs if derived == [True, False] else mine
+            elif mine[0] != theirs[0]:
+                expected = mine if mine[0] else theirs
+            else:
+                expected = mine if mine[1] == Source.UNSURE else theirs
+            assert [one.class_name for one in conflicts] == ["dog"] * clash
+            cells = merged.cells()
+            found = list(zip(cells.states.tolist(), cells.sources.tolist(), strict=True))
+            assert found == ([] if expected == KINDS[0] else [expected]), (mine, theirs)
+            assert merged.unsure == (expected[1] == Source.UNSURE)
+
+
+RELATIONS = Relations((("dog", "animal"), ("cat", "animal")), (("day", "night"),))
+
+
+def table_of(images: str, **columns: str) -> LabelTable:
+    """Columns of +, - and blank."""
+    dense = np.array([[{"+": 1, "-": -1, " ": 0}[one] for one in column] for column in columns.values()]).T
+    return LabelTable.from_dense(list(images), list(columns), dense)
+
+
+def states(table: LabelTable) -> dict[str, dict[str, tuple[int, str]]]:
+    found: dict[str, dict[str, tuple[int, str]]] = {image: {} for image in table.images}
+    for row, column, state, source in zip(*(part.tolist() for part in table.cells()), strict=True):
+        found[table.images[row]][table.classes[column]] = state, Source(source).name
+    return found
+
+
+def test_what_follows_from_the_cells_of_both() -> None:
+    mine, theirs = table_of("ab", dog="+ ", day="  "), table_of("ba", animal="- ", night="+ ")
+    merged, conflicts = merging.merge_related(mine, theirs, RELATIONS)
+    assert (merged.images, merged.classes, conflicts) == (("a", "b"), ("dog", "day", "animal", "night"), [])
+    assert states(merged) == {
+        "a": {"dog": (1, "IMPORT"), "animal": (1, "IMPLIED")},
+        "b": {"dog": (-1, "IMPLIED"), "day": (-1, "IMPLIED"), "animal": (-1, "IMPORT"), "night": (1, "IMPORT")},
+    }
+
+
+def test_the_preferred_table_takes_along_what_follows() -> None:
+    mine, theirs = table_of("a", animal="-", cat=" "), table_of("a", dog="+")
+    merged, conflicts = merging.merge_related(mine, theirs, RELATIONS)
+    assert sorted(one.class_name for one in conflicts) == ["animal", "dog"]
+    merged, _ = merging.merge_related(mine, theirs, RELATIONS, "other")
+    assert states(merged)["a"] == {
+        "dog": (1, "IMPORT"),
+        "animal": (1, "IMPLIED"),
+    }  # of the cat nothing follows any more
+    merged, _ = merging.merge_related(mine, theirs, RELATIONS, "self")
+    assert merged.classes == ("animal", "cat", "dog")
+    assert states(merged)["a"] == {"animal": (-1, "IMPORT"), "cat": (-1, "IMPLIED"), "dog": (-1, "IMPLIED")}
+
+
+def test_a_table_that_contradicts_itself_is_refused() -> None:
+    with pytest.raises(LabelError, match="'day' is present and 'night' is present"):
+        merging.merge_related(table_of("a", dog="+"), table_of("a", day="+", night="+"), RELATIONS)
+
+
+def test_an_unsure_cell_that_follows_is_known() -> None:
+    unsure = LabelTable.from_cells(["a"], ["animal", "cat"], [0, 0], [0, 1], [0, 0], [Source.UNSURE, Source.UNSURE])
+    merged, _ = merging.merge_related(unsure, table_of("a", dog="+"), RELATIONS)
+    assert states(merged)["a"] == {"animal": (1, "IMPLIED"), "cat": (0, "UNSURE"), "dog": (1, "IMPORT")}

@@ -21,6 +21,10 @@ IMPLIES = (("dog", "animal"), ("animal", "thing"), ("noon", "day"))
 EXCLUDES = (("day", "night"),)
 
 
+def _chose(control: str, *names: str) -> dict[str, Any]:
+    return {"from_name": control, "to_name": "image", "type": "choices", "value": {"choices": [*names]}}
+
+
 def by_rules(row: list[int]) -> list[int] | None:
     """One image: apply the direct rules again and again; None where that contradicts what is known."""
     state = dict(zip(CLASSES, row, strict=True))
@@ -182,6 +186,52 @@ def test_reading_with_relations(tmp_path: Path) -> None:
     table, report = partlabel.read_table(labels, relations=str(relations), conflicts="unknown")
     assert table.dense().tolist() == [[0, 0], [1, 1]]
     assert report.conflict_count == 2  # both cells are unknown now
+
+
+ONE_HOT = "image,dog,cat,animal,day,remark\na,1,,,1,nice\nb,,,0,,\nc,,1,,,none\n"
+TASKS = [
+    {"data": {"image": image}, "annotations": [{"result": [_chose("present", *there), _chose("absent", *not_there)]}]}
+    for image, there, not_there in (("a", ["dog", "day"], []), ("b", [], ["animal"]), ("c", ["cat"], []))
+]
+
+
+@pytest.mark.parametrize("kind", ["one_hot_csv", "label_studio"])
+def test_classes_are_chosen_after_what_follows_from_the_others(tmp_path: Path, kind: str) -> None:
+    relations = put(
+        tmp_path / "r.csv", "class,relation,other\ndog,implies,animal\ncat,implies,animal\nfir,implies,tree\n"
+    )
+    labels = put(tmp_path / "t.csv", ONE_HOT)
+    options: dict[str, Any] = {"codes": "1=present,0=absent,=unknown"}
+    if kind == "label_studio":
+        labels, options = put(tmp_path / "t.json", json.dumps(TASKS)), {}
+    options |= {"relations": str(relations)}
+    table, report = partlabel.read_table(labels, classes=["animal", "cat"], **options)
+    assert report.format == kind
+    assert table.classes == ("animal", "cat")
+    assert table.dense().tolist() == [[1, 0], [-1, -1], [1, 1]]
+    assert "3 cells known as well" in report.notes[0]
+    assert not any("not in the labels" in note for note in report.notes)  # firs are none of these classes' business
+    rename = put(tmp_path / "rename.csv", "from,to\nanimal,beast\n")
+    put(relations, "class,relation,other\ndog,implies,beast\n")
+    table, _ = partlabel.read_table(labels, classes=["beast"], rename=str(rename), **options)
+    assert (table.classes, table.dense().tolist()) == (("beast",), [[1], [-1], [0]])
+    with pytest.raises(LabelError, match="has no class 'bird'"):
+        partlabel.read_table(labels, classes=["bird", "beast"], rename=str(rename), **options)
+    put(relations, "class,relation,other\ndog,implies,bird\n")
+    with pytest.raises(LabelError, match="has no class 'bird'"):
+        partlabel.read_table(labels, classes=["bird"], **options)
+
+
+@pytest.mark.parametrize(
+    "content", ["image,class,state\na,dog,present\na,cat,absent\n", "image,present,absent\na,dog,cat\n"]
+)
+def test_in_long_files_and_tag_lists_another_class_is_an_error(tmp_path: Path, content: str) -> None:
+    relations = put(tmp_path / "r.csv", "class,relation,other\ndog,implies,animal\n")
+    labels = put(tmp_path / "t.csv", content)
+    with pytest.raises(LabelError, match="'cat'"):
+        partlabel.read_table(labels, classes=["dog", "animal"], relations=str(relations))
+    table, _ = partlabel.read_table(labels, classes=["dog", "cat", "animal"], relations=str(relations))
+    assert table.dense().tolist() == [[1, -1, 1]]
 
 
 def test_implied_cells_are_never_judged() -> None:

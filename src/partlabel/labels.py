@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from partlabel.errors import LabelError
+from partlabel.indices import as_index, check_range, integers
 
 Int8Array = NDArray[np.int8]
 IntArray = NDArray[np.int64]
@@ -117,7 +118,7 @@ class LabelTable:
                 is not 0 or -1, one cell is listed with two different states, or a known cell has the source `UNSURE`.
         """
         image_names, class_names = _unique_names(images, "image"), _unique_names(classes, "class")
-        rows, columns = _integers(image_index, "image").ravel(), _integers(class_index, "class").ravel()
+        rows, columns = integers(image_index, "image").ravel(), integers(class_index, "class").ravel()
         values = np.asarray(states).ravel()
         if not rows.size == columns.size == values.size:
             raise LabelError(
@@ -126,8 +127,8 @@ class LabelTable:
         if values.size and not np.isin(values, (-1, 0, 1)).all():
             wrong = values[~np.isin(values, (-1, 0, 1))][0]
             raise LabelError(f"state {wrong!r} is not -1 (absent), 0 (unknown) or +1 (present)")
-        _check_range(rows, len(image_names), "image")
-        _check_range(columns, len(class_names), "class")
+        check_range(rows, len(image_names), "image")
+        check_range(columns, len(class_names), "class")
         base = _background(background, len(class_names))
         values = values.astype(np.int8, copy=False)
         origin = _sources(sources, values.size)
@@ -194,8 +195,8 @@ class LabelTable:
 
     def rows(self, index: ArrayLike) -> Int8Array:
         """Dense states, int8 `[len(index), C]`, of the given rows (repeats allowed)."""
-        chosen = _integers(index, "image").ravel()
-        _check_range(chosen, len(self.images), "image")
+        chosen = integers(index, "image").ravel()
+        check_range(chosen, len(self.images), "image")
         dense = np.repeat(self.background[None, :], chosen.size, axis=0)
         positions, row_of = self._positions(chosen)
         dense[row_of, self.class_index[positions]] = self.states[positions]
@@ -203,7 +204,7 @@ class LabelTable:
 
     def open_rows(self, index: ArrayLike) -> NDArray[np.bool_]:
         """Which cells of the given rows may still be asked, bool `[len(index), C]`: unknown, and not unsure."""
-        chosen = _integers(index, "image").ravel()
+        chosen = integers(index, "image").ravel()
         found = self.rows(chosen) == State.UNKNOWN
         positions, row_of = self._positions(chosen)
         unsure = self.sources[positions] == Source.UNSURE
@@ -212,7 +213,7 @@ class LabelTable:
 
     def decided_at(self, image_index: ArrayLike, class_index: ArrayLike) -> NDArray[np.bool_]:
         """Whether single cells need not be asked: they are known, or unsure."""
-        rows, columns = _integers(image_index, "image"), _integers(class_index, "class")
+        rows, columns = integers(image_index, "image"), integers(class_index, "class")
         position, listed = self.find(rows, columns)
         unsure = listed & (self.sources[position] == Source.UNSURE) if self.sources.size else listed
         return np.asarray((self.states_at(rows, columns) != State.UNKNOWN) | unsure)
@@ -233,9 +234,9 @@ class LabelTable:
 
     def states_at(self, image_index: ArrayLike, class_index: ArrayLike) -> Int8Array:
         """States of single cells, int8, same length as the two index arrays."""
-        rows, columns = _integers(image_index, "image"), _integers(class_index, "class")
-        _check_range(rows, len(self.images), "image")
-        _check_range(columns, len(self.classes), "class")
+        rows, columns = integers(image_index, "image"), integers(class_index, "class")
+        check_range(rows, len(self.images), "image")
+        check_range(columns, len(self.classes), "class")
         position, listed = self.find(rows, columns)
         return np.where(
             listed, self.states[position] if self.states.size else np.int8(0), self.background[columns]
@@ -261,8 +262,8 @@ class LabelTable:
 
     def select_images(self, images: ArrayLike | Sequence[str]) -> Self:
         """The table of the given images (names or row numbers), in the given order."""
-        chosen = _as_index(images, self.image_positions, "image")
-        _check_range(chosen, len(self.images), "image")
+        chosen = as_index(images, self.image_positions, "image")
+        check_range(chosen, len(self.images), "image")
         positions, row_of = self._positions(chosen)
         return type(self).from_cells(
             [self.images[row] for row in chosen],
@@ -276,8 +277,8 @@ class LabelTable:
 
     def select_classes(self, classes: ArrayLike | Sequence[str]) -> Self:
         """The table of the given classes (names or column numbers), in the given order."""
-        chosen = _as_index(classes, self.class_positions, "class")
-        _check_range(chosen, len(self.classes), "class")
+        chosen = as_index(classes, self.class_positions, "class")
+        check_range(chosen, len(self.classes), "class")
         new_column = np.full(len(self.classes), -1, np.int64)
         new_column[chosen] = np.arange(chosen.size)
         cells = self.cells()
@@ -384,30 +385,3 @@ def _sources(sources: ArrayLike | Source, cells: int) -> Int8Array:
             f"source {codes[~np.isin(codes, list(Source))].flat[0]!r} is not a Source code, 0 to {max(Source)}"
         )
     return np.broadcast_to(codes.astype(np.int8), (cells,))
-
-
-def _integers(index: ArrayLike, kind: str) -> IntArray:
-    """Index as int64; a boolean mask or a fraction would silently become other rows."""
-    values = np.asarray(index)
-    if values.size and values.dtype.kind not in "iu":
-        raise LabelError(
-            f"{kind} numbers have type {values.dtype}, not an integer type (of a mask, give np.flatnonzero(mask))"
-        )
-    return values.astype(np.int64, copy=False)
-
-
-def _check_range(index: IntArray, size: int, kind: str) -> None:
-    if index.size and (index.min() < 0 or index.max() >= size):
-        raise LabelError(
-            f"{kind} number {int(index.max() if index.max() >= size else index.min())} is outside 0..{size - 1}"
-        )
-
-
-def _as_index(wanted: ArrayLike | Sequence[str], positions: dict[str, int], kind: str) -> IntArray:
-    values = list(wanted) if isinstance(wanted, (list, tuple)) else np.asarray(wanted).tolist()
-    if not any(isinstance(value, str) for value in values):
-        return _integers(values, kind)
-    missing = [value for value in values if value not in positions]
-    if missing:
-        raise LabelError(f"{len(missing)} {kind} name(s) are not in the table, first: {missing[0]!r}")
-    return np.asarray([positions[value] for value in values], np.int64)

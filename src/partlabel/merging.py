@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from partlabel.errors import LabelError, UsageError
 from partlabel.labels import Conflict, Int8Array, IntArray, LabelTable, Source, State
+from partlabel.relations import Relations
 
 _LISTED_WITHOUT_THOUGHT = 1_000_000
+_DERIVED = (Source.RECOVERED, Source.IMPLIED)  # nobody stated these cells
 _LISTED_AT_MOST = 20_000_000  # about 2 GB while they are merged
 
 
@@ -18,7 +20,8 @@ def merge(
 ) -> tuple[LabelTable, list[Conflict]]:
     """Union of two tables over the union of their images and classes.
 
-    A known state beats an unknown one, and an unsure cell one that nobody was asked about. Where one table says present
+    A known state beats an unknown one, and an unsure cell one that nobody was asked about. Where both know the same
+    state, a cell that somebody stated beats one that was recovered or implied. Where one table says present
     and the other absent, `prefer` decides and the cell is reported; without `prefer` such a cell becomes unknown. An
     absent background stays one if it holds for every merged image; otherwise its cells are listed one by one, so that
     no image inherits a declaration that was not made for it. Where these would be more than a million, the background
@@ -43,7 +46,9 @@ def merge(
     rows, columns = np.divmod(keys, max(len(classes), 1))
     (state_a, source_a), (state_b, source_b) = mine.at(rows, columns), theirs.at(rows, columns)
     clash = state_a.astype(np.int16) * state_b == -1
+    derived_a, derived_b = (np.isin(source, _DERIVED) for source in (source_a, source_b))
     take_other = (state_a == 0) & ((state_b != 0) | (source_b == Source.UNSURE)) | clash & (prefer == "other")
+    take_other |= (state_a != 0) & (state_a == state_b) & derived_a & ~derived_b
     states = np.where(take_other, state_b, state_a)
     if prefer is None:
         states = np.where(clash, np.int8(0), states)
@@ -52,6 +57,63 @@ def merge(
     )
     where = np.flatnonzero(clash)
     return merged, [Conflict(images[rows[i]], classes[columns[i]]) for i in where]
+
+
+def merge_related(
+    table: LabelTable, other: LabelTable, relations: Relations, prefer: Literal["self", "other"] | None = None
+) -> tuple[LabelTable, list[Conflict]]:
+    """Union of two tables, with what follows from the cells of both by relations.
+
+    A cell of one table may contradict what follows from a cell of the other; that is a conflict as well. The preferred
+    table keeps its cells and what follows from them, and what followed from a cell that has to give way does not follow
+    any more.
+
+    Returns:
+        As `merge`; without `prefer`, where there are conflicts, what follows is left out.
+
+    Raises:
+        UsageError: `prefer` is something else.
+        LabelError: the cells of one table contradict each other, or too many cells would have to be listed.
+    """
+    classes = (*table.classes, *(name for name in other.classes if name not in table.class_positions))
+    mine, theirs = (_completed(one, classes, relations) for one in (table, other))
+    merged, conflicts = merge(mine, theirs, prefer)
+    if conflicts and prefer is None:
+        return merged, conflicts
+    weaker, stronger = (theirs, mine) if prefer == "self" else (mine, theirs)
+    settled, _ = merge(_as_stated(weaker, relations), stronger, "other")
+    settled = relations.completed(settled).table
+    return settled.select_images(merged.images).select_classes(merged.classes), conflicts
+
+
+def _completed(table: LabelTable, classes: tuple[str, ...], relations: Relations) -> LabelTable:
+    """A table with what follows from its cells, of classes that it may lack, too."""
+    done = relations.completed(merge(table, LabelTable.from_cells(table.images, classes, [], [], []))[0])
+    if done.contradictions:
+        raise LabelError(f"known cells of a table contradict its relations: {done.contradictions[0]}; correct them")
+    return done.table
+
+
+def _as_stated(table: LabelTable, relations: Relations) -> LabelTable:
+    """The table without implied cells that its other cells imply; those that nothing here implies stay."""
+    own = table.cells()
+    implied = own.sources == Source.IMPLIED
+    again = relations.completed(_of_cells(table, ~implied)).table
+    return _of_cells(table, ~implied | (again.states_at(own.image_index, own.class_index) != own.states))
+
+
+def _of_cells(table: LabelTable, kept: NDArray[np.bool_]) -> LabelTable:
+    """Some of the listed cells of a table; the others have the state of their background."""
+    rows, columns, states, sources = (part[kept] for part in table.cells())
+    return LabelTable.from_cells(table.images, table.classes, rows, columns, states, sources, table.background)
+
+
+def without(table: LabelTable, cells: Iterable[Conflict]) -> LabelTable:
+    """The table without some of its cells."""
+    width = len(table.classes)
+    keys = [table.image_positions[one.image] * width + table.class_positions[one.class_name] for one in cells]
+    own = table.cells()
+    return _of_cells(table, ~np.isin(own.image_index * width + own.class_index, keys))
 
 
 class _Placed:

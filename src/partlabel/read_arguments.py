@@ -20,7 +20,7 @@ class ReadArguments(TypedDict, total=False):
     ]
     classes: Annotated[
         Iterable[str] | None,
-        "Classes to use: a,b,c or a text file with one per line. Outside one-hot files, any other class is an error.",
+        "Classes to use: a,b,c or a text file with one per line. In long files and tag lists, other ones are an error.",
     ]
     where: Annotated[Mapping[str, str] | None, "Keep rows whose column has this value: COLUMN=VALUE."]
     ignore: Annotated[Iterable[str], "A column that is no class."]

@@ -2,15 +2,15 @@
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import partlabel
+from partlabel.cli.app import app
 from partlabel.errors import LabelError, UsageError
 from partlabel.formats import write_table
 from partlabel.labels import LabelTable, State
@@ -225,12 +225,9 @@ def test_as_a_command(run: partlabel.RunFolder, color_images: Data, positives: L
     root, truth = color_images
     table, audit, out = tmp_path / "labels.parquet", tmp_path / "audit.csv", tmp_path / "released.csv"
     write_table(positives, table)
-    command = [sys.executable, "-m", "partlabel", "recover", str(run.path), str(table), "--images", str(root)]
-    asked = ["--audit", "0", "--precision", "0.5", "--out", str(audit)]
-    done = subprocess.run([*command, *asked], check=True, capture_output=True, text=True)
-    assert done.stdout.endswith("cells to judge\n")
+    command = ["recover", str(run.path), str(table), "--images", str(root)]
+    done = CliRunner().invoke(app, [*command, "--audit", "0", "--precision", "0.5", "--out", str(audit)])
+    assert done.stdout.endswith("cells to judge\n"), done.output
     _answer(audit, truth)
-    done = subprocess.run(
-        [*command, "--audited", str(audit), "--out", str(out)], check=True, capture_output=True, text=True
-    )
-    assert done.stdout.endswith("suggestions\n")
+    done = CliRunner().invoke(app, [*command, "--audited", str(audit), "--out", str(out)])
+    assert done.stdout.endswith("suggestions\n"), done.output

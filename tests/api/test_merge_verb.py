@@ -192,3 +192,19 @@ def test_what_can_hold_for_the_first_file_alone(tmp_path: Path) -> None:
     cells = merged.cells()
     (place,) = np.flatnonzero((cells.image_index == row) & (cells.states > 0))
     assert cells.sources[place] == Source.RECOVERED  # the cell of its source was emptied by hand
+
+
+def test_a_cell_of_one_file_may_contradict_what_follows_from_the_other(tmp_path: Path) -> None:
+    relations = tmp_path / "relations.csv"
+    relations.write_text("class,relation,other\ndog,implies,animal\n")
+    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    first.write_text("image,class,state\na.jpg,dog,present\nb.jpg,dog,present\n")
+    second.write_text("image,class,state\na.jpg,animal,absent\n")
+    read: Any = {"relations": str(relations)}
+    with pytest.raises(LabelError, match="present in one table and absent in the other"):
+        partlabel.merge(first, second, read=read)
+    merged = partlabel.merge(first, second, read=read, prefer="second")
+    assert merged.dense().tolist() == [[-1, -1], [1, 1]]
+    assert merged.sources.tolist() == [Source.IMPLIED, Source.IMPORT, Source.IMPORT, Source.IMPLIED]
+    assert partlabel.merge(first, second, read=read, prefer="first").dense().tolist() == [[1, 1], [1, 1]]
+    assert partlabel.merge(first, second, prefer="second").dense().tolist() == [[1, -1], [1, 0]]

@@ -45,7 +45,7 @@ def test_verdicts_are_there_after_reopening(tmp_path: Path) -> None:
         before, counts = state(verdicts), verdicts.asked.tally.tolist()
     with opened(tmp_path / "j.jsonl") as verdicts:
         assert state(verdicts) == before
-        assert verdicts.asked.tally.tolist() == counts == [[19, 1, 0, 0], [20, 0, 0, 0], [19, 0, 0, 1]]
+        assert verdicts.asked.tally.tolist() == counts == [[19, 1, 0, 0, 0], [20, 0, 0, 0, 0], [19, 0, 0, 1, 0]]
         assert verdicts.number == 4
     records = read_journal(tmp_path / "j.jsonl").records
     assert [(r.number, r.image, r.class_name, r.verdict, r.previous, r.request) for r in records] == [

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -170,49 +169,66 @@ def test_what_cannot_follow_is_refused(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, color_images: Data, partial_labels: LabelTable) -> RunFolder:
+    """A run that nothing stopped."""
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    return partlabel.train(partial_labels, images=color_images[0], out=out, **STEPS)
+
+
+# Imports once, and forks before torch computes anything. Each child runs the command into a folder of its own, and is
+# killed where a function is called.
 KILLED = """
-import os, signal, sys
+import json, os, signal, sys
 from partlabel.cli import main
-from partlabel.training import {module}
+from partlabel.training import first_fit, phases
 
-called = {module}.{function}
-def stop(*arguments, **named):
-    {when}
-    os.kill(os.getpid(), signal.SIGKILL)
-{module}.{function} = stop
-sys.argv[0] = "partlabel"
-main()
+def dies(module, function, after, again):
+    called = getattr(module, function)
+    def stop(*arguments, **named):
+        if again and len(arguments[0].log()) == 1:
+            return called(*arguments, **named)
+        if after:
+            called(*arguments, **named)
+        os.kill(os.getpid(), signal.SIGKILL)
+    setattr(module, function, stop)
+
+for name, (module, function, after, again) in json.loads(sys.argv.pop(1)).items():
+    child = os.fork()
+    if child == 0:
+        dies(globals()[module], function, after, again)
+        sys.argv[:] = ["partlabel", *(word.replace("{name}", name) for word in sys.argv[1:])]
+        main()
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL, name
 """
+MOMENTS = {
+    "in the fit": ("phases", "fit_features", False, False),
+    "the fit is there, its status is not": ("phases", "save_bundle", True, False),
+    "before the first step": ("first_fit", "with_features_of", False, False),
+    "at the end": ("phases", "_score_held_out", False, True),
+}
 
 
-@pytest.mark.parametrize(
-    ("module", "function", "when"),
-    [
-        ("phases", "fit_features", "pass"),  # in the fit
-        ("phases", "save_bundle", "called(*arguments, **named)"),  # the fit is there, its status is not
-        ("first_fit", "with_features_of", "pass"),  # before the first step
-        (
-            "phases",
-            "_score_held_out",
-            "if len(arguments[0].log()) == 1: return called(*arguments, **named)",
-        ),  # at the end
-    ],
-)
-def test_killed_anywhere_it_ends_with_the_same_bits(
-    tmp_path: Path, color_images: Data, partial_labels: LabelTable, module: str, function: str, when: str
-) -> None:
-    undisturbed = partlabel.train(partial_labels, images=color_images[0], out=tmp_path / "undisturbed", **STEPS)
-    table = tmp_path / "labels.parquet"
-    write_table(partial_labels, table)
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory, color_images: Data, partial_labels: LabelTable) -> Path:
+    """The folder with a run for each of `MOMENTS`, whose command was killed then."""
+    folder = tmp_path_factory.mktemp("killed")
+    write_table(partial_labels, folder / "labels.parquet")
     words = (
         "--method discriminant --refine bce --backbone test_resnet --from-scratch --freeze --set size=32 "
         "--set accelerator=cpu --epochs 2 --batch-size 16 --lr 0.01"
     )
-    script = KILLED.format(module=module, function=function, when=when)
-    command = [sys.executable, "-c", script, "train", str(table), "--images", str(color_images[0])]
-    killed = subprocess.run([*command, "--out", str(tmp_path / "run"), *words.split()], check=False)
-    assert killed.returncode == -signal.SIGKILL
-    run = RunFolder.open(tmp_path / "run")
+    files = ["train", str(folder / "labels.parquet"), "--images", str(color_images[0]), "--out", f"{folder}/{{name}}"]
+    subprocess.run([sys.executable, "-c", KILLED, json.dumps(MOMENTS), *files, *words.split()], check=True)
+    return folder
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_anywhere_it_ends_with_the_same_bits(
+    tmp_path: Path, color_images: Data, undisturbed: RunFolder, killed: Path, moment: str
+) -> None:
+    run = RunFolder.open(killed / moment)
     assert run.info["status"] == "training"
     fitted = run.start.info["status"] == "done" and (run.start.model / "model.json").stat().st_mtime_ns
     moved = shutil.copytree(color_images[0], tmp_path / "moved")

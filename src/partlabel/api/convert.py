@@ -12,8 +12,9 @@ import numpy as np
 
 from partlabel.errors import LabelError, UsageError
 from partlabel.files import write_text
-from partlabel.formats import FORMATS, Format, ReadingReport, Suggested, write_table
+from partlabel.formats import FORMATS, Format, ReadingReport, Suggested, label_source, write_table
 from partlabel.formats.catalogue import written_format
+from partlabel.formats.options import ReadOptions
 from partlabel.formats.suggested import NO_SUGGESTIONS, Suggestion
 from partlabel.formats.text import formula_safe
 from partlabel.images.kinds import image_files
@@ -70,7 +71,8 @@ def convert(
         images: folder of the images; a name that is not in it becomes that of the only file that it can mean, of other
             case, ending or folder.
         suggestions: file that `recover` wrote; its suggestions are written beside the labels, as those of the table's
-            own file are.
+            own file are. Where the table is an export of Label Studio, and so is what is written, they are written
+            alone, as predictions for the tasks of that project.
         suggestions_out: CSV to write the suggestions to, with image, class and probability.
         lose: what may be lost where the format cannot hold it, as `partlabel.formats.write_table` explains.
         prefix: what to put before image names, such as the address that an annotation tool shows images from.
@@ -104,10 +106,14 @@ def convert(
         if not holds:
             able = ", ".join(format.name for format in FORMATS.values() if "suggested" in format.written_with)
             raise UsageError(f"{chosen.name} does not hold suggestions; {able} do")
+        if reading is not None and reading.report.format == chosen.name:
+            alone = _alone(chosen, reading.report, labels, suggestions, Path(out), read, prefix)
+            if alone is not None:
+                if suggestions_out is not None:
+                    _write_suggested(alone[0], Path(suggestions_out))
+                return Converted(table=labels, suggested=alone[0], report=reading.report, notes=(*notes, *alone[1]))
         suggested = _joined(suggested, suggestions, labels)
-    before, suggested = len(suggested), suggested.open_in(labels)
-    if dropped := before - len(suggested):
-        notes.append(f"{amount(dropped, 'suggestion')} left out: of cells that are decided, not chosen or there twice")
+    suggested = _open(suggested, labels, notes)
     written = suggested if holds else NO_SUGGESTIONS
     write_table(
         labels, out, codes=write_codes, format=chosen.name, suggested=written, prefix=prefix, lose=frozenset(lose)
@@ -159,22 +165,63 @@ def _as_files(labels: LabelTable, suggested: Suggested, root: Path, notes: list[
     )
 
 
-def _joined(suggested: Suggested, path: Path | str, labels: LabelTable) -> Suggested:
-    """The suggestions of the label file and of a file of suggestions, which counts where both have a cell."""
+def _alone(
+    chosen: Format,
+    report: ReadingReport,
+    labels: LabelTable,
+    suggestions: Path | str,
+    out: Path,
+    read: ReadArguments,
+    prefix: str | None,
+) -> tuple[Suggested, tuple[str, ...]] | None:
+    """Suggestions written for the project that the table was exported from, with notes; None where it was not."""
+    given, notes = _given(suggestions), list[str]()
+    strange = [one for one in given if one.class_name not in labels.class_positions]  # the format says what is missing
+    suggested = _open(Suggested.of(one for one in given if one.class_name in labels.class_positions), labels, notes)
+    _refuse_others([one for one in given if one.image not in labels.image_positions], suggestions)
+    source, wanted = label_source(report.path), Suggested.of([*strange, *suggested])
+    found = chosen.suggestions_alone(source, ReadOptions.of(read), labels.images, wanted)
+    if found is None:
+        return None
+    if prefix is not None:
+        raise UsageError("the tasks of the project have their addresses already; leave out --prefix")
+    write_text(out, found[0])
+    return suggested, (*notes, *found[1])
+
+
+def _open(suggested: Suggested, labels: LabelTable, notes: list[str]) -> Suggested:
+    """The suggestions of cells that nobody has decided."""
+    left = suggested.open_in(labels)
+    if dropped := len(suggested) - len(left):
+        notes.append(f"{amount(dropped, 'suggestion')} left out: of cells that are decided, not chosen or there twice")
+    return left
+
+
+def _given(path: Path | str) -> list[Suggestion]:
     given = [Suggestion(*one) for one in read_probabilities(path)]
     if not given:
         raise LabelError(
             f"{path} holds nothing that is suggested to be present; an audit asks and does not suggest: answer it with "
             f"`partlabel review {path}`"
         )
-    for one in given:
-        if one.image not in labels.image_positions or one.class_name not in labels.class_positions:
-            raise LabelError(
-                f"{path} suggests class {one.class_name!r} for {one.image!r}, which the labels do not have; give the "
-                f"labels that the suggestions were made for"
-            )
+    return given
+
+
+def _joined(suggested: Suggested, path: Path | str, labels: LabelTable) -> Suggested:
+    """The suggestions of the label file and of a file of suggestions, which counts where both have a cell."""
+    given = _given(path)
+    _refuse_others([one for one in given if one.class_name not in labels.class_positions], path)
+    _refuse_others([one for one in given if one.image not in labels.image_positions], path)
     cells = {(one.image, one.class_name): one for one in (*suggested, *given)}
     return Suggested.of(cells.values())
+
+
+def _refuse_others(others: Sequence[Suggestion], path: Path | str) -> None:
+    if others:
+        raise LabelError(
+            f"{path} suggests class {others[0].class_name!r} for {others[0].image!r}, which the labels do not have; "
+            f"give the labels that the suggestions were made for"
+        )
 
 
 def _write_suggested(suggested: Suggested, path: Path) -> None:

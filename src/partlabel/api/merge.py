@@ -5,8 +5,10 @@ from typing import Literal, cast
 
 from partlabel.errors import EmptyTableError, LabelError, UsageError
 from partlabel.formats import write_table
+from partlabel.formats.relations_file import read_relations
 from partlabel.labels import LabelTable
 from partlabel.merging import merge as merged_tables
+from partlabel.merging import merge_related
 from partlabel.names import alike_across, same_file_key, told_apart
 from partlabel.opening import ReadArguments, Table, header_of, open_table, refuse_input
 from partlabel.progress import SILENT, Reporter
@@ -48,7 +50,10 @@ def merge(
     second = _second(other, first, reporter, read)
     _refuse_alike(first, second, reporter)
     side: Literal["self", "other"] | None = None if prefer is None else "self" if prefer == "first" else "other"
-    merged, clashes = merged_tables(first, second, side)
+    if (relations := read.get("relations")) is None:
+        merged, clashes = merged_tables(first, second, side)
+    else:
+        merged, clashes = merge_related(first, second, read_relations(relations), side)
     if clashes and prefer is None:
         raise LabelError(
             f"{len(clashes)} cell(s) are present in one table and absent in the other, first: class "

@@ -86,19 +86,9 @@ def split(
     labels, _ = open_table(table, reporter, read or {})
     ties = _ties(labels, reasons, images or published_root(table), max_distance, limits, reporter)
     if groups is not None:
-        ties["groups"] = read_groups(groups, labels.images)
-        if alone := int((ties["groups"] < 0).sum()):
-            reporter.say(f"{amount(alone, 'image')} without a group in {groups}, each a unit of its own")
+        ties["groups"] = _grouped(labels, groups, reporter)
     units = units_of(len(labels), list(ties.values()))
-    if len(units) < len(wanted):
-        raise LabelError(
-            f"{amount(len(labels), 'image')} are {amount(len(units), 'unit')} that must stay together, fewer than the "
-            f"{len(wanted)} parts; give fewer reasons to stay together"
-        )
-    part = stratify(labels, units, list(wanted.values()), seed, by_class=stratified)
-    parts = {name: labels.select_images(np.flatnonzero(part == number)) for number, name in enumerate(wanted)}
-    if empty := [name for name, one in parts.items() if not len(one)]:
-        raise LabelError(f"part {empty[0]!r} gets no image: {amount(len(units), 'unit')} are too few or too large")
+    parts = _parts(labels, units, wanted, seed, by_class=stratified)
     record = {
         "partlabel": __version__,
         "table": origin(table),
@@ -118,6 +108,33 @@ def split(
     for sentence in _findings(labels, parts, units):
         reporter.say(sentence)
     return Split(parts=parts, record=record)
+
+
+def _grouped(labels: LabelTable, groups: Path | str, reporter: Reporter) -> IntArray:
+    numbers = read_groups(groups, labels.images)
+    if alone := int((numbers < 0).sum()):
+        reporter.say(f"{amount(alone, 'image')} without a group in {groups}, each a unit of its own")
+    return numbers
+
+
+def _parts(
+    labels: LabelTable, units: Units, wanted: Mapping[str, float], seed: int, *, by_class: bool
+) -> dict[str, LabelTable]:
+    """The table of each part.
+
+    Raises:
+        LabelError: a part would be empty.
+    """
+    if len(units) < len(wanted):
+        raise LabelError(
+            f"{amount(len(labels), 'image')} are {amount(len(units), 'unit')} that must stay together, fewer than the "
+            f"{len(wanted)} parts; give fewer reasons to stay together"
+        )
+    part = stratify(labels, units, list(wanted.values()), seed, by_class=by_class)
+    parts = {name: labels.select_images(np.flatnonzero(part == number)) for number, name in enumerate(wanted)}
+    if empty := [name for name, one in parts.items() if not len(one)]:
+        raise LabelError(f"part {empty[0]!r} gets no image: {amount(len(units), 'unit')} are too few or too large")
+    return parts
 
 
 def _checked_shares(shares: Mapping[str, float]) -> dict[str, float]:

@@ -20,7 +20,11 @@ def convert(
         typer.Option(help="Folder of the images: a name not in it becomes that of the only file that it can mean."),
     ] = None,
     suggestions: Annotated[
-        Path | None, typer.Option(help="What `recover` wrote, to be written as suggestions beside the labels.")
+        Path | None,
+        typer.Option(
+            help="What `recover` wrote, to be written as suggestions beside the labels; of an export of Label Studio, "
+            "with --to label_studio, alone, for the tasks of that project."
+        ),
     ] = None,
     suggestions_out: Annotated[
         Path | None, typer.Option(help="Write the suggestions of TABLE to this CSV: image, class, probability.")

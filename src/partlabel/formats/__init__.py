@@ -16,20 +16,18 @@ The format of a file follows from the ending of its name; where an ending belong
 The image column is the first one named image, file, filename or path. Whatever else is refused until `format` is given.
 """
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
 from partlabel.errors import LabelError, UsageError
 from partlabel.formats.base import Format, Source
 from partlabel.formats.catalogue import FORMATS, format_of, suffixes
+from partlabel.formats.chosen import completed, read_classes
 from partlabel.formats.codes import CodeMap
-from partlabel.formats.header import closest
 from partlabel.formats.long import Long
 from partlabel.formats.naming import with_note_on_addresses, without_prefix
 from partlabel.formats.options import ReadOptions
 from partlabel.formats.reading import (
-    LISTED_AT_MOST,
     ConflictingCell,
     Duplicate,
     Reading,
@@ -38,13 +36,11 @@ from partlabel.formats.reading import (
     WriteOptions,
 )
 from partlabel.formats.relations_file import read_relations
-from partlabel.formats.renaming import read_renaming, renamed
 from partlabel.formats.suggested import Suggested, Suggestion
 from partlabel.formats.writing import LOSABLE, write_table
 from partlabel.labels import LabelTable
 from partlabel.progress import Tick, unheard
 from partlabel.read_arguments import ReadArguments
-from partlabel.wording import amount
 
 __all__ = [
     "FORMATS",
@@ -113,62 +109,13 @@ def read_table(path: Path | str, *, tick: Tick = unheard, **options: Unpack[Read
     format = format_of(source, checked)
     if unused := checked.unused(format.options):
         raise UsageError(f"{path}: {format.name} does not use --{unused[0]}; leave it out")
-    reading = _read_and_renamed(format, source, checked)
+    relations = None if checked.relations is None else read_relations(checked.relations)
+    reading = read_classes(format, source, checked, relations)
     if checked.strip:
         reading = without_prefix(reading, checked.strip, source.path)
-    if checked.relations:
-        reading = _completed(reading, checked)
+    if relations is not None:
+        reading = completed(reading, relations, checked)
     return with_note_on_addresses(reading)
-
-
-def _read_and_renamed(format: Format, source: Source, options: ReadOptions) -> Reading:
-    if options.rename is None:
-        return format.read(source, options)
-    names = read_renaming(options.rename)
-    chosen = options.classes
-    if chosen is not None and format.name == "one_hot_csv":  # other columns may be no classes at all
-        there = source.columns(options).names
-        chosen = tuple(name for name in there if names.get(name, name) in chosen) or chosen
-    else:
-        chosen = None
-    return renamed(
-        format.read(source, options.model_copy(update={"classes": chosen})), names, source.path, options.classes
-    )
-
-
-def _completed(reading: Reading, options: ReadOptions) -> Reading:
-    """The reading with the cells that follow from known ones, by relations between classes.
-
-    Raises:
-        LabelError: known cells contradict the relations, and `conflicts` is "fail".
-    """
-    report = reading.report
-    relations = read_relations(str(options.relations))
-    done = relations.completed(reading.table)
-    told = "; ".join(map(str, done.contradictions[:3]))
-    if done.contradictions and options.conflicts == "fail":
-        raise LabelError(
-            f"{report.path}: {len(done.contradictions):,} pair(s) of known cells contradict {options.relations}: "
-            f"{told}; correct them, or use --conflicts unknown to make such cells unknown"
-        )
-    notes = [f"{amount(done.implied, 'cell')} known as well, by {options.relations}"]
-    if strange := [name for name in relations.names if name not in reading.table.class_positions]:
-        named = f"{amount(len(strange), 'class', 'classes')} of {options.relations}"
-        notes.append(f"{named} not in the labels, first {strange[0]!r}; {closest(strange[0], reading.table.classes)}")
-    if done.contradictions:
-        notes.append(f"{len(done.contradictions):,} pair(s) of known cells contradict it and are unknown: {told}")
-    conflicts = tuple(
-        dict.fromkeys(
-            ConflictingCell(one.image, name, ()) for one in done.contradictions for name in (one.class_name, one.other)
-        )
-    )
-    found = replace(
-        report,
-        notes=(*report.notes, *notes),
-        conflict_count=report.conflict_count + len(conflicts),
-        conflicts=(*report.conflicts, *conflicts)[:LISTED_AT_MOST],
-    )
-    return Reading(done.table, found)
 
 
 def read_written(path: Path | str) -> LabelTable:

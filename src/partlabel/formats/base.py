@@ -4,7 +4,7 @@ import shutil
 import tempfile
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -13,6 +13,7 @@ from partlabel.formats.header import Columns, columns_of
 from partlabel.formats.options import ReadOptions
 from partlabel.formats.reading import Reading, WriteOptions
 from partlabel.formats.spreadsheet import SUFFIXES, write_as_csv
+from partlabel.formats.suggested import Suggested
 from partlabel.formats.text import DELIMITED, TextFile, as_table, cell_name, examine, records
 from partlabel.labels import LabelTable
 from partlabel.progress import Tick, unheard
@@ -137,6 +138,26 @@ class Format(ABC):
             LabelError: the table cannot be kept in this format; says why.
         """
         raise NotImplementedError
+
+    def suggestions_alone(
+        self, source: Source, options: ReadOptions, images: Sequence[str], suggested: Suggested
+    ) -> tuple[str, tuple[str, ...]] | None:
+        """Suggestions without labels, for the project that a file was exported from to take up beside what it has.
+
+        Args:
+            source: the exported file.
+            options: how it was read.
+            images: names of its images, in the order in which they first come.
+            suggested: what is suggested of them.
+
+        Returns:
+            The text of a file, and what its owner should know, a sentence each; None where the format has no such
+            form, or the file was not exported.
+
+        Raises:
+            LabelError: they cannot be taken up; says why.
+        """
+        return None
 
     def companions(self, path: Path) -> tuple[Path, ...]:
         """The files that are written beside a file of this name."""

@@ -45,7 +45,6 @@ class Listing:
         self._columns = tuple(array(kind) for kind in "iibib")
         self._suggested = tuple(array(kind) for kind in "iid")
         self._unlooked: list[int] = []
-        self._declared: dict[int, State] = {}
 
     def place(self, record: int) -> str:
         """File and record, for messages."""
@@ -98,10 +97,6 @@ class Listing:
         """Say of an image that nobody has looked at it, so that what is unlisted of it is unknown in any case."""
         self._unlooked.append(row)
 
-    def background(self, column: int, state: State) -> None:
-        """Say what unlisted cells of a class are, where the file itself says it."""
-        self._declared[column] = state
-
     def finish(self, rows_read: int | None = None) -> Reading:
         """The table and its report.
 
@@ -114,8 +109,6 @@ class Listing:
         self.tally.rows_read = len(self.images.rows) if rows_read is None else rows_read
         self.tally.check_any(len(self.images.rows), len(self.names.columns))
         background = np.full(len(self.names.columns), self.options.background, np.int8)
-        for column, declared in self._declared.items():
-            background[column] = declared
         self.cells.add(*(np.asarray(values) for values in self._columns))
         settled = settle(
             self.path,

@@ -25,8 +25,8 @@ class ReadOptions(BaseModel):
             present, absent and unknown need no code. Tag lists have no values, and so no codes.
         unlisted: "absent" declares that every cell which the file does not list is absent; a declaration in the file
             takes precedence.
-        classes: the classes, in this order. Only these columns of a one-hot file are read; in other formats any other
-            class is an error.
+        classes: the classes, in this order. In long files and tag lists any other class is an error, unless it is
+            renamed; of other formats these are chosen, after what follows from others by `relations`.
         where: keep rows whose column has this value, white space around it aside; such a column is no class.
         ignore: columns to leave out.
         conflicts: "fail" refuses a cell that is present on one line and absent on another; "unknown" makes it unknown

@@ -12,8 +12,9 @@ from partlabel.errors import LabelError, UsageError
 from partlabel.files import file_sha256, write_json
 from partlabel.formats import read_table, write_table
 from partlabel.labels import Conflict, Int8Array, LabelTable, Source, State
-from partlabel.merging import merge
+from partlabel.merging import merge, merge_related, without
 from partlabel.reviewing.journal import Content
+from partlabel.reviewing.source import completed_by
 from partlabel.reviewing.subject import Subject
 from partlabel.wording import amount
 
@@ -55,6 +56,7 @@ class Exported(NamedTuple):
         contradictions: cells whose verdict is the opposite of what was known.
         unsure: how many cells nobody could decide; those that were known stay so, the others are of source `UNSURE`.
         replaced: what became of the labels of an earlier export of this journal; None if there was none.
+        implied: how many of its cells follow from others by relations; they are of source `IMPLIED`.
     """
 
     table: LabelTable
@@ -62,6 +64,7 @@ class Exported(NamedTuple):
     contradictions: tuple[Conflict, ...]
     unsure: int
     replaced: str | None = None
+    implied: int = 0
 
     def lines(self) -> Iterator[str]:
         """The changes in words, a line per class."""
@@ -70,6 +73,8 @@ class Exported(NamedTuple):
         yield f"in all: {total[0]:+,} present, {total[1]:+,} absent in {amount(len(self.changes), 'class', 'classes')}"
         if self.unsure:
             yield f"{amount(self.unsure, 'cell')} unsure: known ones stay so, the others are not asked again"
+        if self.implied:
+            yield f"{amount(self.implied, 'cell')} known because of others, of source implied; nobody judged them"
         for one in self.contradictions:
             yield f"contradicted: class {one.class_name!r} of {one.image!r}"
         if self.replaced is not None:
@@ -105,15 +110,24 @@ def export(
     names = subject.images, subject.classes
     sources = np.where(states == State.UNKNOWN, np.int8(Source.UNSURE), np.int8(Source.REVIEW))
     verdicts = LabelTable.from_cells(*names, rows, columns, states, sources)
-    base = LabelTable.from_cells(*names, [], [], []) if known is None else known
+    empty = LabelTable.from_cells(*names, [], [], [])
+    base = empty if known is None else known
+    if subject.relations is not None:  # of classes, too, that the table lacks
+        base = completed_by(subject.relations, merge(base, empty)[0], subject.conflicts)
     merged, contradictions = merge(base, verdicts, "self" if prefer == "table" else "other")
     if contradictions and prefer is None:
         raise LabelError(_undecided(contradictions, verdicts))
+    changes = tuple(_changes(base, verdicts, merged))
+    if subject.relations is not None:
+        kept = without(verdicts, contradictions) if prefer == "table" else verdicts
+        settled = completed_by(subject.relations, kept, subject.conflicts)
+        merged, _ = merge_related(base, settled, subject.relations, "other")
     return Exported(
         merged,
-        tuple(_changes(base, verdicts, merged)),
+        changes,
         tuple(contradictions),
         sum(verdict == "unsure" for verdict in given.values()),
+        implied=int((merged.sources == Source.IMPLIED).sum()),
     )
 
 

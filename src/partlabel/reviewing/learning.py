@@ -48,11 +48,11 @@ class Learning:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _learn(self) -> None:
-        number, verdicts = self.session.verdicts.number, self.session.given()
+        number, count, given = self.session.verdicts.number, self.session.verdicts.given, self.session.given()
         loop = asyncio.get_running_loop()
         self.session.learning = self._progress.text
         try:
-            learned = await loop.run_in_executor(self._thread, self.pupil.learn, verdicts, self._progress)
+            learned = await loop.run_in_executor(self._thread, self.pupil.learn, given, self._progress)
         except Interrupted:
             return
         except Exception as error:
@@ -65,8 +65,8 @@ class Learning:
         else:
             self._learned_at = number
             said = "The model has looked at the pictures"
-            if verdicts:
-                said = f"The model has learned from {amount(len(verdicts), 'verdict')}"
+            if count:
+                said = f"The model has learned from {amount(count, 'verdict')}"
             self.session.take(learned, f"{said}: press r for the better order.")
         finally:
             self._task, self.session.learning = None, None

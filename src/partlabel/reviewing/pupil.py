@@ -62,7 +62,7 @@ class Pupil:
         """Fit the model to all that is known, and ask it.
 
         Args:
-            verdicts: by cell, positions in `VERDICTS`.
+            verdicts: by cell, positions in `VERDICTS`; what follows from verdicts is among them.
             reporter: where progress goes; an exception that it raises ends this.
 
         Raises:

@@ -1,6 +1,7 @@
 """The cells that are asked, in the orders in which they are asked, and how many of them are open.
 
-Numbers of verdicts: 0 none, 1 present, 2 absent, 3 unsure, the positions in `VERDICTS`.
+Numbers of verdicts: 0 none, 1 present, 2 absent, 3 unsure, the positions in `VERDICTS`. A cell without a verdict that
+follows from those on other cells has the number `IMPLIED`.
 """
 
 from abc import ABC, abstractmethod
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from partlabel.reviewing.pupil import Learned
 
 VERDICTS = ("none", "present", "absent", "unsure")
+STANDINGS = ("open", *VERDICTS[1:], "implied")
+"""How a cell that is asked may stand, by its number."""
+IMPLIED = STANDINGS.index("implied")
 QUEUES = {
     "probability": "most probable first",
     "unsure_first": "least certain first",
@@ -39,7 +43,7 @@ class Wanted(NamedTuple):
     Args:
         queue: key of `QUEUES`.
         column: number of a class; None for all.
-        verdict: number of the verdict that they have; 0 for open ones, None for all.
+        verdict: number of their verdict, or `IMPLIED`; 0 for open ones, None for all.
         images: bool `[N]`, images whose cells count; None for all.
     """
 
@@ -71,7 +75,7 @@ class Asked(ABC):
         self.classes = len(subject.classes)
         self.cells_by_class = cells_by_class
         self.open_by_image = cells_by_image.copy()
-        self.tally = np.zeros((self.classes, len(VERDICTS)), np.int64)
+        self.tally = np.zeros((self.classes, len(STANDINGS)), np.int64)
         self.tally[:, 0] = cells_by_class
 
     @property

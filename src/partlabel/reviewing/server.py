@@ -25,7 +25,7 @@ from partlabel.errors import PartlabelError, StorageError, UsageError
 from partlabel.reviewing.evidence import Evidence
 from partlabel.reviewing.guard import Answer, Guard
 from partlabel.reviewing.learning import Learning
-from partlabel.reviewing.queues import VERDICTS, Wanted
+from partlabel.reviewing.queues import STANDINGS, Wanted
 from partlabel.reviewing.session import Session
 from partlabel.reviewing.thumbnails import LARGE, SIZES, Picture, Pictures
 from partlabel.reviewing.verdicts import Decision
@@ -205,7 +205,7 @@ class Site:
             raise UsageError(f"there is no such queue; this session has {', '.join(asked.queues)}")
         column = None if given.get("class", "all") == "all" else _integer(request, "class", 0, asked.classes)
         show = given.get("show", "open")
-        verdicts = {"open": 0, "all": None} | {name: number for number, name in enumerate(VERDICTS) if number}
+        verdicts = {"all": None} | {name: number for number, name in enumerate(STANDINGS)}
         if show not in verdicts:
             raise UsageError(f"show is one of {', '.join(verdicts)}")
         return Wanted(queue, column, verdicts[show], self.session.matching(given.get("search", "")))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from partlabel.labels import IntArray, State
+from partlabel.reviewing.implied import Told
 from partlabel.reviewing.journal import Journal
-from partlabel.reviewing.queues import VERDICTS, BoolArray, Wanted, asked_of, queue_list
+from partlabel.reviewing.queues import STANDINGS, VERDICTS, BoolArray, Wanted, asked_of, queue_list
 from partlabel.reviewing.subject import KINDS, Subject, no_cells
 from partlabel.reviewing.verdicts import Decision, Last, Verdicts
 
@@ -65,12 +66,14 @@ class Session:
             "seq": self.verdicts.number,
             "revision": self.revision,
             "classes": [
-                {"id": column, "name": name, "cells": cells, **dict(zip(("open", *VERDICTS[1:]), counts, strict=True))}
+                {"id": column, "name": name, "cells": cells, **dict(zip(STANDINGS, counts, strict=True))}
                 for column, (name, cells, counts) in enumerate(columns)
             ],
             "queues": queue_list(self.asked),
             "has_suggestions": self.subject.listed is not None,
             "has_evidence": self.has_evidence,
+            "has_relations": self.subject.relations is not None,
+            "contradictions": [cell for cell, told in self.verdicts.implied.cells() if told.against],
             "announcements": self._announced,
             "learning": self._doing(),
             "journal": str(self.verdicts.journal.path),
@@ -87,8 +90,9 @@ class Session:
         return self._audit(self.verdicts.number, {cell: name for cell, name in given if name is not None})
 
     def given(self) -> dict[int, int]:
-        """By cell, the verdicts that stand, as positions in `VERDICTS`."""
-        return {cell: last.verdict for cell, last in self.verdicts.last.items() if last.verdict}
+        """By cell, the verdicts that stand and what follows from them, as positions in `VERDICTS`."""
+        implied = {cell: VERDICTS.index(state.name.lower()) for cell, state in self.verdicts.implied.settled().items()}
+        return {cell: last.verdict for cell, last in self.verdicts.last.items() if last.verdict} | implied
 
     def take(self, learned: "Learned", text: str) -> None:
         """Order the cells anew by what a model has learned, and announce it. What a page shows stays as it is until it
@@ -131,7 +135,7 @@ class Session:
     def cells_at(self, cells: IntArray) -> dict[str, Any]:
         """Any cells by their numbers; those that do not exist are left out."""
         there = (cells >= 0) & (cells < len(self.subject.images) * len(self.subject.classes))
-        return {"cells": self._described(cells[there])}
+        return {"cells": self._described(cells[there]), "seq": self.verdicts.number}
 
     def images(self, search: str, offset: int, limit: int) -> dict[str, Any]:
         """Some images, in the order of the table."""
@@ -152,6 +156,7 @@ class Session:
             known = first + np.flatnonzero(self.subject.known.rows([row])[0] != State.UNKNOWN)
             listed = self.listed.cells[self.listed.of_image(row, width)]
             decided = [cell for cell in range(first, first + width) if cell in self.verdicts.last]
+            decided += [cell for cell, _ in self.verdicts.implied.cells([row])]
             cells = np.unique(np.concatenate([known, listed, np.array(decided, np.int64)]))
         return {
             "id": row,
@@ -160,6 +165,7 @@ class Session:
             "height": None if size is None else size[1],
             "cells": self._described(cells),
             "complete": complete,
+            "seq": self.verdicts.number,
         }
 
     def decide(self, client: str, decisions: list[Decision]) -> dict[str, Any]:
@@ -169,6 +175,7 @@ class Session:
             "seq": self.verdicts.number,
             "accepted": [_told(cell, last) for cell, last in accepted],
             "conflicts": [{**_told(cell, last), "who": last.who, "when": last.when} for cell, last in conflicts],
+            "related": self._related(cell for cell, _ in accepted),
         }
 
     def changes(self, after: int, client: str) -> dict[str, Any]:
@@ -177,11 +184,27 @@ class Session:
         return {
             "seq": upto,
             "changes": [{**_told(cell, last), "who": last.who} for cell, last in changed],
+            "related": self._related(cell for cell, _ in changed),
             "revision": self.revision,
             "announcements": self._announced,
             "learning": self._doing(),
             "progress": self.progress(),
         }
+
+    def _related(self, cells: Iterable[int]) -> list[dict[str, Any]]:
+        """All that relations say now of the images of some cells."""
+        if self.subject.relations is None:
+            return []
+        rows = dict.fromkeys(cell // len(self.subject.classes) for cell in cells)
+        told = self.verdicts.implied
+        return [
+            {
+                "image": row,
+                "seq": self.verdicts.number,
+                "cells": [{"cell": cell, **_relation(one)} for cell, one in told.cells([row])],
+            }
+            for row in rows
+        ]
 
     def _doing(self) -> str | None:
         return None if self.learning is None else self.learning()
@@ -230,8 +253,9 @@ class Session:
         }
 
     def _verdict(self, cell: int) -> dict[str, Any]:
-        last = self.verdicts.last.get(cell)
-        return {"verdict": None, "seq": None} if last is None else {"verdict": _name(last), "seq": last.number}
+        last, told = self.verdicts.last.get(cell), self.verdicts.implied.at(cell)
+        given = {"verdict": None, "seq": None} if last is None else {"verdict": _name(last), "seq": last.number}
+        return given if told is None else {**given, "relation": _relation(told)}
 
 
 def _audit_of(subject: Subject) -> "AuditProgress | None":
@@ -250,6 +274,17 @@ def _audit_of(subject: Subject) -> "AuditProgress | None":
 
 def _told(cell: int, last: Last) -> dict[str, Any]:
     return {"cell": cell, "verdict": _name(last), "seq": last.number}
+
+
+def _relation(told: Told) -> dict[str, Any]:
+    """What relations say of a cell, as JSON."""
+    return {
+        "kind": "against" if told.against else "implied",
+        "state": told.state.name.lower(),
+        "class": told.column,
+        "other": told.other.name.lower(),
+        "known": told.known,
+    }
 
 
 def _name(last: Last) -> str | None:

@@ -7,24 +7,26 @@
 | a text file, .txt, one class name per line | all pictures below --images | every cell |
 """
 
-import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partlabel.errors import LabelError, UsageError
 from partlabel.formats.options import ReadOptions
-from partlabel.formats.text import cell_name
+from partlabel.formats.relations_file import read_relations
+from partlabel.formats.text import as_table, cell_name, even_records, examine, records
 from partlabel.images.kinds import image_files
 from partlabel.labels import LabelTable, State
 from partlabel.merging import merge
 from partlabel.opening import ReadArguments, Table, open_table
 from partlabel.progress import Reporter
+from partlabel.relations import Relations
 from partlabel.reviewing.subject import KINDS, Listed, Subject
 from partlabel.wording import amount
 
@@ -50,23 +52,60 @@ def open_subject(
         read: how to read label files.
 
     Raises:
-        LabelError: a file cannot be read, or has no image or no class.
+        LabelError: a file cannot be read, has no image or no class, or contradicts the relations between classes.
         UsageError: there are options of reading, and no label file.
     """
+    if (file := read.get("relations")) is None:
+        return _opened(source, table, root, reporter, read, lambda labels: labels)
+    relations, conflicts = read_relations(file), ReadOptions.of(read).conflicts
+    subject, known = _opened(
+        source, table, root, reporter, read, lambda labels: completed_by(relations, labels, conflicts)
+    )
+    if not any(name in subject.known.class_positions for name in relations.names):
+        reporter.say(f"{file} relates none of the classes here; its first one is {relations.names[0]!r}")
+    return replace(subject, relations=relations, conflicts=conflicts), known
+
+
+def completed_by(relations: Relations, labels: LabelTable, conflicts: Literal["fail", "unknown"]) -> LabelTable:
+    """A table with what follows from its known cells.
+
+    Raises:
+        LabelError: known cells contradict each other, and `conflicts` is "fail".
+    """
+    done = relations.completed(labels)
+    if done.contradictions and conflicts == "fail":
+        raise LabelError(
+            f"{amount(len(done.contradictions), 'pair')} of known cells or verdicts contradict the relations between "
+            f"classes: {'; '.join(map(str, done.contradictions[:3]))}; change one of each pair (a verdict on the page "
+            f"of review), or make both unknown with --conflicts unknown"
+        )
+    return done.table
+
+
+def _opened(
+    source: Table,
+    table: Table | None,
+    root: Path,
+    reporter: Reporter,
+    read: ReadArguments,
+    completed: Callable[[LabelTable], LabelTable],
+) -> tuple[Subject, LabelTable | None]:
     path = None if isinstance(source, LabelTable) else Path(source)
     if path is not None and path.suffix.casefold() == ".txt":
         known = _beside(table, path, reporter, read)
         files = _pictures(root, reporter)
-        return _every_cell(path.name, LabelTable.from_cells(files, _class_names(path), [], [], []), known), known
+        return _every_cell(
+            path.name, LabelTable.from_cells(files, _class_names(path), [], [], []), known, completed
+        ), known
     if path is not None and set(_header(path)) >= _SUGGESTED:
         known = _beside(table, path, reporter, read)
-        return _suggested(path, known, reporter), known
+        return _suggested(path, known, reporter, completed), known
     labels = open_table(source, reporter, read, shared=table is not None)[0]
     known = None if table is None else open_table(table, reporter, read, shared=True)[0]
     if strange := [name for name in (*labels.images, *labels.classes) if not _is_text(name)]:
         raise LabelError(f"the name {strange[0]!r} cannot be written as Unicode text; rename it")
     title = "labels in memory" if path is None else path.name
-    return _every_cell(title, labels, known), labels if known is None else known
+    return _every_cell(title, labels, known, completed), labels if known is None else known
 
 
 def refuse_empty(source: Table) -> None:
@@ -99,11 +138,11 @@ def _beside(table: Table | None, source: Path, reporter: Reporter, read: ReadArg
     """The table beside a source that is none itself; the options of reading are the table's alone.
 
     Raises:
-        UsageError: there are such options and no table.
+        UsageError: there are such options and no table; relations hold for verdicts too.
     """
     if table is not None:
         return open_table(table, reporter, read)[0]
-    options = ReadOptions.of(read)
+    options = ReadOptions.of(read).without(("relations", "conflicts") if read.get("relations") else ())
     given = [name for name, field in ReadOptions.model_fields.items() if getattr(options, name) != field.default]
     if given:
         raise UsageError(f"{source} is read without --{given[0]}; leave it out, or give a label file with --table")
@@ -130,11 +169,10 @@ def _is_text(name: str) -> bool:
 
 
 def _header(path: Path) -> list[str]:
-    """Column names of a CSV; none where it is something else. The rooms of recovery would bring scipy along."""
+    """Column names of a table in text; none where it is something else."""
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            return [name.strip() for name in next(csv.reader(file), [])]
-    except (OSError, UnicodeDecodeError, csv.Error):
+        return [name.strip() for name in next(records(as_table(examine(path))), (0, []))[1]]
+    except LabelError:
         return []
 
 
@@ -149,14 +187,16 @@ def _class_names(path: Path) -> list[str]:
     return names
 
 
-def _every_cell(title: str, labels: LabelTable, known: LabelTable | None) -> Subject:
+def _every_cell(
+    title: str, labels: LabelTable, known: LabelTable | None, completed: Callable[[LabelTable], LabelTable]
+) -> Subject:
     """The images and classes of a table, what it knows and what a second one knows of them."""
     if known is not None:
         images, classes = labels.images, labels.classes
         labels = merge(labels, known, "other")[0]
         if labels.shape != (len(images), len(classes)):
             labels = labels.select_images(images).select_classes(classes)
-    return Subject(title, labels, None, np.full(len(labels.classes), 0.5))
+    return Subject(title, completed(labels), None, np.full(len(labels.classes), 0.5))
 
 
 class _Line(NamedTuple):
@@ -169,7 +209,9 @@ class _Line(NamedTuple):
     kind: int
 
 
-def _suggested(path: Path, known: LabelTable | None, reporter: Reporter) -> Subject:
+def _suggested(
+    path: Path, known: LabelTable | None, reporter: Reporter, completed: Callable[[LabelTable], LabelTable]
+) -> Subject:
     """The cells that a file suggests, without those that `known` decides already."""
     audit = _audit_plan(path)
     lines = list(_lines(path, None if audit is None else audit.state))
@@ -178,7 +220,7 @@ def _suggested(path: Path, known: LabelTable | None, reporter: Reporter) -> Subj
     if not lines and known is None:
         raise _nothing(path)
     empty = LabelTable.from_cells(images, classes, [], [], [])
-    labels = empty if known is None else merge(known, empty)[0]
+    labels = completed(empty if known is None else merge(known, empty)[0])
     if known is not None:
         _say_new(path, "image name", [name for name in images if name not in known.image_positions], reporter)
         _say_new(path, "class name", [name for name in classes if name not in known.class_positions], reporter)
@@ -234,23 +276,12 @@ def _lines(path: Path, asked: State | None) -> Iterator[_Line]:
     Raises:
         LabelError: it cannot be read, or a line is not as it should be.
     """
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(reader)]
-            place = {
-                name: header.index(name)
-                for name in ("image", "class", "probability", "state", "rule")
-                if name in header
-            }
-            for cells in reader:
-                if cells:
-                    where = f"{path}, line {reader.line_num}"
-                    if len(cells) != len(header):
-                        raise LabelError(f"{where}: {len(cells)} cells, but there are {len(header)} columns")
-                    yield _line({name: cells[position] for name, position in place.items()}, where, asked)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise LabelError(f"{path} cannot be read as CSV: {error}") from error
+    rows = even_records(as_table(examine(path)))
+    header = [name.strip() for name in next(rows)[1]]
+    names = ("image", "class", "probability", "state", "rule")
+    place = {name: header.index(name) for name in names if name in header}
+    for line, cells in rows:
+        yield _line({name: cells[position] for name, position in place.items()}, f"{path}, line {line}", asked)
 
 
 def _line(cells: dict[str, str], where: str, asked: State | None) -> _Line:

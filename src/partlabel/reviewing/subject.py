@@ -3,12 +3,13 @@
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partlabel.labels import Int8Array, IntArray, LabelTable
+from partlabel.relations import Relations
 
 if TYPE_CHECKING:  # it brings scipy, which would make every start slower
     from partlabel.recovery.audit_file import AuditPlan
@@ -64,6 +65,8 @@ class Subject:
         listed: the cells that are asked; None: every cell that is unknown in `known`, and none is listed.
         threshold: float64 `[C]`, the probability from which each class was suggested; 0.5 where nothing says it.
         audit: how the cells were drawn, where they are those of an audit.
+        relations: what classes say about each other, by which `known` is complete and verdicts settle other cells.
+        conflicts: what becomes of verdicts that contradict each other by the relations, when they are made labels.
     """
 
     title: str
@@ -71,6 +74,8 @@ class Subject:
     listed: Listed | None
     threshold: NDArray[np.float64] = field(repr=False)
     audit: "AuditPlan | None" = field(default=None, repr=False)
+    relations: Relations | None = field(default=None, repr=False)
+    conflicts: Literal["fail", "unknown"] = "fail"
 
     @property
     def images(self) -> tuple[str, ...]:

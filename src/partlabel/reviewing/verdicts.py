@@ -7,12 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from partlabel.errors import UsageError
-from partlabel.labels import Int8Array
+from partlabel.labels import Int8Array, State
+from partlabel.reviewing.implied import Implied
 from partlabel.reviewing.journal import Journal, Record, now
-from partlabel.reviewing.queues import VERDICTS, Asked
+from partlabel.reviewing.queues import IMPLIED, VERDICTS, Asked
 from partlabel.reviewing.subject import Subject
 
 _NUMBER = {name: number for number, name in enumerate(VERDICTS)}
+_STATES = {"present": State.PRESENT, "absent": State.ABSENT}
 _CHANGES = 10_000
 
 
@@ -53,6 +55,9 @@ class Verdicts:
         subject: what is reviewed.
         asked: the cells that are asked; its counts start without verdicts.
         journal: where each verdict is written first.
+
+    Attributes:
+        implied: what follows from the verdicts, which is no verdict, and not in the journal.
     """
 
     def __init__(self, subject: Subject, asked: Asked, journal: Journal) -> None:
@@ -60,10 +65,11 @@ class Verdicts:
         self.last: dict[int, Last] = {}
         self.number = 0
         self._changed = array("q")
+        self.implied = Implied(subject, asked)
         self._replay(journal.take_records())
-        cells = np.array(list(self.last), np.int64)
-        after = np.array([last.verdict for last in self.last.values()], np.int8)
-        asked.note(cells, np.zeros_like(after), after)
+        self.implied.renew()
+        cells = list(self.last | dict(self.implied.cells()))
+        asked.note(np.array(cells, np.int64), np.zeros(len(cells), np.int8), self._standings(cells))
 
     @property
     def given(self) -> int:
@@ -129,13 +135,27 @@ class Verdicts:
         if not records:
             return
         self.journal.append(records)
-        before = self._numbers(cells)
+        rows = {cell // len(self.subject.classes) for cell in cells}
+        touched = [*cells, *(cell for cell, _ in self.implied.cells(rows))]
+        before = dict(zip(touched, self._standings(touched).tolist(), strict=True))
         for cell, record in zip(cells, records, strict=True):
             self._apply(cell, record)
-        self.asked.note(np.array(cells, np.int64), before, self._numbers(cells))
+        self.implied.renew(rows)
+        now = [cell for cell, _ in self.implied.cells(rows) if cell not in before]
+        before |= dict.fromkeys(now, 0) | {cell: self.last[cell].verdict for cell in now if cell in self.last}
+        self.asked.note(
+            np.array([*before], np.int64), np.array([*before.values()], np.int8), self._standings([*before])
+        )
 
-    def _numbers(self, cells: list[int]) -> Int8Array:
-        return np.array([self.last.get(cell, _NOTHING).verdict for cell in cells], np.int8)
+    def _standings(self, cells: list[int]) -> Int8Array:
+        """Numbers of verdicts; `IMPLIED` where a cell has none, and follows from others."""
+        return np.array([self._standing(cell) for cell in cells], np.int8)
+
+    def _standing(self, cell: int) -> int:
+        if verdict := self.last.get(cell, _NOTHING).verdict:
+            return verdict
+        told = self.implied.at(cell)
+        return 0 if told is None else IMPLIED
 
     def _replay(self, records: Sequence[Record]) -> None:
         rows, columns = self.subject.known.image_positions, self.subject.known.class_positions
@@ -147,3 +167,4 @@ class Verdicts:
         self.number = record.number
         self.last[cell] = Last(_NUMBER[record.verdict], self.number, record.who, record.client, record.when)
         self._changed.append(cell)
+        self.implied.note(cell, _STATES.get(record.verdict, State.UNKNOWN))

@@ -15,10 +15,23 @@ _DEEPEST = 100
 
 
 class Control(NamedTuple):
-    """A control that offers names: its kind as in `Chosen`, and the names in order."""
+    """A control that offers names.
+
+    Args:
+        kind: as in `Chosen`.
+        classes: the names in order.
+        key: as in `Chosen`.
+        to_name: what it is about.
+        single: whether one name at most can be chosen.
+        nested: whether a name is the way to it in a tree.
+    """
 
     kind: str
     classes: list[str]
+    key: str
+    to_name: str
+    single: bool
+    nested: bool
 
 
 @dataclass(frozen=True)
@@ -62,14 +75,24 @@ def read_config(path: Path) -> Config:
         if node.get("name") and node.get("toName") and node.get("perRegion") != "true":
             names = list(dict.fromkeys(_offered(node, beside)))
             if names:
-                kind = "labels" if str(node.tag).endswith("Labels") else "choices"
-                config.controls[str(node.get("name"))] = Control(kind, names)
+                config.controls[str(node.get("name"))] = _control(node, names)
     return config
+
+
+def _control(node: Any, names: list[str]) -> Control:
+    key = str(node.tag).lower()
+    single = key == "choices" and node.get("choice") != "multiple"
+    kind = "labels" if key.endswith("labels") else "choices"
+    return Control(kind, names, key, str(node.get("toName")), single, _is_tree(node))
+
+
+def _is_tree(control: Any) -> bool:
+    return bool(control.tag == "Taxonomy" or control.get("allowNested") == "true")
 
 
 def _offered(control: Any, path: Path) -> Iterator[str]:
     """The names that a control offers; those of a tree with the way to them."""
-    is_tree = control.tag == "Taxonomy" or control.get("allowNested") == "true"
+    is_tree = _is_tree(control)
     waiting: list[tuple[Any, tuple[str, ...]]] = [(child, ()) for child in reversed(control)]
     while waiting:
         node, way = waiting.pop()

@@ -29,6 +29,8 @@ class Chosen(NamedTuple):
         scores: of each name, where they are kept.
         score: of all of them, where there is one.
         ours: whether partlabel predicted it.
+        key: what the names stand under: `choices`, `taxonomy`, ...
+        to_name: what the control is about.
     """
 
     control: str
@@ -37,6 +39,8 @@ class Chosen(NamedTuple):
     scores: Mapping[str, Any] = MappingProxyType({})
     score: Any = None
     ours: bool = False
+    key: str = ""
+    to_name: str = ""
 
     def probability(self, name: str) -> Any:
         """Of one name, None where there is none."""
@@ -56,6 +60,7 @@ class Task(NamedTuple):
         shown: the names that partlabel had predicted when an annotation was made.
         cancelled: how many annotations are cancelled.
         numbered: how many predictions are given by their numbers only.
+        id: by which the project knows it.
     """
 
     data: Mapping[str, Any]
@@ -65,6 +70,7 @@ class Task(NamedTuple):
     shown: frozenset[str] = frozenset()
     cancelled: int = 0
     numbered: int = 0
+    id: int | None = None
 
 
 def read_tasks(path: Path) -> Iterator[tuple[int, Task]]:
@@ -90,7 +96,13 @@ def _task(entry: Any, place: str) -> Task:
     predicted = [found for one in _objects(whole, "predictions", place) for found in _predicted(one, place)]
     before = [one["prediction"] for one in used if isinstance(one.get("prediction"), dict)]
     shown = frozenset(names_of(found for one in before for found in _predicted(one, place) if found.ours))
-    return Task(entry["data"], chosen, bool(used), predicted, shown, len(annotations) - len(used), numbered)
+    cancelled = len(annotations) - len(used)
+    return Task(entry["data"], chosen, bool(used), predicted, shown, cancelled, numbered, _id(entry))
+
+
+def _id(entry: Mapping[str, Any]) -> int | None:
+    number = entry.get("id")
+    return number if type(number) is int else None
 
 
 def _without_numbers(predictions: Any) -> tuple[Any, int]:
@@ -129,7 +141,8 @@ def _of_item(item: Mapping[str, Any], place: str) -> Chosen | None:
     control, value = item.get("from_name"), item.get("value")
     if not isinstance(control, str) or not isinstance(value, dict):
         return None
-    found = _of_value(control, value, place)
+    to_name = item.get("to_name")
+    found = _of_value(control, value, place)._replace(to_name=to_name if isinstance(to_name, str) else "")
     meta = item.get("meta")
     scores = meta.get("scores") if isinstance(meta, dict) else None
     return found._replace(scores=scores) if isinstance(scores, dict) else found
@@ -138,7 +151,7 @@ def _of_item(item: Mapping[str, Any], place: str) -> Chosen | None:
 def _of_value(control: str, value: Mapping[str, Any], place: str) -> Chosen:
     for key, names in value.items():
         if key in {"choices", "taxonomy"} and not _OF_A_REGION & value.keys():
-            return Chosen(control, "choices", _names(names, control, place))
+            return Chosen(control, "choices", _names(names, control, place), key=key)
         if key == "labels" or key.endswith("labels"):
             return Chosen(control, "labels", _names(names, control, place))
     return Chosen(control, "other")
@@ -166,7 +179,7 @@ def _short_task(entry: Mapping[str, Any], place: str) -> Task:
         found for key, value in entry.items() if key not in _ABOUT_THE_TASK for found in _of_key(key, value, place)
     ]
     looked = entry.get("annotation_id") is not None or any(one.kind in {"choices", "labels"} for one in chosen)
-    return Task(entry, chosen, looked)
+    return Task(entry, chosen, looked, id=_id(entry))
 
 
 def _of_key(key: str, value: Any, place: str) -> Iterator[Chosen]:

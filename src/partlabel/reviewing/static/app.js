@@ -6,6 +6,7 @@ import { Changes } from "./changes.js";
 import { byId, setAttribute, setText } from "./dom.js";
 import { GridView } from "./gridview.js";
 import {
+  againstParts,
   buildFilters,
   hideToast,
   showCounts,
@@ -47,6 +48,7 @@ export class App {
     showProgress(session.progress);
     showSaving(this);
     this.counts();
+    this.showConflicts();
     byId("app").classList.add("ready");
     this.changes.poll(session.seq);
     await this.load();
@@ -178,18 +180,38 @@ export class App {
     else this.gridView.focus();
   }
 
-  nextConflict() {
-    const [cell] = this.verdicts.conflicts.keys();
+  activeRecord() {
+    return this.mode === "grid" ? this.gridView.activeRecord() : this.single.activeRecord();
+  }
+
+  /** To the next cell with a verdict that another one, or a known cell, contradicts. */
+  async nextConflict() {
+    const cells = [...this.verdicts.conflicts.keys(), ...this.session.contradictions];
+    const cell = cells[(cells.indexOf(this.activeRecord()?.cell) + 1) % cells.length];
     if (cell === undefined) return;
-    if (this.mode === "grid" && this.gridView.goToCell([cell])) this.focusView();
-    else
-      this.setFilter({ class: cell % this.classCount, show: "all", search: "" }).then(() =>
-        this.gridView.goToCell([cell]),
-      );
+    if (this.mode === "grid" && this.gridView.goToCell([cell])) {
+      this.focusView();
+      return;
+    }
+    await this.setFilter({ class: cell % this.classCount, show: "all", search: "" });
+    if (this.gridView.goToCell([cell])) return;
+    this.setMode("single"); // it is not among the cells that are asked
+    if (this.mode === "single") this.single.open(Math.floor(cell / this.classCount), cell);
+  }
+
+  /** The server has told what follows from verdicts, and which of those just given are contradicted. */
+  onRelated(contradicted) {
+    if (contradicted.length) {
+      const against = this.verdicts.againstOf(contradicted[0]);
+      const more = contradicted.length > 1 ? ` and ${many(contradicted.length - 1, "more verdict")}` : "";
+      this.toast(...againstParts(this, contradicted[0], against), more ? `${more} contradicted` : "");
+    }
+    (this.mode === "grid" ? this.gridView.judging : this.single).passSettled();
+    this.changes.recount();
   }
 
   settle(side) {
-    const record = this.mode === "grid" ? this.gridView.activeRecord() : this.single.activeRecord();
+    const record = this.activeRecord();
     if (!record || !this.verdicts.conflicts.has(record.cell)) return;
     if (side === "theirs") this.verdicts.keepTheirs(record.cell);
     else this.verdicts.keepMine(record.cell);
@@ -209,9 +231,8 @@ export class App {
   }
 
   #moved() {
-    const record = this.mode === "grid" ? this.gridView.activeRecord() : this.single.activeRecord();
     this.gridView.point();
-    showQuestion(this, record);
+    showQuestion(this, this.activeRecord());
     showBar(this);
   }
 
@@ -224,8 +245,9 @@ export class App {
 
   showConflicts() {
     const { size } = this.verdicts.conflicts;
-    byId("conflicts-button").hidden = size === 0;
-    setText(byId("conflicts-button"), many(size, "conflict"));
+    const against = this.session.contradictions.length;
+    byId("conflicts-button").hidden = size + against === 0;
+    setText(byId("conflicts-button"), size ? many(size, "conflict") : many(against, "contradiction"));
   }
 
   counts() {

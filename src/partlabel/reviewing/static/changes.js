@@ -12,7 +12,8 @@ export class Changes {
     this.app = app;
     this.revision = app.session.revision;
     this.told = new Set((app.session.announcements ?? []).map(({ id }) => id)); // its order is on the screen
-    this.recount = debounce(() => this.#recount(), 4000);
+    const wait = app.session.has_relations ? 400 : 4000; // only the server knows how many cells follow
+    this.recount = debounce(() => this.#recount(), wait);
   }
 
   /** Ask for ever. */
@@ -48,6 +49,7 @@ export class Changes {
   }
 
   #heard(answer) {
+    this.app.verdicts.hearRelated(answer.related ?? []);
     if (answer.changes?.length) {
       this.app.verdicts.heard(answer.changes);
       this.recount();
@@ -92,6 +94,7 @@ export class Changes {
       }
       app.session.take(answer);
       app.counts();
+      app.showConflicts();
       showProgress(app.session.progress);
     } catch (error) {
       if (error.status !== undefined) app.onReadTrouble(error);

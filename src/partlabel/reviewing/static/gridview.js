@@ -89,13 +89,15 @@ export class GridView {
     const cell = this.records.ids[index];
     const record = this.records.at(index);
     const [first, last] = this.range();
+    const state = record ? app.verdicts.state(record) : null;
     fillTile(tile, {
       index,
       cell,
       record,
       wait,
       image: Math.floor(cell / app.classCount),
-      state: record ? app.verdicts.state(record) : null,
+      state,
+      otherName: app.className((state?.implied ?? state?.against)?.class),
       missing: this.records.missing(index),
       className: app.className(cell % app.classCount),
       showClass: app.filter.class === "all",

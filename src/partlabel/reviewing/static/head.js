@@ -20,7 +20,7 @@ export function buildFilters(app, change) {
   queue.addEventListener("keydown", () => (byKey = true));
   queue.addEventListener("pointerdown", () => (byKey = false));
   queue.addEventListener("change", () => change({ queue: queue.value }, !byKey));
-  for (const [id, name] of SHOWS) {
+  for (const [id, name] of app.session.has_relations ? [...SHOWS, ["implied", "Implied"]] : SHOWS) {
     const button = el("button", {
       type: "button",
       class: "segment",
@@ -62,15 +62,21 @@ export function showQuestion(app, record) {
   const text = byId("question");
   const actions = byId("question-actions");
   const conflict = record ? app.verdicts.conflicts.get(record.cell) : null;
+  const { implied, against } = record ? app.verdicts.state(record) : {};
+  const related = !conflict && (implied ?? against);
   const single = app.mode === "single" && record;
   const asked = single ? (record.suggests ?? "present") : app.kindsAsked();
   const one = single ? record.class : app.filter.class;
   const [first, last] = app.mode === "single" ? [0, 0] : app.gridView.range();
   const chosen = last - first + 1;
-  const key = conflict ? `conflict ${record.cell} ${conflict.seq}` : `question ${one} ${asked} ${chosen}`;
+  const key = conflict
+    ? `conflict ${record.cell} ${conflict.seq}`
+    : related
+      ? JSON.stringify(related)
+      : `question ${one} ${asked} ${chosen}`;
   if (text.dataset.key === key) return;
   text.dataset.key = key;
-  text.classList.toggle("warn", Boolean(conflict));
+  text.classList.toggle("warn", Boolean(conflict || (related && against)));
   if (conflict) {
     const who = conflict.who && conflict.who !== app.session.who ? { name: conflict.who } : "another window";
     const className = { name: app.className(record.class) };
@@ -94,20 +100,58 @@ export function showQuestion(app, record) {
       button("Keep mine", "m", () => app.settle("mine")),
     );
     app.say(text.textContent);
+  } else if (related) {
+    const parts = against ? againstParts(app, record.cell, against) : impliedParts(app, record, implied);
+    text.replaceChildren(...phrase(parts));
+    actions.replaceChildren();
+    app.say(text.textContent);
   } else {
     text.replaceChildren(...phrase(question(asked, one === "all" ? null : { name: app.className(one) }, chosen)));
     actions.replaceChildren();
   }
 }
 
+/** Which cell contradicts a verdict, in parts. */
+export function againstParts(app, cell, { state, class: other, other: otherState, known }) {
+  return [
+    { name: app.className(cell % app.classCount) },
+    `: ${state} contradicts `,
+    { name: app.className(other) },
+    `: ${otherState}${known ? " (known)" : ""}.`,
+    {
+      hint: known
+        ? "  Both stay as they are; the export asks which is right."
+        : "  Change one; until then neither settles others.",
+    },
+  ];
+}
+
+/** What a cell without a verdict follows from, in parts. */
+function impliedParts(app, record, { state, class: other, other: otherState }) {
+  const name = { name: app.className(other) };
+  return [
+    { name: app.className(record.class) },
+    `: ${state}, implied by `,
+    name,
+    otherState === "absent" ? " (absent)." : ".",
+    { hint: "  It is not asked; a verdict of your own would count instead." },
+  ];
+}
+
 export function showCounts(app) {
   const sums = app.session.sums();
-  const judged = sums.cells - sums.open;
-  setText(byId("overall-text"), `${count(judged)} / ${count(sums.cells)}`);
-  setAttribute(byId("overall"), "aria-label", `${count(judged)} of ${count(sums.cells)} judged in all classes`);
-  byId("overall-fill").style.setProperty("--share", String(sums.cells ? judged / sums.cells : 0));
+  const settled = sums.cells - sums.open;
+  setText(byId("overall-text"), `${count(settled)} / ${count(sums.cells)}`);
+  setAttribute(byId("overall"), "aria-label", `${judgedOf(sums)} in all classes`);
+  byId("overall-fill").style.setProperty("--share", String(sums.cells ? settled / sums.cells : 0));
   const one = app.filter.class === "all" ? sums : app.session.byId.get(app.filter.class);
-  setText(byId("list-progress"), one ? `${count(one.cells - one.open)} of ${count(one.cells)} judged` : "");
+  setText(byId("list-progress"), one ? judgedOf(one) : "");
+}
+
+/** What follows from verdicts is none. */
+function judgedOf({ cells, open, implied }) {
+  const judged = `${count(cells - open - implied)} of ${count(cells)} judged`;
+  return implied ? `${judged}, ${count(implied)} implied` : judged;
 }
 
 export function showProgress(progress) {

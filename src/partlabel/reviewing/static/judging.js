@@ -61,11 +61,24 @@ export class Judging {
       const [[record, verdict]] = pairs;
       this.app.say(`${this.app.className(record.class)} ${verdict}, ${record.name}`);
     }
+    this.#on(next, first === last ? this.view.active : last);
+  }
+
+  #on(next, otherwise) {
+    this.arrived = next; // not by the person's own step
     if (next !== null) this.view.goTo(next, false, true, true);
     else {
-      this.view.goTo(first === last ? this.view.active : last);
+      this.view.goTo(otherwise);
       this.app.onListEnd(this.openCount());
     }
+  }
+
+  /** Go on where the tile that came next follows from the verdict just given. */
+  passSettled() {
+    const { active } = this.view;
+    const record = this.view.activeRecord();
+    if (this.arrived !== active || !record || !this.app.verdicts.state(record).implied) return;
+    this.#on(this.nextOpen(active), active);
   }
 
   /** How many loaded tiles of the list are open still. */
@@ -77,9 +90,8 @@ export class Judging {
 
   #isOpen(index) {
     if (this.view.records.missing(index)) return false;
-    const record = this.view.records.at(index);
-    const { verdicts } = this.app;
-    return record ? verdicts.state(record).verdict === null : verdicts.known(this.view.records.ids[index]) === null;
+    const record = this.view.records.at(index) ?? { cell: this.view.records.ids[index], verdict: null, seq: null };
+    return this.app.verdicts.standing(record) === null;
   }
 
   /** The next open place after one, null if there is none. */
@@ -134,7 +146,7 @@ export class Judging {
       const wrong = right === "present" ? "absent" : "present";
       const state = this.app.verdicts.state(record);
       if (this.view.marks.has(record.cell)) pairs.push([record, wrong]);
-      else if (state.verdict === null && !state.conflict) pairs.push([record, right]);
+      else if (state.verdict === null && !state.conflict && !state.implied) pairs.push([record, right]);
     }
     return pairs;
   }

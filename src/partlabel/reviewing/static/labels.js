@@ -1,13 +1,22 @@
 // The lines of labels beside a single image.
 
 import { el, icon, nameOf, setAttribute, setText } from "./dom.js";
-import { chance, sides, spoken, VERDICTS } from "./words.js";
+import { chance, related, sides, spoken, VERDICTS } from "./words.js";
 
 /** Labels in groups, as they are when the image comes; a verdict later moves none of them. */
 export function groupsOf(records, stateOf) {
-  const groups = { Suggested: [], Judged: [], "Known as present": [], "Known as absent": [], "Never looked at": [] };
+  const groups = {
+    Suggested: [],
+    Judged: [],
+    Implied: [],
+    "Known as present": [],
+    "Known as absent": [],
+    "Never looked at": [],
+  };
   for (const record of records) {
-    if (stateOf(record).verdict !== null) groups.Judged.push(record);
+    const { verdict, implied } = stateOf(record);
+    if (verdict !== null) groups.Judged.push(record);
+    else if (implied) groups.Implied.push(record);
     else if (record.kind !== "unlabelled") groups.Suggested.push(record);
     else if (record.known === "present") groups["Known as present"].push(record);
     else if (record.known === "absent") groups["Known as absent"].push(record);
@@ -48,7 +57,7 @@ export function makeLabel(id) {
   return line;
 }
 
-export function fillLabel(line, { record, state, className, active, me, found }) {
+export function fillLabel(line, { record, state, className, otherName, active, me, found }) {
   line.classList.toggle("active", active);
   setAttribute(line, "aria-selected", active ? "true" : "false");
   setAttribute(line, "data-verdict", state.verdict);
@@ -61,14 +70,20 @@ export function fillLabel(line, { record, state, className, active, me, found })
         ? "failed"
         : state.pending
           ? "pending"
-          : state.verdict
-            ? "saved"
-            : "open",
+          : state.against
+            ? "against"
+            : state.verdict
+              ? "saved"
+              : state.implied
+                ? "implied"
+                : "open",
   );
-  setAttribute(line.parts.cell, "aria-label", spoken(record, className, state));
+  setAttribute(line.parts.cell, "aria-label", spoken(record, className, state, otherName));
   setText(line.parts.name, className);
   setAttribute(line.parts.name, "title", className);
-  setText(line.parts.note, chance(record));
+  const told = related(state, otherName);
+  setText(line.parts.note, told || chance(record));
+  setAttribute(line.parts.note, "title", told || null);
   const [text, sign] = words(record, state, me, found);
   const chip = line.parts.sign;
   if (chip.textContent !== text || chip.dataset.sign !== sign) {
@@ -83,7 +98,9 @@ export function fillLabel(line, { record, state, className, active, me, found })
 function words(record, state, me, found) {
   if (state.conflict) return [sides(state.conflict, me).join(" · "), "conflict"];
   if (state.failed) return ["not saved", "conflict"];
+  if (state.against) return [state.verdict, "conflict"];
   if (state.verdict) return [state.verdict, state.verdict];
+  if (state.implied) return [state.implied.state, "implied"];
   if (record.kind === "doubtful") return [`known as ${record.known}, doubtful`, ""];
   if (record.known !== "unknown") return [found ? `known as ${record.known}` : "", ""];
   if (record.suggests) return [`is it ${record.suggests}?`, ""];

@@ -101,7 +101,8 @@ export class Outbox {
     if (!this.trouble?.replaced) this.trouble = null;
     this.wait = 0;
     this.#keep();
-    this.onAnswer({ accepted: answer.accepted ?? [], conflicts: answer.conflicts ?? [], sent });
+    const { accepted = [], conflicts = [], related = [] } = answer;
+    this.onAnswer({ accepted, conflicts, related, sent });
     this.onStatus();
   }
 

@@ -93,7 +93,7 @@ export class Records {
     const cells = Array.from(ids.subarray(page * PAGE, (page + 1) * PAGE));
     const answer = await get("/api/cells", { queue: this.queue, ids: cells.join(",") }, signal);
     if (this.ids !== ids) return;
-    this.pages.set(page, new Map(answer.cells.map((record) => [record.cell, record])));
+    this.pages.set(page, new Map(answer.cells.map((record) => [record.cell, { ...record, upto: answer.seq }])));
     this.onTrouble(null);
     this.onLoad(page * PAGE, page * PAGE + cells.length - 1);
   }

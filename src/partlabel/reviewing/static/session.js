@@ -63,7 +63,7 @@ export class Session {
 
   /** Counts over all classes. */
   sums() {
-    const sums = { cells: 0, open: 0, present: 0, absent: 0, unsure: 0 };
+    const sums = { cells: 0, open: 0, present: 0, absent: 0, unsure: 0, implied: 0 };
     for (const entry of this.classes) for (const key of Object.keys(sums)) sums[key] += entry[key];
     return sums;
   }

@@ -89,6 +89,7 @@ export class SingleView {
       return;
     }
     if (this.image !== image) return;
+    for (const record of answer.cells) record.upto = answer.seq;
     this.answer = answer;
     this.fit.style.setProperty("--ratio", String((answer.width || 1) / (answer.height || 1)));
     this.groups = groupsOf(answer.cells, (record) => this.app.verdicts.state(record));
@@ -189,9 +190,11 @@ export class SingleView {
   refresh() {
     this.lines.forEach((line, index) => {
       const { record } = line;
+      const state = this.app.verdicts.state(record);
       fillLabel(line, {
         record,
-        state: this.app.verdicts.state(record),
+        state,
+        otherName: this.app.className((state.implied ?? state.against)?.class),
         className: this.app.className(record.class),
         active: index === this.active,
         me: this.app.session.who,
@@ -218,7 +221,7 @@ export class SingleView {
       const { record } = this.lines[index];
       if (
         record.kind !== "unlabelled" &&
-        this.app.verdicts.state(record).verdict === null &&
+        this.app.verdicts.standing(record) === null &&
         record.known === "unknown"
       )
         return index;
@@ -233,10 +236,19 @@ export class SingleView {
     this.#keep(record);
     const name = this.app.className(record.class);
     const next = this.#nextOpen(this.active);
+    this.arrived = next; // not by the person's own step
     if (next !== null) this.goTo(next);
     else if (this.#nextOpen(-1) === null && record.kind !== "unlabelled")
       this.app.toast({ name }, `: ${verdict}. All suggestions of this image are judged · → next image`);
     this.app.say(`${name} ${verdict}, ${record.name}`);
+  }
+
+  /** Go on where the label that came next follows from the verdict just given. */
+  passSettled() {
+    const record = this.activeRecord();
+    if (this.arrived !== this.active || !record || !this.app.verdicts.state(record).implied) return;
+    this.arrived = this.#nextOpen(this.active);
+    if (this.arrived !== null) this.goTo(this.arrived);
   }
 
   /** A label that was found and judged is listed from now on. */

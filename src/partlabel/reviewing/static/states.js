@@ -42,6 +42,7 @@ export function showEmpty(app) {
   const all = filter.class === "all";
   const entry = all ? session.sums() : session.byId.get(filter.class);
   const name = all ? null : { name: entry.name };
+  const implied = filter.show === "implied";
   const next = button("Next class", "n", () => app.act("nextClass"), true);
   if (filter.search) {
     show(
@@ -53,19 +54,21 @@ export function showEmpty(app) {
   } else if (filter.show !== "open" && filter.show !== "all") {
     show(
       "unsure",
-      phrase(["Nothing is judged ", filter.show, ...(name ? [" for ", name] : [])]),
-      ["What you judge so is listed here."],
+      phrase([implied ? "Nothing is " : "Nothing is judged ", filter.show, ...(name ? [" for ", name] : [])]),
+      [implied ? "What follows from verdicts is listed here." : "What you judge so is listed here."],
       button("Show open ones", "", () => app.setFilter({ show: "open" }), true),
     );
   } else if (entry && entry.cells > 0 && entry.open === 0) {
     const title = all
-      ? [`All ${count(entry.cells)} are judged`]
-      : [`All ${count(entry.cells)} for `, name, " are judged"];
-    const sums = `${count(entry.present)} present, ${count(entry.absent)} absent, ${count(entry.unsure)} unsure.`;
+      ? [`All ${count(entry.cells)} are ${entry.implied ? "settled" : "judged"}`]
+      : [`All ${count(entry.cells)} for `, name, ` are ${entry.implied ? "settled" : "judged"}`];
+    const sums = ["present", "absent", "unsure", ...(entry.implied ? ["implied"] : [])]
+      .map((standing) => `${count(entry[standing])} ${standing}`)
+      .join(", ");
     show(
       "present",
       phrase(title),
-      [sums],
+      [`${sums}.`],
       ...(app.side.neighbour(1) === null ? [] : [next]),
       button("Look at them again", "", () => app.setFilter({ show: "all" })),
     );

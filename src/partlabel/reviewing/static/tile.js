@@ -1,7 +1,7 @@
 // One tile of the grid: made once, filled again and again with what stands at its place.
 
 import { el, icon, nameOf, setAttribute, setText } from "./dom.js";
-import { askShort, chance, sides, spoken, VERDICTS } from "./words.js";
+import { askShort, chance, related, sides, spoken, VERDICTS } from "./words.js";
 
 const QUICK_WORDS = { present: "Present", absent: "Absent", unsure: "Unsure" };
 
@@ -48,7 +48,8 @@ export function makeTile() {
 /**
  * Show a cell on a tile.
  *
- * `look` says {index, cell, image, record, state, className, showClass, active, chosen, marked, size, evidence, me}.
+ * `look` says {index, cell, image, record, state, className, otherName, showClass, active, chosen, marked, size,
+ * evidence, me}; `otherName` is the class that relations to this one are about.
  */
 export function fillTile(tile, look) {
   const { index, record, state } = look;
@@ -69,12 +70,14 @@ export function fillTile(tile, look) {
     tile.parts.bar.style.removeProperty("--share");
     return;
   }
-  setAttribute(tile, "aria-label", spoken(record, look.className, { ...state, marked: look.marked }));
+  setAttribute(tile, "aria-label", spoken(record, look.className, { ...state, marked: look.marked }, look.otherName));
   setAttribute(tile, "data-verdict", state.verdict);
   setAttribute(tile, "data-asks", record.suggests ?? "present");
   setAttribute(tile, "data-state", stateName(state));
   showState(tile, record, state, look);
-  setText(tile.parts.note, state.conflict ? "" : chance(record, state.verdict));
+  const told = related(state, look.otherName);
+  setText(tile.parts.note, state.conflict ? "" : told || chance(record, state.verdict));
+  setAttribute(tile.parts.note, "title", told || null);
   const shown = state.conflict ? sides(state.conflict, look.me)[1] : look.showClass ? look.className : record.name;
   setText(tile.parts.name, shown);
   setAttribute(tile.parts.name, "title", `${look.className}\n${record.name}`);
@@ -85,13 +88,17 @@ function stateName(state) {
   if (state.conflict) return "conflict";
   if (state.failed) return "failed";
   if (state.pending) return "pending";
+  if (state.against) return "against";
+  if (state.implied) return "implied";
   return state.verdict ? "saved" : "open";
 }
 
 function showState(tile, record, state, look) {
   if (state.conflict) setSign(tile, sides(state.conflict, look.me)[0], "conflict");
   else if (state.failed) setSign(tile, "not saved", "conflict");
+  else if (state.against) setSign(tile, state.verdict, "conflict");
   else if (state.verdict) setSign(tile, state.verdict, state.verdict);
+  else if (state.implied) setSign(tile, state.implied.state, "implied");
   else if (record.kind === "doubtful") setSign(tile, `${record.known}, doubtful`);
   else setSign(tile, askShort(record));
 }

@@ -7,7 +7,8 @@ const UNDO_CELLS = 20000; // of the steps that survive a reload
 
 /**
  * Events: "cells" (detail: cells whose look may have changed), "status" (the outbox),
- * "counted" (detail: [cell, from, to]), "conflict" (detail: cell).
+ * "counted" (detail: [cell, from, to]), "conflict" (detail: cell), "related" (detail: cells just given a verdict that
+ * another cell contradicts).
  */
 export class Verdicts extends EventTarget {
   constructor(client, session) {
@@ -16,6 +17,8 @@ export class Verdicts extends EventTarget {
     this.mine = new Map(); // cell -> verdict that this window gave and the server took
     this.conflicts = new Map(); // cell -> {verdict, seq, who, when, mine}
     this.failed = new Map(); // cell -> {verdict, message}
+    this.related = new Map(); // image -> {seq, cells}: what relations say of its cells, newer than the loaded records
+    this.session = session;
     this.actionsKey = `partlabel-actions:${session.word}:${client}`;
     this.actions = this.#keptActions();
     this.outbox = new Outbox(client, session);
@@ -28,8 +31,27 @@ export class Verdicts extends EventTarget {
     this.outbox.adopt();
   }
 
-  /** What a tile shows: {verdict, pending, failed, conflict, who}. */
+  /**
+   * What a tile shows: {verdict, pending, failed, conflict, who, implied, against}. `implied`: what the cell follows
+   * from, where it has no verdict; `against`: what contradicts its verdict.
+   */
   state(record) {
+    const state = this.#given(record);
+    const relation = this.#relation(record);
+    state.implied = relation?.kind === "implied" && state.verdict === null ? relation : null;
+    const stands = !state.pending && !state.conflict && !state.failed;
+    state.against = relation?.kind === "against" && state.verdict === relation.state && stands ? relation : null;
+    return state;
+  }
+
+  /** What relations say of a cell: the newer one of the record and of what was heard since. */
+  #relation(record) {
+    const heard = this.related.get(Math.floor(record.cell / this.session.classes.length));
+    if (heard && heard.seq >= (record.upto ?? -1)) return heard.cells.get(record.cell) ?? null;
+    return record.relation ?? null;
+  }
+
+  #given(record) {
     const wish = this.outbox.wish(record.cell);
     const conflict = this.conflicts.get(record.cell) ?? null;
     const failed = this.failed.get(record.cell) ?? null;
@@ -46,9 +68,10 @@ export class Verdicts extends EventTarget {
     return heard && heard.seq >= (record.seq ?? -1) ? heard : record;
   }
 
-  /** The verdict of a cell that may not be loaded: null if nothing is known of it. */
-  known(cell) {
-    return this.state({ cell, verdict: null, seq: null }).verdict;
+  /** How a cell stands among those that are asked: its verdict, "implied", or null while it is open. */
+  standing(record) {
+    const { verdict, implied } = this.state(record);
+    return verdict ?? (implied ? "implied" : null);
   }
 
   /** Give verdicts: `pairs` of [record, verdict] (null: none) are one action, which one undo takes back. */
@@ -56,14 +79,15 @@ export class Verdicts extends EventTarget {
     const action = [];
     for (const [record, verdict] of pairs) {
       const before = this.conflicts.get(record.cell)?.verdict ?? this.state(record).verdict;
-      action.push({ cell: record.cell, before, after: verdict, record });
+      const from = before ?? this.standing(record);
+      action.push({ cell: record.cell, before, after: verdict, from });
       this.#wish(record, verdict);
     }
     if (!action.length) return [];
     this.actions.push(action.map(({ cell, before, after }) => ({ cell, before, after })));
     if (this.actions.length > UNDO_STEPS) this.actions.shift();
     this.#keepActions();
-    this.#counted(action.map(({ cell, before, after }) => [cell, before, after]));
+    this.#counted(action.map(({ cell, from, after }) => [cell, from, after]));
     this.#changed(action.map(({ cell }) => cell));
     this.outbox.send();
     return action;
@@ -152,7 +176,16 @@ export class Verdicts extends EventTarget {
     this.dispatchEvent(new CustomEvent("conflict", { detail: cell }));
   }
 
-  #answered({ accepted, conflicts, sent }) {
+  /** What relations say of some images, as the server tells it. */
+  hearRelated(images) {
+    for (const { image, seq, cells } of images) {
+      if ((this.related.get(image)?.seq ?? -1) > seq) continue;
+      this.related.set(image, { seq, cells: new Map(cells.map((relation) => [relation.cell, relation])) });
+    }
+  }
+
+  #answered({ accepted, conflicts, related, sent }) {
+    this.hearRelated(related);
     for (const { cell, verdict, seq } of accepted) {
       const saved = plain(verdict);
       const heard = this.latest.get(cell);
@@ -167,6 +200,13 @@ export class Verdicts extends EventTarget {
         this.#conflict(cell, { verdict: theirs, seq, who, when, mine: sent.get(cell) ?? null });
     }
     this.#changed([...accepted, ...conflicts].map(({ cell }) => cell));
+    const contradicted = accepted.map(({ cell }) => cell).filter((cell) => this.againstOf(cell));
+    if (related.length) this.dispatchEvent(new CustomEvent("related", { detail: contradicted }));
+  }
+
+  /** What contradicts the verdict of a cell that may not be loaded. */
+  againstOf(cell) {
+    return this.state({ cell, verdict: null, seq: null }).against;
   }
 
   #changed(cells) {

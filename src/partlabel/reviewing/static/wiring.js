@@ -4,7 +4,7 @@ import { byId, keepsFocus, setAttribute } from "./dom.js";
 import { showSaving } from "./head.js";
 import { listen } from "./keys.js";
 
-const SHOWN = ["open", "all", "present", "absent", "unsure"];
+const SHOWN = ["open", "all", "present", "absent", "unsure", "implied"];
 
 /** What to show first: what the address says, else the first class with something open; by value, all classes. */
 export function firstFilter(session) {
@@ -42,6 +42,7 @@ function hearVerdicts(app) {
     app.counts();
     app.changes.recount();
   });
+  verdicts.addEventListener("related", ({ detail }) => app.onRelated(detail));
   verdicts.addEventListener("conflict", ({ detail }) => {
     app.say(`Conflict: another verdict on ${app.className(detail % app.classCount)}`);
     app.showConflicts();

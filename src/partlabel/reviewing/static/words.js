@@ -35,8 +35,16 @@ export function askShort(record) {
   return "present?";
 }
 
+/** What relations say of a cell, beside its sign: what it follows from, or what contradicts its verdict. */
+export function related({ implied, against }, otherName) {
+  const one = implied ?? against;
+  if (!one) return "";
+  const other = one.other === "absent" ? `${otherName} (absent)` : otherName;
+  return implied ? `implied by ${other}` : `against ${other}${one.known ? ", known" : ""}`;
+}
+
 /** What a screen reader says about a cell. */
-export function spoken(record, className, state) {
+export function spoken(record, className, state, otherName = "") {
   const parts = [record.suggests === "absent" ? `${className} absent?` : `${className}?`];
   const sure = chance(record);
   if (sure) parts[0] += ` ${sure}`;
@@ -46,7 +54,10 @@ export function spoken(record, className, state) {
     parts.push(`conflict: yours ${state.verdict ?? "none"}, theirs ${state.conflict.verdict ?? "none"}`);
   else if (state.failed) parts.push(`${state.verdict}, not saved: ${state.failed}`);
   else if (state.verdict) parts.push(`judged ${state.verdict}${state.pending ? ", not saved yet" : ""}`);
+  else if (state.implied) parts.push(state.implied.state);
   else parts.push("not judged");
+  const told = related(state, otherName);
+  if (told) parts.push(told);
   if (state.marked) parts.push("marked as an exception");
   return parts.join(", ");
 }
