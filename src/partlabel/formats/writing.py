@@ -35,7 +35,7 @@ def write_table(
 
     The long format keeps everything. One-hot files and tag lists do not keep the sources of cells. A one-hot file
     spells out every cell, and so keeps the states that a background implies, not the background itself; so do the
-    formats of other tools.
+    formats of other tools. What is unsure stays so in formats with `keeps_unsure`, and is unknown in the others.
 
     Args:
         table: what to write; it has at least one image and one class.
