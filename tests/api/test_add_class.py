@@ -22,8 +22,10 @@ from partlabel.methods.fitted import Fit
 from partlabel.models.bundle import load_bundle
 from partlabel.models.tagger import Tagger
 from partlabel.progress import SILENT
+from partlabel.reviewing.journal import Journal
 from partlabel.reviewing.queues import Wanted, asked_of
 from partlabel.reviewing.source import open_subject
+from partlabel.reviewing.verdicts import Decision, Verdicts
 from partlabel.runs.folder import RunFolder
 
 Data = tuple[Path, LabelTable]
@@ -206,6 +208,37 @@ def test_after_a_review_the_row_is_that_of_the_method_on_this_class(
     expected = _alone(fitted_run, reviewed, color_images[0])[16:]
     by_image = dict(zip(found.images, found.scores, strict=True))
     np.testing.assert_allclose([by_image[name] for name in reviewed.images[16:]], expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_from_a_name_by_a_review_to_a_model(
+    fitted_run: RunFolder, color_images: Data, words: str, tmp_path: Path, heard: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commands of docs/new_class.md, with a reviewer who takes "orange" for what is red."""
+    (root, truth), more, model = color_images, tmp_path / "more.csv", tmp_path / "model"
+    partlabel.write_table(fitted_run.labels(), tmp_path / "tags.csv")
+    given = ["--run", fitted_run.path, "--images", root]
+    how = ["--label-vectors", words, "--top", 12, *given]
+    assert not _run_command(monkeypatch, "add-class", tmp_path / "tags.csv", "orange", "--out", more, *how)
+    queue, reviewed = tmp_path / "more.csv.queue.csv", tmp_path / "reviewed.csv"
+    subject, _ = open_subject(queue, more, root, SILENT, {})
+    with Journal(Path(f"{queue}.verdicts.jsonl"), subject) as journal:
+        decisions = []
+        for cell in asked_of(subject, learns=False).page(Wanted("probability"), 0, 100).cells.tolist():
+            red = truth.states_at([truth.image_positions[subject.images[cell // 4]]], [0])[0] > 0
+            decisions.append(Decision(cell, "present" if red else "absent"))
+        Verdicts(subject, asked_of(subject, learns=False), journal).decide("tab", "Ann", decisions)
+    partlabel.reviewed(queue, out=reviewed, images=root, table=more)
+    table = partlabel.read_table(reviewed).table
+    assert int((table.select_classes(["orange"]).dense() != 0).sum()) == 12 == len(decisions)
+    assert table.select_classes(list(truth.classes)).hash == fitted_run.labels().hash
+
+    added = add_class(
+        reviewed, ["orange"], run=fitted_run, images=root, queue=tmp_path / "next.csv", model=model, reporter=heard
+    )
+    assert any(line.startswith("'orange': fitted to") for line in heard.lines)
+    assert len(added.rankings[0].images) == len(table) - 12
+    assert load_bundle(model)[1].classes == (*truth.classes, "orange")
 
 
 @pytest.mark.slow
