@@ -110,7 +110,7 @@ def _reviewed(
     present = int((states > 0).sum())
     later = NewClasses(asked.run, asked.tagger, asked.info, table, asked.labels, asked.features)
     test = NewClasses(asked.run, asked.tagger, asked.info, data.test, asked.labels, asked.features[len(data.train) :])
-    reached = _average_precision(test.scores(later.by_labels(name)) if present else scores[len(train) :], truth)
+    reached = _average_precision(test.scores(later.by_labels([name])[0]) if present else scores[len(train) :], truth)
     return {f"after {count}": reached, f"present among {count}": present}
 
 

@@ -1,32 +1,28 @@
 """`add-class`: tables, queues and models with a class that nobody looked for before."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 import partlabel
 from partlabel.api.add_class import add_class, with_classes
 from partlabel.cli import main
 from partlabel.errors import LabelError, RunError, UsageError
-from partlabel.inference.learner import Learner
+from partlabel.inference.scores import opened
 from partlabel.labels import LabelTable, Source
-from partlabel.methods.base import Context, Seen
-from partlabel.methods.discriminant import Discriminant, DiscriminantConfig
-from partlabel.methods.fitted import Fit
 from partlabel.models.bundle import load_bundle
-from partlabel.models.tagger import Tagger
+from partlabel.models.heads.pooled import PooledHead, transformed
 from partlabel.progress import SILENT
 from partlabel.reviewing.journal import Journal
 from partlabel.reviewing.queues import Wanted, asked_of
 from partlabel.reviewing.source import open_subject
 from partlabel.reviewing.verdicts import Decision, Verdicts
 from partlabel.runs.folder import RunFolder
+from partlabel.training.scoring import seen as looked
 
 Data = tuple[Path, LabelTable]
 WORDS = "red 1 0 0.2\ngreen 0 1 0.1\nblue 0.1 0.2 1\norange 0.9 0.4 0\nteal 0 0.7 0.8\n"
@@ -178,36 +174,29 @@ def reviewed(color_images: Data) -> LabelTable:
     return LabelTable.from_dense(images, ["crimson"], np.where(np.arange(len(images)) < 16, truth, 0)[:, None])
 
 
-def _alone(run: RunFolder, labels: LabelTable, root: Path) -> Any:
-    """Logits of a discriminant of one class, with what the run chose for its first pass."""
-    given = load_bundle(run.model)[0]
-    config = DiscriminantConfig(transform=given.head.transform)  # type: ignore[arg-type]
-    method = Discriminant(
-        Tagger(given.backbone, Discriminant.head(config, Context(labels)), labels.classes), config, Context(labels)
-    )
-    features = Learner.open(run, labels.images, root).features
-
-    def images(index: Tensor | None = None) -> Iterator[Seen]:
-        for row in (torch.arange(len(labels)) if index is None else index).split(1):
-            yield Seen(row, features[row], torch.zeros(1, 1))
-
-    names = ("shrinkage_of_first_pass", "slope_of_first_pass")
-    chosen = {name: run.info["fitted"][name] for name in names}
-    with torch.no_grad():
-        method.fit(Fit(labels, images, run.settings.seed, SILENT, {**chosen, "soft_weight": 0.0}))
-        return method.tagger.head(features[:, :, None, None]).logits[:, 0].numpy()
-
-
 @pytest.mark.slow
-def test_after_a_review_the_row_is_that_of_the_method_on_this_class(
-    fitted_run: RunFolder, color_images: Data, reviewed: LabelTable, tmp_path: Path
+@pytest.mark.parametrize("which", ["fitted_run", "stepped_run"])
+def test_after_a_review_images_are_ranked_by_those_that_show_the_class(
+    which: str, request: pytest.FixtureRequest, color_images: Data, reviewed: LabelTable, tmp_path: Path
 ) -> None:
-    """With what the run chose, and no words."""
-    how: dict[str, Any] = {"images": color_images[0], "label_vectors": "nowhere.txt", "queue": tmp_path / "queue.csv"}
-    (found,) = add_class(reviewed, ["crimson"], run=fitted_run, **how).rankings
-    expected = _alone(fitted_run, reviewed, color_images[0])[16:]
-    by_image = dict(zip(found.images, found.scores, strict=True))
-    np.testing.assert_allclose([by_image[name] for name in reviewed.images[16:]], expected, rtol=1e-3, atol=1e-3)
+    """With the features that the model of the run reads, and no words."""
+    run, how = request.getfixturevalue(which), {"label_vectors": "nowhere.txt", "queue": tmp_path / "queue.csv"}
+    (found,) = add_class(reviewed, ["crimson"], run=run, images=color_images[0], **how).rankings  # type: ignore[arg-type]
+    tagger, _, source = opened(run, reviewed.images, color_images[0], SILENT, None)
+    head = tagger.head
+    assert isinstance(head, PooledHead)
+    seen = torch.cat([one.features for one in looked(tagger, source, range(len(reviewed)), device="cpu")])
+    features = transformed(seen, head.transform).double().numpy()
+    states, mean = reviewed.dense()[:, 0], features.mean(0)
+    below = (features[states < 0].mean(0) + mean) / 2
+    covariance = np.cov(features, rowvar=False, bias=True)
+    shrunk = 0.03 * covariance + 0.97 * np.trace(covariance) / len(mean) * np.eye(len(mean))
+    z = (features - mean) @ np.linalg.solve(shrunk, features[states > 0].mean(0) - below)
+    expected = dict(zip(reviewed.images, z / z.std(), strict=True))
+    slope, offset = np.polyfit([expected[name] for name in found.images], found.scores, 1)
+    line = [slope * expected[name] + offset for name in found.images]
+    np.testing.assert_allclose(found.scores, line, rtol=1e-2, atol=1e-2)
+    assert slope > 0.1
 
 
 @pytest.mark.slow
@@ -242,10 +231,9 @@ def test_from_a_name_by_a_review_to_a_model(
 
 
 @pytest.mark.slow
-def test_a_run_of_steps_takes_what_folds_choose(
+def test_a_class_with_both_signs_is_tagged_from_even_odds_on(
     stepped_run: RunFolder, color_images: Data, reviewed: LabelTable, tmp_path: Path, heard: Any
 ) -> None:
-    """And tags by it, from the log odds of 0 on."""
     (root, truth), model = color_images, tmp_path / "model"
     table = partlabel.merge(truth.select_classes(["green"]), reviewed)
     add_class(table, ["crimson"], run=stepped_run, images=root, model=model, reporter=heard)
@@ -256,6 +244,15 @@ def test_a_run_of_steps_takes_what_folds_choose(
     assert all(row["predicted"] == (row["logit"] >= 0) for row in its)
     logits, states = np.array([row["logit"] for row in its])[16:], truth.dense()[16:, 0]
     assert logits[states > 0].mean() > logits[states < 0].mean()
+
+    alone = LabelTable.from_dense(reviewed.images, ["crimson"], np.maximum(reviewed.dense(), 0))
+    add_class(alone, ["crimson"], run=stepped_run, images=root, model=tmp_path / "other", reporter=heard)
+    assert heard.lines[-1].endswith(
+        "0 absent cells; it ranks, and no image is tagged by it until an absent one is known"
+    )
+    rows = partlabel.predict(tmp_path / "other", [root / name for name in truth.images]).to_pylist()
+    assert {row["predicted"] for row in rows if row["class"] == "crimson"} == {False}
+    assert {round(row["probability"], 5) for row in rows if row["class"] == "crimson"} == {round(present / 32, 5)}
 
 
 @pytest.mark.slow

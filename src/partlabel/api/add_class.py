@@ -177,10 +177,12 @@ def _rows(asked: "NewClasses", names: Sequence[str], source: str, reporter: Repo
     """The row of each class, in the order of the names."""
     counts = asked.table.counts_by_class()
     seen = {name: int(counts.present[asked.table.class_positions[name]]) for name in names}
-    rows = {name: asked.by_labels(name, reporter) for name in names if seen[name]}
-    for name in rows:
+    shown = [name for name in names if seen[name]]
+    rows = {row.name: row for row in asked.by_labels(shown, reporter)} if shown else {}
+    for name, row in rows.items():
         absent = int(counts.absent[asked.table.class_positions[name]])
-        reporter.say(f"{name!r}: fitted to {seen[name]:,} present and {absent:,} absent cells")
+        only = "" if row.prior is None else "; it ranks, and no image is tagged by it until an absent one is known"
+        reporter.say(f"{name!r}: fitted to {seen[name]:,} present and {absent:,} absent cells{only}")
     by_name = [name for name in names if name not in rows]
     if by_name:
         rows |= {row.name: row for row in _by_words(asked, by_name, source, reporter)}

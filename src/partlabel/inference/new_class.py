@@ -1,8 +1,9 @@
 """A finished run asked about classes that it never saw: by their words, or by the first images that show them."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,10 +15,10 @@ from partlabel.errors import ImageError, RunError
 from partlabel.images.paths import resolve
 from partlabel.inference.scores import pooled_features
 from partlabel.labels import LabelTable
-from partlabel.methods.base import Context, Seen
-from partlabel.methods.discriminant import Discriminant, DiscriminantConfig
+from partlabel.methods.base import Seen
 from partlabel.methods.fitted import Fit
 from partlabel.methods.tools.feature_passes import FeaturePasses
+from partlabel.methods.tools.first_images import first_images
 from partlabel.methods.tools.fold_sums import FoldSums, added, fold_sums
 from partlabel.methods.tools.word_ridge import WordRidge, word_ridge
 from partlabel.models.bundle import BundleInfo, load_bundle
@@ -108,7 +109,7 @@ class NewClasses:
         """
         assert vectors.vectors is not None
         known, new = torch.split(vectors.vectors, [len(self.labels.classes), len(names)])
-        passes = FeaturePasses(self._fit(self.labels, self.places, {}, reporter), FOLDS)
+        passes = FeaturePasses(self._fit(self.labels, self.places, reporter), FOLDS)
         sums = self._sums(passes)
         found = word_ridge(passes, sums, known, new)
         present, absent = added(sums.present).weight, added(sums.absent).weight
@@ -118,20 +119,22 @@ class NewClasses:
         rows = zip(names, found.directions, biases.tolist(), strict=True)
         return ByWords([AddedRow(*row, prior) for row in rows], found)
 
-    def by_labels(self, name: str, reporter: Reporter = SILENT) -> AddedRow:
-        """The row of a class of which images are known to be present: the discriminant's, fitted to the known cells of
-        the table, with what the run chose if it is one. No soft labels: what was asked first shows no prevalence.
+    def by_labels(self, names: Sequence[str], reporter: Reporter = SILENT) -> list[AddedRow]:
+        """Rows of classes that some image of the table is known to show, by their known cells there. Where no image is
+        known to be without a class, its row only ranks.
         """
-        labels, config = self.table.select_classes([name]), self._config()
-        tagger = Tagger(self.tagger.backbone, Discriminant.head(config, Context(labels)), (name,))
-        method = Discriminant(tagger, config, Context(labels))
-        earlier = self.run.info.get("fitted", {}) if self.run.settings.method == "discriminant" else {}
-        chosen = {**earlier, "soft_weight": 0.0, "transform": self.head.transform}
-        with torch.no_grad():
-            method.fit(self._fit(labels, torch.arange(len(labels)), chosen, reporter))
-        linear = method.tagger.head.get_submodule("linear")
-        weight, bias = linear.get_parameter("weight")[0].detach(), linear.get_parameter("bias")[0].detach()
-        return AddedRow(name, weight, float(bias), None)
+        labels = self.table.select_classes(list(names))
+        passes = FeaturePasses(self._fit(labels, torch.arange(len(labels)), reporter), FOLDS)
+        sums = self._sums(passes)
+        found, present, rows = first_images(passes, sums), added(sums.present).weight, []
+        for place, name in enumerate(names):
+            both = math.isfinite(found.slope[place])
+            weight = found.directions[place] * (float(found.slope[place]) if both else 1.0)
+            offset = float(found.offset[place]) if both else 0.0
+            share = float((present[place] / len(labels)).clamp(*_PRIORS))
+            bias = offset - float(weight @ sums.moments.mean)
+            rows.append(AddedRow(name, weight, bias, None if both else share))
+        return rows
 
     def scores(self, row: AddedRow) -> NDArray[np.float64]:
         """Logits of the images of the table by a row, float64 `[N]`."""
@@ -139,16 +142,12 @@ class NewClasses:
         found = [transformed(block, self.head.transform).double() @ row.weight.double() for block in blocks]
         return (torch.cat(found) + row.bias).numpy()
 
-    def _config(self) -> DiscriminantConfig:
-        assert self.head.pool is not None
-        return DiscriminantConfig(pool=self.head.pool, transform=self.head.transform, folds=FOLDS)
-
     def _sums(self, passes: FeaturePasses) -> FoldSums:
         sums, stages = fold_sums(passes, self.head.transform, passes.largest()), self.tagger.backbone.stage_features
         weight = self.run.info.get("fitted", {}).get("stage_weight")
         return sums.scaled(stages, 1.0 if weight is None else float(weight)) if len(stages) > 1 else sums
 
-    def _fit(self, labels: LabelTable, places: Tensor, chosen: dict[str, Any], reporter: Reporter) -> Fit:
+    def _fit(self, labels: LabelTable, places: Tensor, reporter: Reporter) -> Fit:
         """Labels with the features at `places`, as a fit reads them."""
 
         def images(index: Tensor | None = None) -> Iterator[Seen]:
@@ -156,7 +155,7 @@ class NewClasses:
             for some in torch.split(rows, _AT_ONCE):
                 yield Seen(some, self.features[places[some]], torch.zeros(len(some), len(labels.classes)))
 
-        return Fit(labels, images, self.run.settings.seed, reporter, chosen)
+        return Fit(labels, images, self.run.settings.seed, reporter, {})
 
 
 def _is_there(root: Path, name: str) -> bool:

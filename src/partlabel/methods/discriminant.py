@@ -32,7 +32,7 @@ from torch import Tensor
 from partlabel.errors import UsageError
 from partlabel.methods.base import Context, PooledConfig
 from partlabel.methods.fitted import Chosen, Fit, FittedMethod
-from partlabel.methods.tools.class_lines import class_lines
+from partlabel.methods.tools.class_lines import class_lines, separation
 from partlabel.methods.tools.feature_passes import FeaturePasses, contrasted
 from partlabel.methods.tools.fold_sums import (
     FoldSums,
@@ -57,9 +57,6 @@ STAGE_WEIGHTS = (0.35, 0.7, 1.4)
 SOFT_WEIGHT = 0.5
 """ω, where soft labels help."""
 _FIRST = "_of_first_pass"
-_SLOPES = (0.5, 8.0)
-_SLOPE = 2.0
-"""a where no known cell can be judged."""
 
 
 class DiscriminantConfig(PooledConfig):
@@ -189,7 +186,7 @@ class Discriminant(FittedMethod[DiscriminantConfig]):
         if np.isnan(values[best]) and fixed is None:
             best = candidates.index(0.95)
         left_out = _LeftOut(scores[:, best].copy(), labels.rows(rows))
-        slope = _slope(*left_out) if chosen["slope"] is None else float(chosen["slope"])
+        slope = separation(*left_out) if chosen["slope"] is None else float(chosen["slope"])
         return _Pass(candidates[best], slope, values[best]), left_out
 
     def _set_head(
@@ -250,15 +247,3 @@ def _prevalence(present: ClassSums, absent: ClassSums, images: Float[Tensor, " c
     """
     cells = torch.where(absent.weight > 0, present.weight + absent.weight, images)
     return (present.weight + 0.5) / (cells + 1)
-
-
-def _slope(scores: NDArray[np.float32], states: NDArray[np.int8]) -> float:
-    """How far the scores of known present cells lie above those of known absent ones, or of all where none is known.
-
-    Of two normal distributions of variance 1 it is the slope of the log odds (linear discriminant analysis).
-    """
-    present, absent = scores[states > 0], scores[states < 0]
-    if not present.size:
-        return _SLOPE
-    below = float(absent.mean(dtype=np.float64)) if absent.size else float(scores.mean(dtype=np.float64))
-    return float(np.clip(present.mean(dtype=np.float64) - below, *_SLOPES))
