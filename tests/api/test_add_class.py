@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import partlabel
 from partlabel.api.add_class import add_class, with_classes
 from partlabel.cli import main
 from partlabel.errors import LabelError, RunError, UsageError
-from partlabel.inference.scores import opened
 from partlabel.labels import LabelTable, Source
 from partlabel.models.bundle import load_bundle
 from partlabel.models.heads.pooled import PooledHead, transformed
@@ -22,10 +22,38 @@ from partlabel.reviewing.queues import Wanted, asked_of
 from partlabel.reviewing.source import open_subject
 from partlabel.reviewing.verdicts import Decision, Verdicts
 from partlabel.runs.folder import RunFolder
-from partlabel.training.scoring import seen as looked
 
 Data = tuple[Path, LabelTable]
 WORDS = "red 1 0 0.2\ngreen 0 1 0.1\nblue 0.1 0.2 1\norange 0.9 0.4 0\nteal 0 0.7 0.8\n"
+
+
+SMALL: dict[str, Any] = {
+    "backbone": "test_resnet",
+    "pretrained": False,
+    "size": 32,
+    "accelerator": "cpu",
+    "report": False,
+    "holdout": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def two_stages(tmp_path_factory: pytest.TempPathFactory, color_images: Data, partial_labels: LabelTable) -> RunFolder:
+    """A discriminant on features of two stages."""
+    how = {**SMALL, "images": color_images[0], "out": tmp_path_factory.mktemp("two") / "run"}
+    return partlabel.train(partial_labels, method="discriminant", freeze=True, stages=2, **how)
+
+
+@pytest.fixture(scope="module")
+def trained_whole(
+    tmp_path_factory: pytest.TempPathFactory, color_images: Data, partial_labels: LabelTable
+) -> RunFolder:
+    """A network that was trained with its backbone, and the largest value of each channel."""
+    how = {**SMALL, "images": color_images[0], "out": tmp_path_factory.mktemp("whole") / "run"}
+    return partlabel.train(partial_labels, method="bce", pool="max", epochs=1, **how)
+
+
+RUNS = ["two_stages", "trained_whole"]
 
 
 @pytest.fixture
@@ -151,7 +179,7 @@ def test_a_class_without_a_label_is_ranked_by_its_name(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("which", ["fitted_run", "stepped_run"])
+@pytest.mark.parametrize("which", RUNS)
 def test_logits_of_the_classes_of_the_run_have_the_same_bits(
     which: str, request: pytest.FixtureRequest, color_images: Data, words: str, tmp_path: Path
 ) -> None:
@@ -174,19 +202,37 @@ def reviewed(color_images: Data) -> LabelTable:
     return LabelTable.from_dense(images, ["crimson"], np.where(np.arange(len(images)) < 16, truth, 0)[:, None])
 
 
+def _as_read(run: RunFolder, names: tuple[str, ...], root: Path) -> Any:
+    """Features of one image after the other, by the network as it is shipped; those of each of two stages of the same
+    variance in all, but for the weight that the run chose.
+    """
+    tagger, info = load_bundle(run.model)
+    head, found = tagger.head, []
+    assert isinstance(head, PooledHead)
+    for name in names:
+        with Image.open(root / name) as image:
+            pixels = torch.from_numpy(np.asarray(image.convert("RGB"), np.float32) / 255)
+        mean, deviation = torch.tensor(info.backbone.mean), torch.tensor(info.backbone.std)
+        with torch.no_grad():
+            maps = tagger.features(((pixels - mean) / deviation).permute(2, 0, 1)[None]).maps[0].flatten(1)
+        found.append(transformed((maps.mean(1) if head.pool == "avg" else maps.amax(1))[None], head.transform))
+    features, stages = torch.cat(found).double().numpy(), tagger.backbone.stage_features
+    if len(stages) > 1:
+        first, second = features[:, : stages[0]], features[:, stages[0] :]
+        weight = run.info["fitted"]["stage_weight"]
+        features = np.hstack([first / first.var(0).sum() ** 0.5, weight * second / second.var(0).sum() ** 0.5])
+    return features
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("which", ["fitted_run", "stepped_run"])
+@pytest.mark.parametrize("which", RUNS)
 def test_after_a_review_images_are_ranked_by_those_that_show_the_class(
     which: str, request: pytest.FixtureRequest, color_images: Data, reviewed: LabelTable, tmp_path: Path
 ) -> None:
     """With the features that the model of the run reads, and no words."""
     run, how = request.getfixturevalue(which), {"label_vectors": "nowhere.txt", "queue": tmp_path / "queue.csv"}
     (found,) = add_class(reviewed, ["crimson"], run=run, images=color_images[0], **how).rankings  # type: ignore[arg-type]
-    tagger, _, source = opened(run, reviewed.images, color_images[0], SILENT, None)
-    head = tagger.head
-    assert isinstance(head, PooledHead)
-    seen = torch.cat([one.features for one in looked(tagger, source, range(len(reviewed)), device="cpu")])
-    features = transformed(seen, head.transform).double().numpy()
+    features = _as_read(run, reviewed.images, color_images[0])
     states, mean = reviewed.dense()[:, 0], features.mean(0)
     below = (features[states < 0].mean(0) + mean) / 2
     covariance = np.cov(features, rowvar=False, bias=True)
