@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from partlabel.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from partlabel.api.add_class import add_class
     from partlabel.api.bench import bench
     from partlabel.api.convert import convert
     from partlabel.api.demo import demo
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from partlabel.runs.folder import RunFolder
 
 _HOMES = {
+    "add_class": "api.add_class",
     "bench": "api.bench",
     "convert": "api.convert",
     "demo": "api.demo",
@@ -62,6 +64,7 @@ __all__ = [
     "RunFolder",
     "Source",
     "State",
+    "add_class",
     "bench",
     "convert",
     "demo",

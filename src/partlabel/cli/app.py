@@ -6,6 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from partlabel.cli import (
+    add_class,
     bench,
     convert,
     datasets,
@@ -55,6 +56,7 @@ app.command("train")(o.takes_labels(train.train))
 app.command("evaluate")(o.takes_labels(evaluate.evaluate))
 app.command("recover")(o.takes_labels(recover.recover))
 app.command("review")(o.takes_labels(review.review))
+app.command("add-class")(o.takes_labels(add_class.add_class))
 app.command("merge")(o.takes_labels(merge.merge))
 app.command("predict")(predict.predict)
 app.command("explain")(o.takes_labels(explain.explain, leave_out=["classes"]))

@@ -14,6 +14,7 @@ from partlabel.models.bundle import BundleInfo, load_bundle
 from partlabel.models.encoders.base import view_settings
 from partlabel.models.heads import Head, HeadOutput
 from partlabel.models.heads.base import ImageVector
+from partlabel.models.heads.pooled import PooledHead
 from partlabel.models.heads.twin import Network, TwinHead
 from partlabel.models.tagger import Tagger
 from partlabel.progress import SILENT, Reporter
@@ -70,6 +71,33 @@ def run_logits(
         return RunScores(found[0], info, {})
     networks = dict(zip(_NETWORKS, found, strict=True))
     return RunScores(networks[twin.report], info, networks)
+
+
+def pooled_features(
+    run: RunFolder, names: Sequence[str], root: Path, reporter: Reporter, max_image_mb: float | None = None
+) -> NDArray[np.float32]:
+    """Features of images, float32 `[N, d]`, pooled as the linear layer of a finished run reads them, before its
+    transform; the head of the run is a `PooledHead`.
+    """
+    tagger, _, source = opened(run, names, root, reporter, max_image_mb)
+    assert isinstance(tagger.head, PooledHead)
+    found = np.empty((len(names), tagger.backbone.num_features), np.float32)
+    tagger.head = _Features(tagger.head)
+    for rows, block in _blocks(run, tagger, source, len(names), reporter):
+        found[rows] = block
+    return found
+
+
+class _Features(Head):
+    """The pooled features in place of logits."""
+
+    def __init__(self, head: PooledHead) -> None:
+        super().__init__()
+        self.inner, self.pool = head, head.pool
+
+    def forward(self, maps: torch.Tensor, image: ImageVector = None) -> HeadOutput:
+        """Features that the head inside pools."""
+        return HeadOutput(self.inner.pooled(maps), {})
 
 
 def blocks_of_alike(

@@ -20,7 +20,6 @@ all images, and its prevalence is taken to be the share of known present cells a
 known, unknown cells stand in for absent ones in the choices. docs/discriminant.md has the reasons, and when it fails.
 """
 
-from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -31,16 +30,24 @@ from pydantic import Field
 from torch import Tensor
 
 from partlabel.errors import UsageError
-from partlabel.evaluation.average_precision import average_precision
 from partlabel.methods.base import Context, PooledConfig
 from partlabel.methods.fitted import Chosen, Fit, FittedMethod
-from partlabel.methods.tools.class_lines import class_lines
+from partlabel.methods.tools.class_lines import class_lines, separation
 from partlabel.methods.tools.feature_passes import FeaturePasses, contrasted
-from partlabel.methods.tools.moments import ClassSums, Moments, rounded_weights, step_for
+from partlabel.methods.tools.fold_sums import (
+    FoldSums,
+    added,
+    fold_sums,
+    known_differences,
+    mean_over_classes,
+    scores_of,
+    scores_of_folds,
+    without_each,
+)
+from partlabel.methods.tools.moments import ClassSums, mean_differences, rounded_weights
 from partlabel.methods.tools.score_histogram import ScoreHistogram
-from partlabel.methods.tools.shrunk_covariance import ShrunkCovariance
 from partlabel.models.heads import HeadSpec
-from partlabel.models.heads.pooled import Transform, pooled_spec, transformed
+from partlabel.models.heads.pooled import Transform, pooled_spec
 from partlabel.models.tagger import Tagger
 
 SHRINKAGES = (1.0, 0.99, 0.97, 0.95, 0.9, 0.8, 0.5, 0.2, 0.05)
@@ -50,9 +57,6 @@ STAGE_WEIGHTS = (0.35, 0.7, 1.4)
 SOFT_WEIGHT = 0.5
 """ω, where soft labels help."""
 _FIRST = "_of_first_pass"
-_SLOPES = (0.5, 8.0)
-_SLOPE = 2.0
-"""a where no known cell can be judged."""
 
 
 class DiscriminantConfig(PooledConfig):
@@ -70,35 +74,6 @@ class DiscriminantConfig(PooledConfig):
     """
     folds: int = Field(default=5, ge=2, le=100)
     """Folds of images that the choices are made by. Ours."""
-
-
-class _Sums(NamedTuple):
-    """Sums over all images, and over those of each fold: of known present, known absent and unknown cells by class;
-    the factors of the features, and the covariance of the features times these.
-    """
-
-    transform: Transform
-    moments: Moments
-    present: list[ClassSums]
-    absent: list[ClassSums]
-    unknown: list[ClassSums]
-    scale: Float[Tensor, " d"]
-    covariance: ShrunkCovariance
-    stage_weight: float = 1.0
-
-    def scaled(self, stages: tuple[int, ...], weight: float) -> "_Sums":
-        """With the features of each stage scaled to the same variance in all, those of the second one then weighted."""
-        covariance = self.moments.covariance
-        parts = torch.split(covariance.diag(), list(stages))
-        total = [part.sum().clamp(min=torch.finfo(torch.float64).tiny) for part in parts]
-        factors = [(weight if number else 1.0) / variance.sqrt() for number, variance in enumerate(total)]
-        scale = torch.cat([factor.expand(width) for factor, width in zip(factors, stages, strict=True)])
-        shrunk = ShrunkCovariance(scale[:, None] * covariance * scale)
-        return self._replace(scale=scale, covariance=shrunk, stage_weight=weight)
-
-    def directions(self, differences: Float[Tensor, "classes d"], shrinkages: Sequence[float]) -> Tensor:
-        """`ShrunkCovariance.directions` of scaled features, for features as they are."""
-        return self.covariance.directions(differences * self.scale, shrinkages) * self.scale
 
 
 class _Pass(NamedTuple):
@@ -137,7 +112,7 @@ class Discriminant(FittedMethod[DiscriminantConfig]):
         passes = FeaturePasses(data, self.config.folds)
         self._tell_of_classes(data)
         sums, first, left_out = self._first_pass(passes)
-        differences, best, weight = _known(sums)[-1], first, 0.0
+        differences, best, weight = known_differences(sums)[-1], first, 0.0
         soft_weight = data.chosen.get("soft_weight", self.config.soft_weight)
         if soft_weight != 0:
             weight = float(soft_weight or SOFT_WEIGHT)
@@ -159,14 +134,14 @@ class Discriminant(FittedMethod[DiscriminantConfig]):
             **best._asdict(),
         }
 
-    def _first_pass(self, passes: FeaturePasses) -> tuple[_Sums, _Pass, _LeftOut]:
+    def _first_pass(self, passes: FeaturePasses) -> tuple[FoldSums, _Pass, _LeftOut]:
         """Sums of the features as they are best transformed and weighted, and what known cells alone come to."""
         largest, transform = passes.largest(), passes.data.chosen.get("transform", self.config.transform)
         names = get_args(Transform) if transform == "auto" else (transform,)
-        best: tuple[_Sums, _Pass, _LeftOut] | None = None
+        best: tuple[FoldSums, _Pass, _LeftOut] | None = None
         for name in names:
-            for sums in self._by_stage(_sums(passes, name, largest), passes.data.chosen):
-                found = self._judged(passes, sums, _known(sums), _FIRST)
+            for sums in self._by_stage(fold_sums(passes, name, largest), passes.data.chosen):
+                found = self._judged(passes, sums, known_differences(sums), _FIRST)
                 if best is None or np.nan_to_num(found[0].folds_mAP, nan=-1.0) > np.nan_to_num(
                     best[1].folds_mAP, nan=-1.0
                 ):
@@ -185,7 +160,7 @@ class Discriminant(FittedMethod[DiscriminantConfig]):
                 "on it"
             )
 
-    def _by_stage(self, sums: _Sums, chosen: Chosen) -> list[_Sums]:
+    def _by_stage(self, sums: FoldSums, chosen: Chosen) -> list[FoldSums]:
         """With each weight of a second stage that is tried; of one stage as they are."""
         stages = self.tagger.backbone.stage_features
         weight = chosen.get("stage_weight", self.config.stage_weight)
@@ -193,7 +168,7 @@ class Discriminant(FittedMethod[DiscriminantConfig]):
         return [sums.scaled(stages, weight) for weight in weights] if len(stages) > 1 else [sums]
 
     def _judged(
-        self, passes: FeaturePasses, sums: _Sums, differences: list[Tensor], which: str
+        self, passes: FeaturePasses, sums: FoldSums, differences: list[Tensor], which: str
     ) -> tuple[_Pass, _LeftOut]:
         """The best λ for the mean differences without each fold, by what they make of the images of that fold; or λ and
         a that an earlier fit chose for this pass.
@@ -204,26 +179,26 @@ class Discriminant(FittedMethod[DiscriminantConfig]):
         rows = passes.judged(len(candidates))
         labels = passes.judging
         weights = [sums.directions(one, candidates).flatten(0, 1).float() for one in differences[: passes.folds]]
-        scores = _scores_of_folds(passes, sums, rows, weights).reshape(len(rows), len(candidates), -1)
+        scores = scores_of_folds(passes, sums, rows, weights).reshape(len(rows), len(candidates), -1)
         states = contrasted(labels, rows)
-        values = [_mean_over_classes(scores[:, place], states) for place in range(len(candidates))]
+        values = [mean_over_classes(scores[:, place], states) for place in range(len(candidates))]
         best = int(np.argmax(np.nan_to_num(values, nan=-1.0)))
         if np.isnan(values[best]) and fixed is None:
             best = candidates.index(0.95)
         left_out = _LeftOut(scores[:, best].copy(), labels.rows(rows))
-        slope = _slope(*left_out) if chosen["slope"] is None else float(chosen["slope"])
+        slope = separation(*left_out) if chosen["slope"] is None else float(chosen["slope"])
         return _Pass(candidates[best], slope, values[best]), left_out
 
     def _set_head(
-        self, passes: FeaturePasses, sums: _Sums, best: _Pass, left_out: _LeftOut, directions: Tensor
+        self, passes: FeaturePasses, sums: FoldSums, best: _Pass, left_out: _LeftOut, directions: Tensor
     ) -> None:
         """Logits by the lines of classes; without one a z + b, where b brings their mean probability over all images to
         the prevalence.
         """
         histogram = ScoreHistogram(len(directions))
         for block in passes.blocks(sums.transform, sums.moments.step):
-            histogram.add(_scores(block.features, sums, directions), torch.ones_like(block.states, dtype=torch.bool))
-        present, absent = _added(sums.present), _added(sums.absent)
+            histogram.add(scores_of(block.features, sums, directions), torch.ones_like(block.states, dtype=torch.bool))
+        present, absent = added(sums.present), added(sums.absent)
         images = torch.full_like(present.weight, float(sums.moments.images))
         lines = class_lines(*left_out, best.slope)
         given = torch.from_numpy(np.isfinite(lines.slope))
@@ -236,39 +211,15 @@ class Discriminant(FittedMethod[DiscriminantConfig]):
             linear.get_parameter("bias").copy_(offsets - weight @ sums.moments.mean)
 
 
-def _sums(passes: FeaturePasses, transform: Transform, largest: float) -> _Sums:
-    """One pass."""
-    step = step_for(float(transformed(torch.tensor([[largest]]), transform)))
-    classes, moments = len(passes.data.labels.classes), None
-    by_state: dict[int, list[ClassSums]] = {}
-    for block in passes.blocks(transform, step):
-        found = Moments.of(block.features, step)
-        moments = found if moments is None else moments + found
-        for state in (1, -1, 0):
-            empty = ClassSums.none(classes, block.features.shape[1])
-            of_folds = by_state.setdefault(state, [empty] * passes.folds)
-            for fold in range(passes.folds):
-                mine = block.fold == fold
-                of_folds[fold] += ClassSums.of(block.states[mine] == state, block.features[mine])
-    assert moments is not None
-    covariance = ShrunkCovariance(moments.covariance)
-    return _Sums(transform, moments, by_state[1], by_state[-1], by_state[0], torch.ones_like(moments.total), covariance)
-
-
-def _known(sums: _Sums) -> list[Tensor]:
-    """Differences of the class means without each fold, and last of all images."""
-    return [_difference(sums, *parts) for parts in zip(_left_out(sums.present), _left_out(sums.absent), strict=True)]
-
-
-def _softened(passes: FeaturePasses, sums: _Sums, first: _Pass, weight: float) -> list[Tensor]:
+def _softened(passes: FeaturePasses, sums: FoldSums, first: _Pass, weight: float) -> list[Tensor]:
     """The same with soft labels for unknown cells, those without a fold from its labels alone; two passes."""
-    present, absent, unknown = (_left_out(part) for part in (sums.present, sums.absent, sums.unknown))
-    directions = [sums.directions(one, [first.shrinkage])[0] for one in _known(sums)]
+    present, absent, unknown = (without_each(part) for part in (sums.present, sums.absent, sums.unknown))
+    directions = [sums.directions(one, [first.shrinkage])[0] for one in known_differences(sums)]
     histograms = [ScoreHistogram(len(directions[0])) for _ in directions]
     for block in passes.blocks(sums.transform, sums.moments.step):
         for fold, (direction, histogram) in enumerate(zip(directions, histograms, strict=True)):
             seen = block.fold != fold
-            histogram.add(_scores(block.features[seen], sums, direction), block.states[seen] == 0)
+            histogram.add(scores_of(block.features[seen], sums, direction), block.states[seen] == 0)
     offsets = [
         histogram.offsets(first.slope, _prevalence(known, not_known, known.weight + not_known.weight + rest.weight))
         for histogram, known, not_known, rest in zip(histograms, present, absent, unknown, strict=True)
@@ -277,11 +228,11 @@ def _softened(passes: FeaturePasses, sums: _Sums, first: _Pass, weight: float) -
     for block in passes.blocks(sums.transform, sums.moments.step):
         for fold, (direction, offset) in enumerate(zip(directions, offsets, strict=True)):
             seen = block.fold != fold
-            likely = torch.sigmoid(first.slope * _scores(block.features[seen], sums, direction) + offset)
+            likely = torch.sigmoid(first.slope * scores_of(block.features[seen], sums, direction) + offset)
             likely = rounded_weights(torch.where(block.states[seen] == 0, likely, 0.0))
             soft[fold] += ClassSums.of(likely, block.features[seen])
     differences = [
-        _difference(sums, known + likely.times(weight), not_known + (rest - likely).times(weight))
+        mean_differences(sums.moments, known + likely.times(weight), not_known + (rest - likely).times(weight))
         for known, not_known, rest, likely in zip(present, absent, unknown, soft, strict=True)
     ]
     return [  # soft labels of a class that is nowhere known to be present would follow no label at all
@@ -290,66 +241,9 @@ def _softened(passes: FeaturePasses, sums: _Sums, first: _Pass, weight: float) -
     ]
 
 
-def _difference(sums: _Sums, present: ClassSums, absent: ClassSums) -> Float[Tensor, "classes d"]:
-    """m⁺ - m⁻ of each class; 0 where m⁺ rests on nothing."""
-    step, mean = sums.moments.step, sums.moments.mean
-    below = torch.where(absent.weight[:, None] > 0, absent.means(step), mean)
-    return torch.where(present.weight[:, None] > 0, present.means(step) - below, 0.0)
-
-
 def _prevalence(present: ClassSums, absent: ClassSums, images: Float[Tensor, " classes"]) -> Tensor:
     """Share of present cells among the known ones, with half a cell of each added; among all images where no absent
     cell is known.
     """
     cells = torch.where(absent.weight > 0, present.weight + absent.weight, images)
     return (present.weight + 0.5) / (cells + 1)
-
-
-def _left_out(of_folds: list[ClassSums]) -> list[ClassSums]:
-    """Sums without each fold, and last of all folds."""
-    whole = _added(of_folds)
-    return [*(whole - part for part in of_folds), whole]
-
-
-def _added(of_folds: list[ClassSums]) -> ClassSums:
-    total = of_folds[0]
-    for part in of_folds[1:]:
-        total += part
-    return total
-
-
-def _scores(features: Tensor, sums: _Sums, directions: Tensor) -> Float[Tensor, "n classes"]:
-    """Scores z in the precision of the directions."""
-    return (sums.moments.step * features - sums.moments.mean).to(directions.dtype) @ directions.T
-
-
-def _scores_of_folds(
-    passes: FeaturePasses, sums: _Sums, rows: NDArray[np.int64], weights: list[Tensor]
-) -> NDArray[np.float32]:
-    """Scores of images, each by the weights without its fold, float32 `[n, directions]`."""
-    found = np.empty((len(rows), len(weights[0])), np.float32)
-    done = 0
-    for block in passes.blocks(sums.transform, sums.moments.step, rows):
-        for fold in range(passes.folds):
-            mine = (block.fold == fold).nonzero()[:, 0]
-            found[done + mine.numpy()] = _scores(block.features[mine], sums, weights[fold]).numpy()
-        done += len(block.fold)
-    return found
-
-
-def _mean_over_classes(scores: NDArray[np.float32], states: NDArray[np.int8]) -> float:
-    """Mean average precision (raw) over the classes with both signs; NaN if there is none."""
-    values = average_precision(scores, states)
-    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
-
-
-def _slope(scores: NDArray[np.float32], states: NDArray[np.int8]) -> float:
-    """How far the scores of known present cells lie above those of known absent ones, or of all where none is known.
-
-    Of two normal distributions of variance 1 it is the slope of the log odds (linear discriminant analysis).
-    """
-    present, absent = scores[states > 0], scores[states < 0]
-    if not present.size:
-        return _SLOPE
-    below = float(absent.mean(dtype=np.float64)) if absent.size else float(scores.mean(dtype=np.float64))
-    return float(np.clip(present.mean(dtype=np.float64) - below, *_SLOPES))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from partlabel.errors import LabelError, MissingDependencyError, UsageError
-from partlabel.models.encoders.text import ELSEWHERE, encoded, import_transformers
+from partlabel.models.encoders.text import ELSEWHERE, encoded, import_transformers, sentence_vectors
 
 _DEFAULT_ENCODERS = (
     "bert-base-uncased",
@@ -58,6 +58,8 @@ def label_vectors(source: str, names: Sequence[str]) -> LabelVectors:
             A path ending in .txt or .vec: lines of `word v1 v2 ...` (GloVe, fastText, word2vec text; a first line of
             two counts is skipped). A class gets the sum over its words, in small letters and cut at whatever is no
             letter (the sum: public code of co-learning).
+            "minilm": all-MiniLM-L6-v2 from the package of the extra `words`, the mean over the tokens of "a photo of a
+            NAME". Classes that have to do with each other have vectors of about one direction, as in GloVe.
             "auto": bert-base-uncased if it can be used without a download, else as "learned".
             Anything else: a text encoder by its transformers name or folder. The input is the start token and the name,
             without end token; the vector is the last hidden state, not normalised, of the only word piece, or of the
@@ -85,6 +87,10 @@ def _from_source(source: str, names: Sequence[str]) -> LabelVectors:
         return LabelVectors(None, "label vectors are learned with the network, from random ones", "learned")
     if source == "auto":
         return _default_vectors(names)
+    if source == "minilm":
+        vectors = sentence_vectors([f"a photo of a {_spaced(name)}" for name in names])
+        origin = f"label vectors are those of minilm (all-MiniLM-L6-v2), {vectors.shape[1]} numbers each"
+        return LabelVectors(vectors, origin, source)
     if Path(source).suffix in _WORD_FILES:
         return _word_vectors(Path(source), names)
     return _encoder_vectors(source, names, called=source)

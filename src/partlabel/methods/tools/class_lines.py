@@ -11,6 +11,9 @@ DEVIATION = (2.0, 0.5)
 """Prior standard deviations of a class from the common line: of the log odds where known present cells lie on average,
 and of the logarithm of the slope. Ours; docs/decisions/2026-11-29-one-scale-for-all-classes.md.
 """
+_SLOPES = (0.5, 8.0)
+_SLOPE = 2.0
+"""Slope where no known cell can be judged."""
 _ANY = 10.0
 _ROUNDS = 100
 _TOLERANCE = 1e-3
@@ -54,3 +57,15 @@ def class_lines(scores: NDArray[np.float32], states: NDArray[np.int8], slope: fl
     slopes[both] = np.exp(lines[:, 1])
     offsets[both] = lines[:, 0] - slopes[both] * centre
     return ClassLines(slopes, offsets)
+
+
+def separation(scores: NDArray[np.float32], states: NDArray[np.int8]) -> float:
+    """How far the scores of known present cells lie above those of known absent ones, or of all where none is known.
+
+    Of two normal distributions of variance 1 it is the slope of the log odds (linear discriminant analysis).
+    """
+    present, absent = scores[states > 0], scores[states < 0]
+    if not present.size:
+        return _SLOPE
+    below = float(absent.mean(dtype=np.float64)) if absent.size else float(scores.mean(dtype=np.float64))
+    return float(np.clip(present.mean(dtype=np.float64) - below, *_SLOPES))

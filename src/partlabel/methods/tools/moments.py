@@ -118,3 +118,11 @@ class ClassSums:
     def means(self, step: float) -> Float[Tensor, "classes d"]:
         """Weighted means of the features; 0 where a class has no weight."""
         return step * self.total / self.weight.clamp(min=2.0**-WEIGHT_BITS)[:, None]
+
+
+def mean_differences(moments: Moments, present: ClassSums, absent: ClassSums) -> Float[Tensor, "classes d"]:
+    """m⁺ - m⁻ of each class, of known present and known absent images; the mean of all images stands for m⁻ where no
+    absent one is known, and the difference is 0 where m⁺ rests on nothing.
+    """
+    below = torch.where(absent.weight[:, None] > 0, absent.means(moments.step), moments.mean)
+    return torch.where(present.weight[:, None] > 0, present.means(moments.step) - below, 0.0)

@@ -40,3 +40,17 @@ class ShrunkCovariance:
             deviation = (weights**2 @ self.values)[:, None].sqrt()
             found.append(torch.where(deviation > 0, weights / deviation, 0.0) @ self.vectors.T)
         return torch.stack(found)
+
+
+def stage_factors(variances: Float[Tensor, " d"], stages: Sequence[int], weight: float) -> Float[Tensor, " d"]:
+    """Factors of features by which each stage has the same variance in all, that of the second one then weighted.
+
+    Args:
+        variances: of the features.
+        stages: how many features each stage has.
+        weight: of the second stage.
+    """
+    parts = torch.split(variances, list(stages))
+    total = [part.sum().clamp(min=torch.finfo(torch.float64).tiny) for part in parts]
+    factors = [(weight if number else 1.0) / variance.sqrt() for number, variance in enumerate(total)]
+    return torch.cat([factor.expand(width) for factor, width in zip(factors, stages, strict=True)])

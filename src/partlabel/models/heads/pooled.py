@@ -45,7 +45,7 @@ class PooledHead(Head):
 
     def forward(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> HeadOutput:
         """Logits of pooled features."""
-        pooled = self._pooled(maps)
+        pooled = self.pooled(maps)
         return HeadOutput(self.linear(transformed(pooled, self.transform)), {})
 
     def class_maps(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> Maps:
@@ -54,11 +54,15 @@ class PooledHead(Head):
         A transform scales each channel by what it does to the pooled channel of this image, so that with average
         pooling the mean of a class map is the logit all the same.
         """
-        if self.transform == "sqrt":
-            maps = maps / torch.sqrt(self._pooled(maps).abs() + _SOFTENED)[:, :, None, None]
-        return nn.functional.conv2d(maps, self.linear.weight[:, :, None, None], self.linear.bias)
+        return nn.functional.conv2d(self._scaled(maps), self.linear.weight[:, :, None, None], self.linear.bias)
 
-    def _pooled(self, maps: Float[Tensor, "batch features h w"]) -> Float[Tensor, "batch features"]:
+    def _scaled(self, maps: Float[Tensor, "batch features h w"]) -> Float[Tensor, "batch features h w"]:
+        if self.transform == "none":
+            return maps
+        return maps / torch.sqrt(self.pooled(maps).abs() + _SOFTENED)[:, :, None, None]
+
+    def pooled(self, maps: Float[Tensor, "batch features h w"]) -> Float[Tensor, "batch features"]:
+        """Pooled features, before any transform."""
         return maps.mean((2, 3)) if self.pool == "avg" else maps.amax((2, 3))
 
 
