@@ -50,7 +50,7 @@ def test_the_session(reading: httpx.Client) -> None:
     assert session["title"] == "suggestions.csv"
     assert (session["who"], session["images"], session["cells"], session["seq"]) == ("Ann", 12, 24, 0)
     assert session["classes"][0] == {
-        "id": 0, "name": "sea", "cells": 8, "open": 8, "present": 0, "absent": 0, "unsure": 0,
+        "id": 0, "name": "sea", "cells": 8, "open": 8, "present": 0, "absent": 0, "unsure": 0, "implied": 0,
     }  # fmt: skip
     assert [queue["id"] for queue in session["queues"]] == ["probability", "unsure_first"]
     assert session["has_suggestions"]

@@ -94,27 +94,19 @@ def convert(
     )
     labels, reading = open_table(table, reporter, read)
     suggested = NO_SUGGESTIONS if reading is None else reading.report.suggested
-    notes = [_alike("class", pair) for pair in names_alike(labels.classes)]
-    spelt = {same_file_key(name): name for name in labels.images}
-    notes += [
-        _alike("image", (spelt[key], name)) for name in labels.images if spelt[key := same_file_key(name)] != name
-    ]
+    notes = _names_alike(labels)
     if images is not None:
         labels, suggested = _as_files(labels, suggested, image_root(images), notes)
-    holds = "suggested" in chosen.written_with
     if suggestions is not None:
-        if not holds:
-            able = ", ".join(format.name for format in FORMATS.values() if "suggested" in format.written_with)
-            raise UsageError(f"{chosen.name} does not hold suggestions; {able} do")
-        if reading is not None and reading.report.format == chosen.name:
-            alone = _alone(chosen, reading.report, labels, suggestions, Path(out), read, prefix)
-            if alone is not None:
-                if suggestions_out is not None:
-                    _write_suggested(alone[0], Path(suggestions_out))
-                return Converted(table=labels, suggested=alone[0], report=reading.report, notes=(*notes, *alone[1]))
+        _refuse_without_suggestions(chosen)
+        report = None if reading is None else reading.report
+        if (alone := _alone(chosen, report, labels, suggestions, Path(out), read, prefix)) is not None:
+            if suggestions_out is not None:
+                _write_suggested(alone[0], Path(suggestions_out))
+            return Converted(table=labels, suggested=alone[0], report=report, notes=(*notes, *alone[1]))
         suggested = _joined(suggested, suggestions, labels)
     suggested = _open(suggested, labels, notes)
-    written = suggested if holds else NO_SUGGESTIONS
+    written = suggested if "suggested" in chosen.written_with else NO_SUGGESTIONS
     write_table(
         labels, out, codes=write_codes, format=chosen.name, suggested=written, prefix=prefix, lose=frozenset(lose)
     )
@@ -125,6 +117,15 @@ def convert(
     return Converted(
         table=labels, suggested=suggested, report=None if reading is None else reading.report, notes=tuple(notes)
     )
+
+
+def _names_alike(labels: LabelTable) -> list[str]:
+    spelt = {same_file_key(name): name for name in labels.images}
+    alike = [(spelt[key], name) for name in labels.images if spelt[key := same_file_key(name)] != name]
+    return [
+        *(_alike("class", pair) for pair in names_alike(labels.classes)),
+        *(_alike("image", pair) for pair in alike),
+    ]
 
 
 def _alike(what: str, names: Sequence[str]) -> str:
@@ -165,9 +166,15 @@ def _as_files(labels: LabelTable, suggested: Suggested, root: Path, notes: list[
     )
 
 
+def _refuse_without_suggestions(chosen: Format) -> None:
+    if "suggested" not in chosen.written_with:
+        able = ", ".join(format.name for format in FORMATS.values() if "suggested" in format.written_with)
+        raise UsageError(f"{chosen.name} does not hold suggestions; {able} do")
+
+
 def _alone(
     chosen: Format,
-    report: ReadingReport,
+    report: ReadingReport | None,
     labels: LabelTable,
     suggestions: Path | str,
     out: Path,
@@ -175,6 +182,8 @@ def _alone(
     prefix: str | None,
 ) -> tuple[Suggested, tuple[str, ...]] | None:
     """Suggestions written for the project that the table was exported from, with notes; None where it was not."""
+    if report is None or report.format != chosen.name:
+        return None
     given, notes = _given(suggestions), list[str]()
     strange = [one for one in given if one.class_name not in labels.class_positions]  # the format says what is missing
     suggested = _open(Suggested.of(one for one in given if one.class_name in labels.class_positions), labels, notes)
