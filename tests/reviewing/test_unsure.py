@@ -32,8 +32,6 @@ def test_in_and_out_of_files(tmp_path: Path) -> None:
         assert again.unsure == 1
         assert again.sources.tolist() == unsure_table().sources.tolist()
     assert partlabel.convert(tmp_path / "t.csv", tmp_path / "t.jsonl").notes == ()
-    found = partlabel.convert(tmp_path / "t.csv", tmp_path / "t.xml", to="cvat")
-    assert "cvat does not tell unsure from unknown: 1 cell will be asked again" in found.notes
 
 
 def test_look_lists_it(tmp_path: Path) -> None:
@@ -45,7 +43,8 @@ def test_it_is_not_known(tmp_path: Path) -> None:
     table = unsure_table()
     assert known_cells(table).states.tolist() == [1]
     assert table.counts_by_class().unknown.tolist() == [2, 1]
-    assert hide(table, "known_ratio", ratio=1.0).table.states.tolist() == [1]
+    hidden = hide(table, "known_ratio", ratio=0.0).table
+    assert (hidden.states.tolist(), hidden.unsure) == ([0], 1)
 
 
 def test_it_is_not_asked_again(tmp_path: Path) -> None:
