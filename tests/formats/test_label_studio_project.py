@@ -162,15 +162,14 @@ def test_what_the_project_cannot_take(
     with pytest.raises(LabelError) as refusal:
         put(tmp_path, export, suggest(tmp_path, line), read=read)
     assert says in str(refusal.value)
-    with pytest.raises(UsageError, match="leave out --prefix"):
-        put(
-            tmp_path,
-            project(tmp_path, EXPORT, config),
-            suggest(tmp_path, LINES[1]),
-            prefix="x",
-            read={"columns": "present=scene"},
-        )
     assert not (tmp_path / "out.json").exists()
+
+
+def test_with_a_prefix_they_are_in_tasks_of_a_new_project(tmp_path: Path) -> None:
+    export = project(tmp_path, [task(1, "b.jpg", chose("scene", "sky", "sea")), task(2, "c.jpg")])
+    tasks, _ = put(tmp_path, export, suggest(tmp_path, "c.jpg,sky,present,recovered,0.7"), prefix="p/")
+    assert [one["data"]["image"] for one in tasks] == ["p/b.jpg", "p/c.jpg"]
+    assert [len(one["predictions"]) for one in tasks] == [0, 1]
 
 
 def test_tasks_that_were_never_imported_get_their_labels_too(tmp_path: Path) -> None:

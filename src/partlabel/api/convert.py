@@ -72,7 +72,7 @@ def convert(
             case, ending or folder.
         suggestions: file that `recover` wrote; its suggestions are written beside the labels, as those of the table's
             own file are. Where the table is an export of Label Studio, and so is what is written, they are written
-            alone, as predictions for the tasks of that project.
+            alone, as predictions for the tasks of that project; with a prefix they are in tasks of a new project.
         suggestions_out: CSV to write the suggestions to, with image, class and probability.
         lose: what may be lost where the format cannot hold it, as `partlabel.formats.write_table` explains.
         prefix: what to put before image names, such as the address that an annotation tool shows images from.
@@ -100,7 +100,8 @@ def convert(
     if suggestions is not None:
         _refuse_without_suggestions(chosen)
         report = None if reading is None else reading.report
-        if (alone := _alone(chosen, report, labels, suggestions, Path(out), read, prefix)) is not None:
+        alone = _alone(chosen, report, labels, suggestions, Path(out), read) if prefix is None else None
+        if alone is not None:
             if suggestions_out is not None:
                 _write_suggested(alone[0], Path(suggestions_out))
             return Converted(table=labels, suggested=alone[0], report=report, notes=(*notes, *alone[1]))
@@ -179,7 +180,6 @@ def _alone(
     suggestions: Path | str,
     out: Path,
     read: ReadArguments,
-    prefix: str | None,
 ) -> tuple[Suggested, tuple[str, ...]] | None:
     """Suggestions written for the project that the table was exported from, with notes; None where it was not."""
     if report is None or report.format != chosen.name:
@@ -192,8 +192,6 @@ def _alone(
     found = chosen.suggestions_alone(source, ReadOptions.of(read), labels.images, wanted)
     if found is None:
         return None
-    if prefix is not None:
-        raise UsageError("the tasks of the project have their addresses already; leave out --prefix")
     write_text(out, found[0])
     return suggested, (*notes, *found[1])
 

@@ -23,7 +23,7 @@ def convert(
         Path | None,
         typer.Option(
             help="What `recover` wrote, to be written as suggestions beside the labels; of an export of Label Studio, "
-            "with --to label_studio, alone, for the tasks of that project."
+            "with --to label_studio and no --prefix, alone, for the tasks of that project."
         ),
     ] = None,
     suggestions_out: Annotated[
