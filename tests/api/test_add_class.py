@@ -165,6 +165,12 @@ def test_a_class_without_a_label_is_ranked_by_its_name(
         assert not any(row["predicted"] for row in its.values())
         assert np.ptp([row["probability"] for row in its.values()]) < 1e-6
 
+    counts = fitted_run.labels().counts_by_class()
+    prior = np.mean([present / (present + absent) for present, absent, _ in zip(*counts, strict=True)])
+    calibration = load_bundle(model)[1].calibration
+    assert calibration is not None
+    assert calibration["intercept"][-2:] == pytest.approx([np.log(prior / (1 - prior))] * 2)
+
     subject, known = open_subject(queue, out, root, SILENT, {})
     assert known is not None
     assert subject.listed is not None

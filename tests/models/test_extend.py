@@ -1,5 +1,6 @@
 """Bundles with classes that came later: nothing changes for the others, to the last bit."""
 
+import json
 import math
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from partlabel.errors import UsageError
+from partlabel.errors import RunError, UsageError
 from partlabel.inference.decisions import decide
 from partlabel.models.bundle import BundleInfo, load_bundle, save_bundle
 from partlabel.models.encoders.build import create_backbone
@@ -107,3 +108,14 @@ def test_another_head_is_refused_with_the_remedy() -> None:
         UsageError, match=r"its head 'low_rank' is more than one linear layer .*train again on the table"
     ):
         extended(tagger, info, _rows(tagger))
+
+
+@pytest.mark.parametrize("added", [0, -1, 3, 10**9, 1.5, "2", None])
+def test_a_bundle_that_says_another_number_is_refused(tmp_path: Path, added: object) -> None:
+    tagger, info = _bundle()
+    save_bundle(tmp_path, *extended(tagger, info, _rows(tagger)))
+    described = json.loads((tmp_path / "model.json").read_text())
+    described["head"]["settings"]["added"] = added
+    (tmp_path / "model.json").write_text(json.dumps(described))
+    with pytest.raises(RunError, match=r"describes no model that can be built|do not fit test_resnet"):
+        load_bundle(tmp_path)
