@@ -3,8 +3,7 @@
 import pytest
 
 from partlabel.errors import UsageError
-from partlabel.formats.codes import CodeMap
-from partlabel.labels import State
+from partlabel.formats.codes import WORDS, CodeMap
 
 
 def test_parse_and_match() -> None:
@@ -14,17 +13,19 @@ def test_parse_and_match() -> None:
 
 
 @pytest.mark.parametrize("text", [None, "1=present"])
-def test_only_the_three_words_speak_for_themselves(text: str | None) -> None:
+def test_only_the_four_words_speak_for_themselves(text: str | None) -> None:
     codes = CodeMap.parse(text)
-    assert [codes.state(value) for value in ("present", " Absent", "UNKNOWN")] == [1, -1, 0]
+    assert [codes.state(value) for value in ("present", " Absent", "UNKNOWN", "Unsure")] == [1, -1, 0, 0]
+    assert [codes.word(value) for value in ("unknown", " Unsure")] == ["unknown", "unsure"]
     assert [codes.state(value) for value in ("", "0", "-1", "yes", "true", "+1")] == [None] * 6
 
 
 def test_text_reads_back() -> None:
-    codes = CodeMap.parse("=unknown,?=unknown,1=present")
-    assert [codes.text(state) for state in (State.PRESENT, State.ABSENT, State.UNKNOWN)] == ["1", "absent", ""]
-    for state in State:
-        assert codes.state(codes.text(state)) == state
+    codes = CodeMap.parse("=unknown,-=unknown,1=present,?=unsure")
+    assert [codes.text(word) for word in WORDS] == ["1", "absent", "", "?"]
+    for word in WORDS:
+        assert codes.word(codes.text(word)) == word
+        assert CodeMap().text(word) == word
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,8 @@ def test_text_reads_back() -> None:
         ("1=present,", "entry '' is not"),
         ("1=yes", "entry '1=yes' is not"),
         ("1=present,1=absent", "gives the value '1' two states"),
+        ("?=unknown,?=unsure", "gives the value '\\?' two states"),
+        ("Unsure=absent", "the word 'Unsure' always means unsure"),
         ("Unknown=absent", "the word 'Unknown' always means unknown"),
     ],
 )

@@ -299,3 +299,18 @@ def test_many_blocks_round_trip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         again = read_table(tmp_path / name).table
         assert again.hash == table.hash
         assert again.sources.tolist() == table.sources.tolist()
+
+
+def test_a_state_may_say_unsure_itself(tmp_path: Path) -> None:
+    path = put(tmp_path, "image,class,state,source\na.jpg,cat,?,\na.jpg,dog,Unsure,human\nb.jpg,cat,1,human\n")
+    table = read_table(path, codes=f"{CODES},?=unsure").table
+    assert table.dense().tolist() == [[0, 0], [1, 0]]
+    assert table.cells().sources.tolist() == [Source.UNSURE, Source.UNSURE, Source.HUMAN]
+    without = put(tmp_path, "image,class,state\na.jpg,cat,unsure\na.jpg,dog,present\n")
+    assert read_table(without).table.cells().sources.tolist() == [Source.UNSURE, Source.IMPORT]
+
+
+def test_no_class_is_unsure_in_every_image(tmp_path: Path) -> None:
+    path = put(tmp_path, "image,class,state\n*,cat,unsure\na.jpg,cat,present\n")
+    with pytest.raises(LabelError, match=r"whether unlisted cells are absent or unknown, not unsure"):
+        read_table(path)

@@ -152,3 +152,15 @@ def test_refuses_names_that_look_like_another_format(tmp_path: Path, classes: li
     with pytest.raises(LabelError, match="look like another format"):
         write_table(table, tmp_path / "out.csv", format="one_hot_csv")
     assert not list(tmp_path.iterdir())
+
+
+def test_unsure_is_a_value_like_the_others(tmp_path: Path) -> None:
+    path = put(tmp_path, "image,cat,dog\na.jpg,?,1\nb.jpg,0,Unsure\nc.jpg,?,\nc.jpg,1,?\n")
+    table = read_table(path, codes=f"{CODES},?=unsure").table
+    assert table.dense().tolist() == [[0, 1], [-1, 0], [1, 0]]
+    unsure = ~table.open_rows([0, 1, 2]) & (table.dense() == 0)
+    assert unsure.tolist() == [[True, False], [False, True], [False, True]]
+    write_table(table, tmp_path / "out.csv", format="one_hot_csv", codes="1=present,0=absent,=unknown,?=unsure")
+    assert (tmp_path / "out.csv").read_text() == "image,cat,dog\na.jpg,?,1\nb.jpg,0,?\nc.jpg,1,?\n"
+    write_table(table, tmp_path / "out.csv", format="one_hot_csv")
+    assert (tmp_path / "out.csv").read_text().splitlines()[1] == "a.jpg,unsure,present"

@@ -1,6 +1,6 @@
 """One-hot CSV: one row per image, one column per class; values are states.
 
-Every cell is listed, so this format has no background; it keeps no sources.
+Every cell is listed, so this format has no background; of sources it keeps unsure alone.
 """
 
 import re
@@ -14,6 +14,7 @@ import numpy as np
 from partlabel.errors import LabelError, UsageError
 from partlabel.files import atomic_path
 from partlabel.formats.base import Format, Source
+from partlabel.formats.codes import UNSURE, WORDS
 from partlabel.formats.collect import CellList, ImageRows, refuse_no_class, settle
 from partlabel.formats.header import Columns, closest, columns_of, csv_format
 from partlabel.formats.options import ReadOptions
@@ -21,9 +22,12 @@ from partlabel.formats.reading import Reading, Tally, WriteOptions
 from partlabel.formats.text import DELIMITED, cell_name, even_records, name_cell, quote, refuse_outer_space
 from partlabel.formats.uncoded import Uncoded
 from partlabel.labels import Int8Array, IntArray, LabelTable, State
+from partlabel.labels import Source as CellSource
 
 _BLOCK = 1024  # rows at once; bounds the dense part
-_NO_CODE = 9
+_NO_CODE, _UNSURE = 9, 2
+_WORD = {State.PRESENT: "present", State.ABSENT: "absent", State.UNKNOWN: "unknown", _UNSURE: UNSURE}
+_CODE = {word: code for code, word in _WORD.items()}
 
 
 class OneHotCsv(Format):
@@ -31,11 +35,12 @@ class OneHotCsv(Format):
 
     name = "one_hot_csv"
     title = "CSV with one column per tag"
-    states = "a value in each cell, by --codes"
+    states = "a value in each cell, by --codes: present, absent, unknown or unsure"
     suffixes = DELIMITED
     read_only = DELIMITED[1:]
     options = frozenset({"codes", "unlisted", "where", "ignore", "columns"})
     written_with = frozenset({"codes"})
+    keeps_unsure = True
 
     def sniff(self, source: Source, options: ReadOptions) -> bool:
         """Whether the header has an image column and none of class, state, present, absent."""
@@ -77,8 +82,7 @@ class OneHotCsv(Format):
         return Reading(settled.table, tally.report(images.duplicates(), settled.conflicts))
 
     def write(self, table: LabelTable, path: Path, options: WriteOptions) -> None:
-        """Write every cell, in the values of `codes` or as words. Sources, and which cells were only implied, are not
-        kept.
+        """Write every cell, in the values of `codes` or as words. Of sources, unsure alone is kept.
 
         Raises:
             LabelError: class names would change or make the header look like another format.
@@ -90,13 +94,16 @@ class OneHotCsv(Format):
                 f"{path}: classes named class, state, present or absent would make the header look like another "
                 f"format; write the long format or JSONL"
             )
-        words = {int(state): quote(options.codes.text(state)) for state in State}
+        words = {word: quote(options.codes.text(word)) for word in WORDS}
         with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
             stream.write(",".join(map(name_cell, header)) + "\n")
             for start in range(0, len(table), _BLOCK):
                 index = np.arange(start, min(start + _BLOCK, len(table)))
-                for row, states in zip(index, table.rows(index).tolist(), strict=True):
-                    stream.write(",".join([name_cell(table.images[row]), *(words[state] for state in states)]) + "\n")
+                states = table.rows(index)
+                states[(states == State.UNKNOWN) & ~table.open_rows(index)] = _UNSURE
+                for row, codes in zip(index, states.tolist(), strict=True):
+                    stream.write(",".join([name_cell(table.images[row]), *(words[_WORD[code]] for code in codes)]))
+                    stream.write("\n")
 
 
 def _class_columns(columns: Columns, image: int, options: ReadOptions) -> list[int]:
@@ -166,15 +173,17 @@ def _add_block(
 ) -> None:
     numbers = _Numbers()
     values = np.array([[numbers[row[column]] for column in chosen] for _, row in block], np.int64)
-    found = [uncoded.codes.state(value) for value in numbers]
-    dense = np.array([_NO_CODE if state is None else int(state) for state in found], np.int8)[values]
+    found = [uncoded.codes.word(value) for value in numbers]
+    dense = np.array([_NO_CODE if word is None else int(_CODE[word]) for word in found], np.int8)[values]
     rows = np.array([images.row(cell_name(row[image]), line) for line, row in block], np.int64)
     lines = np.array([line for line, _ in block], np.int64)
     if (dense == _NO_CODE).any():
         _note_uncoded(values, dense, list(numbers), lines, [columns.names[column] for column in chosen], uncoded)
         return
     place_of, class_index = np.nonzero(dense)
-    cells.add(rows[place_of], class_index, dense[place_of, class_index], lines[place_of])
+    states = dense[place_of, class_index]
+    sources = np.where(states == _UNSURE, CellSource.UNSURE, CellSource.IMPORT)
+    cells.add(rows[place_of], class_index, np.where(states == _UNSURE, 0, states), lines[place_of], sources)
 
 
 def _note_uncoded(

@@ -22,7 +22,7 @@ class ReadOptions(BaseModel):
 
     Args:
         codes: what values mean, as in `'1=present,0=absent,=unknown'`; an empty left side is an empty cell. The words
-            present, absent and unknown need no code. Tag lists have no values, and so no codes.
+            present, absent, unknown and unsure need no code. Tag lists have no values, and so no codes.
         unlisted: "absent" declares that every cell which the file does not list is absent; a declaration in the file
             takes precedence.
         classes: the classes, in this order. In long files and tag lists any other class is an error, unless it is

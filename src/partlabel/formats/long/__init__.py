@@ -97,7 +97,7 @@ class Long(Format):
             )
         if path.suffix.casefold() != ".parquet":
             refuse_outer_space(table.classes, path)
-        states = {int(state): options.codes.text(state) for state in State} | {_EMPTY: ""}
+        states = {int(state): options.codes.text(state.name.lower()) for state in State} | {_EMPTY: ""}
         sources = {int(source): source.name.lower() for source in CellSource} | {-1: ""}
         with atomic_path(path) as temporary:
             if path.suffix.casefold() == ".parquet":

@@ -9,6 +9,7 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from partlabel.errors import LabelError
+from partlabel.formats.codes import UNSURE
 from partlabel.formats.collect import CellList, ClassNames, refuse_no_image
 from partlabel.formats.long.files import CsvFile, ParquetFile
 from partlabel.formats.options import ReadOptions
@@ -70,6 +71,7 @@ class LongRows:
             )
         sources = self._sources(coded["source"], is_cell, records) if "source" in coded else self._unsaid(is_cell)
         self._check_unsure(states, sources, is_cell, records)
+        sources = self._with_unsure(coded["state"], sources)
         if is_cell.all():
             self.cells.add(image, class_index, states, records, sources)
         else:
@@ -176,6 +178,14 @@ class LongRows:
                 f"unknown; correct one of them"
             )
 
+    def _with_unsure(self, state: Coded, sources: IntArray | None) -> IntArray | None:
+        """The sources, unsure where the state says so itself."""
+        said = [self._codes.word(value) == UNSURE for value in state.values]
+        if not any(said):
+            return sources
+        before = np.full(state.codes.size, int(Source.IMPORT), np.int64) if sources is None else sources
+        return np.where(state.map([int(one) for one in said]) == 1, int(Source.UNSURE), before)
+
     def _add_declarations(self, image: IntArray, class_index: IntArray, state: Coded, records: IntArray) -> None:
         """Check the rows that are no cells, and note what they declare."""
         blank = state.map([int(not value.strip()) for value in state.values]) == 1
@@ -200,10 +210,11 @@ class LongRows:
         if state is None:
             self.uncoded.add(self.file.columns.names[self.file.roles["state"]], value, 1, record)
             return
-        if state == State.PRESENT or self.declared.setdefault(column, state) != state:
+        unsure = self._codes.word(value) == UNSURE
+        if state == State.PRESENT or unsure or self.declared.setdefault(column, state) != state:
             raise LabelError(
                 f"{self._place(record)}: a row for every image ('*') says once whether unlisted cells are absent or "
-                f"unknown, not {'present' if state == State.PRESENT else 'both'}"
+                f"unknown, not {'present' if state == State.PRESENT else UNSURE if unsure else 'both'}"
             )
 
     def _place(self, record: int, role: str | None = None) -> str:
