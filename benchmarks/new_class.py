@@ -68,7 +68,7 @@ def _left_out(
     run = RunFolder(given.out / f"{given.data}-{known}-{seed}-{part}")
     if not run.model.is_dir():
         run = trained(given.data, labels.select_classes(others), data, run.path, seed)
-    asked = NewClasses.open(run, _unknown(data.train, data.test, new), data.images, SILENT)
+    asked = NewClasses.open(run, unknown(data.train, data.test, new), data.images, SILENT)
     vectors = label_vectors("minilm", (*others, *new))
     by_name, ridge = asked.by_words(new, vectors)
     shuffled, _ = asked.by_words(new, _shuffled(vectors, seed))
@@ -78,8 +78,8 @@ def _left_out(
         found = {
             "class": row.name,
             "chance": float((truth > 0).mean()),
-            "shuffled": _average_precision(asked.scores(other)[test], truth),
-            "name": _average_precision(asked.scores(row)[test], truth),
+            "shuffled": average_precision_of(asked.scores(other)[test], truth),
+            "name": average_precision_of(asked.scores(row)[test], truth),
             "by the run": ridge.left_out_mAP,
         }
         for count in verdicts:
@@ -87,7 +87,7 @@ def _left_out(
         yield found
 
 
-def _unknown(train: LabelTable, test: LabelTable, classes: list[str]) -> LabelTable:
+def unknown(train: LabelTable, test: LabelTable, classes: list[str]) -> LabelTable:
     """Training and test images, of which nothing is known."""
     return LabelTable.from_cells([*train.images, *test.images], classes, [], [], [])
 
@@ -110,11 +110,11 @@ def _reviewed(
     present = int((states > 0).sum())
     later = NewClasses(asked.run, asked.tagger, asked.info, table, asked.labels, asked.features)
     test = NewClasses(asked.run, asked.tagger, asked.info, data.test, asked.labels, asked.features[len(data.train) :])
-    reached = _average_precision(test.scores(later.by_labels([name])[0]) if present else scores[len(train) :], truth)
+    reached = average_precision_of(test.scores(later.by_labels([name])[0]) if present else scores[len(train) :], truth)
     return {f"after {count}": reached, f"present among {count}": present}
 
 
-def _average_precision(scores: NDArray[np.float64], truth: NDArray[np.int8]) -> float:
+def average_precision_of(scores: NDArray[np.float64], truth: NDArray[np.int8]) -> float:
     return float(average_precision(scores[:, None].astype(np.float32), truth)[0])
 
 

@@ -23,6 +23,7 @@ STANDINGS = ("open", *VERDICTS[1:], "implied")
 """How a cell that is asked may stand, by its number."""
 IMPLIED = STANDINGS.index("implied")
 QUEUES = {
+    "file": "in the order of the file",
     "probability": "most probable first",
     "unsure_first": "least certain first",
     "value": "what teaches the model most",
@@ -119,7 +120,8 @@ class ListedCells(Asked):
 
     Args:
         subject: what is reviewed.
-        listed: its cells.
+        listed: its cells. Where no suggested one has a probability, the order of the file is a queue, and those by
+            probability are queues only where a model may learn one.
         learns: whether a model learns.
     """
 
@@ -129,6 +131,8 @@ class ListedCells(Asked):
         by_class = np.bincount(self.column, minlength=len(subject.classes))
         super().__init__(subject, learns, by_class, np.bincount(self.row, minlength=len(subject.images)))
         self.verdict = np.zeros(listed.cells.size, np.int8)
+        suggested = listed.kind == KINDS.index("suggested")
+        self.by_line = not np.isfinite(listed.probability[suggested]).any()
         self.orders = self._orders(None)
 
     @property
@@ -176,7 +180,9 @@ class ListedCells(Asked):
         certain = np.nan_to_num(of_state, nan=-1.0)
         distance = np.abs(certain - self.subject.threshold[self.column])
         distance[np.isnan(self.probability)] = 2
-        keys = {"probability": ("suggested", -certain), "unsure_first": ("suggested", distance)}
+        keys = {"file": ("suggested", line)} if self.by_line else {}
+        if self.learns or not self.by_line:
+            keys |= {"probability": ("suggested", -certain), "unsure_first": ("suggested", distance)}
         keys |= {name: (name, line) for name in ("doubtful", "audit")}
         orders = {}
         for queue, (of_kind, key) in keys.items():
@@ -185,7 +191,7 @@ class ListedCells(Asked):
                 orders[queue] = chosen[np.lexsort((line[chosen], key[chosen]))]
         if self.learns and "probability" in orders:
             orders["value"] = orders["unsure_first"] if by_value is None else by_value
-        return orders or {"probability": np.empty(0, np.int64)}
+        return orders or {"file": np.empty(0, np.int64)}
 
 
 class UnknownCells(Asked):

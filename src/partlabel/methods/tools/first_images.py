@@ -19,7 +19,9 @@ from partlabel.methods.tools.fold_sums import FoldSums, scores_of_folds, without
 from partlabel.methods.tools.moments import ClassSums, Moments, mean_differences
 
 SHRINKAGE = 0.97
-"""λ: what folds choose where few labels are known (docs/discriminant.md)."""
+"""λ; compared with other values, as the weight below, on training images alone: docs/new_class.md."""
+OF_ALL = 0.5
+"""Weight of the mean of all images in m⁻."""
 
 
 class FirstImages(NamedTuple):
@@ -44,13 +46,23 @@ def first_images(passes: FeaturePasses, sums: FoldSums) -> FirstImages:
         sums: of these passes.
     """
     parts = zip(without_each(sums.present), without_each(sums.absent), strict=True)
-    directions = [sums.directions(_differences(sums.moments, *part), [SHRINKAGE])[0] for part in parts]
+    directions = [sums.directions(first_differences(sums.moments, *part), [SHRINKAGE])[0] for part in parts]
     rows = passes.judged(1)
     scores = scores_of_folds(passes, sums, rows, [of_fold.float() for of_fold in directions[:-1]])
     states = passes.judging.rows(rows)
     return FirstImages(directions[-1], *class_lines(scores, states, separation(scores, states)))
 
 
-def _differences(moments: Moments, present: ClassSums, absent: ClassSums) -> Float[Tensor, "classes d"]:
-    of_all = mean_differences(moments, present, ClassSums.none(*present.total.shape))
-    return (mean_differences(moments, present, absent) + of_all) / 2
+def first_differences(
+    moments: Moments, present: ClassSums, absent: ClassSums, of_all: float = OF_ALL
+) -> Float[Tensor, "classes d"]:
+    """m⁺ - m⁻ of each class.
+
+    Args:
+        moments: of all images.
+        present: sums of the known present images.
+        absent: of the known absent ones.
+        of_all: weight of the mean of all images in m⁻, 0 to 1.
+    """
+    from_all = mean_differences(moments, present, ClassSums.none(*present.total.shape))
+    return (1 - of_all) * mean_differences(moments, present, absent) + of_all * from_all

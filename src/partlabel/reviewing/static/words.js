@@ -82,6 +82,7 @@ export function sides(conflict, me) {
 export const whoElse = (who, me) => (!who || who === me ? "another window" : who);
 
 export const QUEUE_HINTS = {
+  file: "listed cells, in the order of the file, which has no probabilities",
   probability: "suggestions, most probable first",
   unsure_first: "suggestions, least certain first",
   value: "cells whose verdicts teach the model most: rare classes, uncertain cells, no two of one burst",
