@@ -145,3 +145,19 @@ def test_an_unsure_cell_that_follows_is_known() -> None:
     unsure = LabelTable.from_cells(["a"], ["animal", "cat"], [0, 0], [0, 1], [0, 0], [Source.UNSURE, Source.UNSURE])
     merged, _ = merging.merge_related(unsure, table_of("a", dog="+"), RELATIONS)
     assert states(merged)["a"] == {"animal": (1, "IMPLIED"), "cat": (0, "UNSURE"), "dog": (1, "IMPORT")}
+
+
+def test_what_an_image_shows_is_not_lost_to_a_declaration_of_its_own_table() -> None:
+    """The class above is declared complete, and gives way to what is stated of the class below it."""
+    mine = LabelTable.from_cells(["a"], ["dog", "animal"], [0], [0], [1], [Source.HUMAN], [0, -1])
+    for prefer in (None, "self", "other"):
+        for pair in ((mine, table_of("b", dog="-")), (table_of("b", dog="-"), mine)):
+            merged, conflicts = merging.merge_related(*pair, RELATIONS, prefer)
+            assert not conflicts
+            assert states(merged)["a"]["dog"] == (1, "HUMAN"), prefer
+
+
+def test_what_was_unsure_is_so_again_where_what_settled_it_gives_way() -> None:
+    mine = LabelTable.from_cells(["a"], ["cat", "animal"], [0, 0], [0, 1], [0, -1], [Source.UNSURE, Source.HUMAN])
+    merged, _ = merging.merge_related(mine, table_of("a", animal="+"), RELATIONS, "other")
+    assert states(merged)["a"] == {"cat": (0, "UNSURE"), "animal": (1, "IMPORT")}

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from partlabel.errors import LabelError, UsageError
 from partlabel.labels import Conflict, Int8Array, IntArray, LabelTable, Source, State
-from partlabel.relations import Relations
+from partlabel.relations import Completed, Relations
 
 _LISTED_WITHOUT_THOUGHT = 1_000_000
 _DERIVED = (Source.RECOVERED, Source.IMPLIED)  # nobody stated these cells
@@ -80,26 +80,50 @@ def merge_related(
     merged, conflicts = merge(mine, theirs, prefer)
     if conflicts and prefer is None:
         return merged, conflicts
-    weaker, stronger = (theirs, mine) if prefer == "self" else (mine, theirs)
-    settled, _ = merge(_as_stated(weaker, relations), stronger, "other")
-    settled = relations.completed(settled).table
+    if prefer == "self":
+        settled, _ = merge(_as_stated(theirs, other, relations), mine, "other")
+    else:
+        settled, _ = merge(_as_stated(mine, table, relations), theirs, "other")
+    settled = _without_contradictions(relations.completed(settled))
     return settled.select_images(merged.images).select_classes(merged.classes), conflicts
 
 
 def _completed(table: LabelTable, classes: tuple[str, ...], relations: Relations) -> LabelTable:
     """A table with what follows from its cells, of classes that it may lack, too."""
-    done = relations.completed(merge(table, LabelTable.from_cells(table.images, classes, [], [], []))[0])
+    return _without_contradictions(
+        relations.completed(merge(table, LabelTable.from_cells(table.images, classes, [], [], []))[0])
+    )
+
+
+def _without_contradictions(done: Completed) -> LabelTable:
+    """A completed table.
+
+    Raises:
+        LabelError: known cells of it contradict each other, so that it lacks them.
+    """
     if done.contradictions:
         raise LabelError(f"known cells of a table contradict its relations: {done.contradictions[0]}; correct them")
     return done.table
 
 
-def _as_stated(table: LabelTable, relations: Relations) -> LabelTable:
-    """The table without implied cells that its other cells imply; those that nothing here implies stay."""
+def _as_stated(table: LabelTable, before: LabelTable, relations: Relations) -> LabelTable:
+    """A completed table in which the cells that its other cells imply are unknown again, unsure where they were so
+    before; also where a class is declared absent, which had given way. Implied cells that nothing here implies stay.
+    """
     own = table.cells()
     implied = own.sources == Source.IMPLIED
     again = relations.completed(_of_cells(table, ~implied)).table
-    return _of_cells(table, ~implied | (again.states_at(own.image_index, own.class_index) != own.states))
+    gone = implied & (again.states_at(own.image_index, own.class_index) == own.states)
+    doubts = before.cells()
+    doubtful = doubts.sources == Source.UNSURE
+    column = np.array([table.class_positions[name] for name in before.classes], np.int64)
+    keys = doubts.image_index[doubtful] * len(table.classes) + column[doubts.class_index[doubtful]]
+    unsure = gone & np.isin(own.image_index * len(table.classes) + own.class_index, keys)
+    sources = np.where(unsure, np.int8(Source.UNSURE), np.where(gone, np.int8(Source.IMPORT), own.sources))
+    states = np.where(gone, np.int8(State.UNKNOWN), own.states)
+    return LabelTable.from_cells(
+        table.images, table.classes, own.image_index, own.class_index, states, sources, table.background
+    )
 
 
 def _of_cells(table: LabelTable, kept: NDArray[np.bool_]) -> LabelTable:

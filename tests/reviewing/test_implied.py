@@ -306,3 +306,39 @@ def test_relations_need_no_table(tmp_path: Path, relations: Path) -> None:
 
     open_subject(source, None, Path(), Said(), {"relations": str(relations)})  # type: ignore[arg-type]
     assert said == [f"{relations} relates none of the classes here; its first one is 'fir'"]
+
+
+def test_a_stated_label_that_gives_way_to_what_follows_is_told(tmp_path: Path, relations: Path) -> None:
+    journal, source = tmp_path / "journal", table_of({(0, "animal"): -1})
+    with reviewing(source, relations, journal) as session:
+        decide(session, "a.png", dog="present")
+    found = reviewed(source, journal=journal, prefer="review", read={"relations": str(relations)})
+    assert cells_of(found.table, "a.png")["animal"] == (1, Source.IMPLIED)
+    assert any("animal" in line for line in found.lines())
+
+
+def test_verdicts_that_are_left_out_are_named_and_not_counted(tmp_path: Path, relations: Path) -> None:
+    journal, source = tmp_path / "journal", table_of({(0, "day"): 1})
+    with reviewing(source, relations, journal) as session:
+        decide(session, "b.png", dog="present", animal="absent")
+        decide(session, "a.png", dog="absent")
+    found = reviewed(source, journal=journal, read={"relations": str(relations), "conflicts": "unknown"})
+    assert [(one.image, one.class_name) for one in found.left_out] == [("b.png", "dog"), ("b.png", "animal")]
+    assert "dog" not in cells_of(found.table, "b.png")
+    lines = list(found.lines())
+    assert lines[:2] == ["dog: +0 present, +1 absent ('a.png')", "in all: +0 present, +1 absent in 1 class"]
+    assert "left out, because verdicts contradict each other: class 'dog' of 'b.png'" in lines
+    assert not found.gave_way
+
+
+def test_a_recovered_cell_gives_way_on_the_page_as_in_the_export(tmp_path: Path, relations: Path) -> None:
+    journal, recovered = (
+        tmp_path / "journal",
+        LabelTable.from_cells(IMAGES, CLASSES, [0], [CLASSES.index("animal")], [-1], Source.RECOVERED),
+    )
+    with reviewing(recovered, relations, journal) as session:
+        decide(session, "a.png", dog="present")
+        assert standings(session, "a.png")["thing"] == "implied"
+    found = reviewed(recovered, journal=journal, read={"relations": str(relations)})
+    assert cells_of(found.table, "a.png")["animal"] == (1, Source.IMPLIED)
+    assert not found.gave_way

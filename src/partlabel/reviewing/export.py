@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from partlabel.errors import LabelError, UsageError
 from partlabel.files import file_sha256, write_json
 from partlabel.formats import read_table, write_table
-from partlabel.labels import Conflict, Int8Array, LabelTable, Source, State
+from partlabel.labels import Cells, Conflict, Int8Array, LabelTable, Source, State
 from partlabel.merging import merge, merge_related, without
 from partlabel.reviewing.journal import Content
 from partlabel.reviewing.source import completed_by
@@ -57,6 +58,8 @@ class Exported(NamedTuple):
         unsure: how many cells nobody could decide; those that were known stay so, the others are of source `UNSURE`.
         replaced: what became of the labels of an earlier export of this journal; None if there was none.
         implied: how many of its cells follow from others by relations; they are of source `IMPLIED`.
+        left_out: verdicts that contradict each other by relations, and are not in the table.
+        gave_way: labels that are unknown or the opposite now, because of verdicts on other classes.
     """
 
     table: LabelTable
@@ -65,6 +68,8 @@ class Exported(NamedTuple):
     unsure: int
     replaced: str | None = None
     implied: int = 0
+    left_out: tuple[Conflict, ...] = ()
+    gave_way: tuple[Conflict, ...] = ()
 
     def lines(self) -> Iterator[str]:
         """The changes in words, a line per class."""
@@ -77,6 +82,10 @@ class Exported(NamedTuple):
             yield f"{amount(self.implied, 'cell')} known because of others, of source implied; nobody judged them"
         for one in self.contradictions:
             yield f"contradicted: class {one.class_name!r} of {one.image!r}"
+        for one in self.left_out:
+            yield f"left out, because verdicts contradict each other: class {one.class_name!r} of {one.image!r}"
+        for one in self.gave_way:
+            yield f"a label gave way to a verdict on another class: class {one.class_name!r} of {one.image!r}"
         if self.replaced is not None:
             yield self.replaced
 
@@ -117,17 +126,20 @@ def export(
     merged, contradictions = merge(base, verdicts, "self" if prefer == "table" else "other")
     if contradictions and prefer is None:
         raise LabelError(_undecided(contradictions, verdicts))
-    changes = tuple(_changes(base, verdicts, merged))
+    left_out: tuple[Conflict, ...] = ()
     if subject.relations is not None:
         kept = without(verdicts, contradictions) if prefer == "table" else verdicts
         settled = completed_by(subject.relations, kept, subject.conflicts)
+        left_out = tuple(_left_out(kept, settled))
         merged, _ = merge_related(base, settled, subject.relations, "other")
     return Exported(
         merged,
-        changes,
+        tuple(_changes(base, verdicts, merged)),
         tuple(contradictions),
-        sum(verdict == "unsure" for verdict in given.values()),
+        int(((states == State.UNKNOWN) & ~_follows(merged, verdicts)).sum()),
         implied=int((merged.sources == Source.IMPLIED).sum()),
+        left_out=left_out,
+        gave_way=tuple(_gave_way(base, verdicts, merged)),
     )
 
 
@@ -211,7 +223,7 @@ def _changes(base: LabelTable, verdicts: LabelTable, merged: LabelTable) -> Iter
     columns = np.array([merged.class_positions[name] for name in verdicts.classes], np.int64)[cells.class_index]
     after = merged.states_at(rows, columns)
     before = _before(base, verdicts)
-    differs = after != before
+    differs = (after != before) & (cells.states != State.UNKNOWN)
     order = np.argsort(cells.class_index, kind="stable")
     starts = np.searchsorted(cells.class_index[order], np.arange(len(verdicts.classes) + 1))
     for column in np.flatnonzero(np.diff(starts)).tolist():
@@ -227,12 +239,42 @@ def _changes(base: LabelTable, verdicts: LabelTable, merged: LabelTable) -> Iter
             )
 
 
+def _follows(merged: LabelTable, verdicts: LabelTable) -> NDArray[np.bool_]:
+    """Which cells of the verdicts follow from others in the end."""
+    return np.asarray(_in(merged, verdicts, verdicts.cells())[1] == Source.IMPLIED)
+
+
+def _left_out(verdicts: LabelTable, settled: LabelTable) -> Iterator[Conflict]:
+    """Verdicts that are not among those that settle other cells."""
+    cells = verdicts.cells()
+    lost = (cells.states != State.UNKNOWN) & (_in(settled, verdicts, cells)[0] == State.UNKNOWN)
+    for row, column in zip(cells.image_index[lost].tolist(), cells.class_index[lost].tolist(), strict=True):
+        yield Conflict(verdicts.images[row], verdicts.classes[column])
+
+
+def _gave_way(base: LabelTable, verdicts: LabelTable, merged: LabelTable) -> Iterator[Conflict]:
+    """Labels that somebody stated, that no verdict is on, and that do not stand any more."""
+    cells = base.cells()
+    stated = (cells.states != State.UNKNOWN) & ~np.isin(cells.sources, (Source.RECOVERED, Source.IMPLIED))
+    judged = _in(verdicts, base, cells)[2]
+    lost = stated & ~judged & (_in(merged, base, cells)[0] != cells.states)
+    for row, column in zip(cells.image_index[lost].tolist(), cells.class_index[lost].tolist(), strict=True):
+        yield Conflict(base.images[row], base.classes[column])
+
+
+def _in(table: LabelTable, other: LabelTable, cells: Cells) -> tuple[Int8Array, Int8Array, NDArray[np.bool_]]:
+    """States and sources in a table of the cells of another one, and whether it lists them."""
+    rows = np.array([table.image_positions.get(name, -1) for name in other.images], np.int64)[cells.image_index]
+    columns = np.array([table.class_positions.get(name, -1) for name in other.classes], np.int64)[cells.class_index]
+    there = np.flatnonzero((rows >= 0) & (columns >= 0))
+    states, sources, listed = (np.zeros(rows.size, np.int8) for _ in range(3))
+    position, found = table.find(rows[there], columns[there])
+    states[there] = table.states_at(rows[there], columns[there])
+    sources[there[found]] = table.sources[position[found]]
+    listed[there] = found
+    return states, sources, listed.astype(bool)
+
+
 def _before(base: LabelTable, verdicts: LabelTable) -> Int8Array:
     """States that the cells of the verdicts had; unknown where the table lacks image or class."""
-    cells = verdicts.cells()
-    rows = np.array([base.image_positions.get(name, -1) for name in verdicts.images], np.int64)[cells.image_index]
-    columns = np.array([base.class_positions.get(name, -1) for name in verdicts.classes], np.int64)[cells.class_index]
-    there = (rows >= 0) & (columns >= 0)
-    states = np.zeros(rows.size, np.int8)
-    states[there] = base.states_at(rows[there], columns[there])
-    return states
+    return _in(base, verdicts, verdicts.cells())[0]

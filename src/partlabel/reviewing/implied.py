@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from partlabel.labels import Int8Array, IntArray, State
+from partlabel.labels import Int8Array, IntArray, Source, State
 from partlabel.reviewing.queues import Asked
 from partlabel.reviewing.subject import KINDS, Subject
 
@@ -123,7 +123,11 @@ class Implied:
                 yield target, State(state)
 
     def _known(self, row: int, columns: IntArray) -> Int8Array:
-        return self.subject.known.states_at(np.full(columns.size, row), columns)
+        """States of cells of an image; recovered ones, which give way to what follows, count as unknown."""
+        known, rows = self.subject.known, np.full(columns.size, row)
+        position, listed = known.find(rows, columns)
+        recovered = listed & (known.sources[position] == Source.RECOVERED) if known.sources.size else listed
+        return np.where(recovered, np.int8(State.UNKNOWN), known.states_at(rows, columns))
 
     def _follows(self, column: int, state: State) -> tuple[IntArray, Int8Array]:
         """Classes of the subject, and their states, that follow from one."""
