@@ -108,7 +108,7 @@ def test_suggestions_go_to_formats_that_hold_them_or_aside(tmp_path: Path) -> No
     with pytest.raises(LabelError, match=r"suggests class 'cat' for 'c\.jpg', which the labels do not have"):
         partlabel.convert(path, tmp_path / "b.xml", to="cvat", suggestions=more)
     put(more, header + "b.jpg,cat,unknown,recovered,0.9,2.2,audit\n")
-    with pytest.raises(LabelError, match="an audit asks and does not suggest"):
+    with pytest.raises(LabelError, match="if it is an audit, answer it with"):
         partlabel.convert(path, tmp_path / "b.xml", to="cvat", suggestions=more)
     put(more, "image,class,probability\nb.jpg,cat,2\n")
     with pytest.raises(LabelError, match="line 2: '2' is no probability"):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from partlabel import LabelTable, Source, read_table, reviewed
+from partlabel.api.review import _export_command
 from partlabel.errors import LabelError, UsageError
 from partlabel.progress import SILENT
 from partlabel.reviewing.journal import Journal
@@ -205,3 +206,11 @@ def test_verdicts_are_exported_where_no_suggestion_is_left(suggestions: Path, ta
         decide(verdicts, {("00.png", "boat"): "present"})
     suggestions.write_text(suggestions.read_text().splitlines()[0] + "\n")  # recover was run again
     assert states(reviewed(suggestions, table=table).table)["00.png", "boat"] == (1, Source.REVIEW)
+
+
+@pytest.mark.parametrize(
+    ("table", "name"), [("tags.csv", "reviewed.csv"), ("reviewed.csv", "reviewed-2.csv"), (None, "reviewed.csv")]
+)
+def test_the_command_that_is_printed_exports_to_none_of_its_inputs(table: str | None, name: str) -> None:
+    said = _export_command("next.csv", None, table, Path("next.csv.verdicts.jsonl"), {})
+    assert said.endswith(f"--export {name}")

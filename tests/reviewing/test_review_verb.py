@@ -113,7 +113,7 @@ def test_a_port_in_use_is_a_sentence(served: Serve, suggestions: Path, photos: P
         (["{folder}/classes.txt", "--images", "{folder}/bare"], "no picture below"),
         (["{folder}/twice.csv", "--images", "{photos}"], "listed twice"),
         (["{folder}/more.csv", "--images", "{photos}"], "probability 1.5 is not between"),
-        (["{folder}/short.csv", "--images", "{photos}"], "line 2: 2 cells"),
+        (["{folder}/short.csv", "--images", "{photos}"], "line 2 has 2 cells"),
         (["{folder}/state.csv", "--images", "{photos}"], "state 'maybe'"),
         (["{folder}/none.csv", "--images", "{photos}"], "holds no suggestion"),
         (["{folder}/none.csv", "--images", "{photos}", "--table", "{folder}/table.csv"], "partlabel review TABLE"),

@@ -208,8 +208,8 @@ def _given(path: Path | str) -> list[Suggestion]:
     given = [Suggestion(*one) for one in read_probabilities(path)]
     if not given:
         raise LabelError(
-            f"{path} holds nothing that is suggested to be present; an audit asks and does not suggest: answer it with "
-            f"`partlabel review {path}`"
+            f"{path} holds nothing that is suggested to be present, and nothing else can be suggested; if it is an "
+            f"audit, answer it with `partlabel review {path}`"
         )
     return given
 

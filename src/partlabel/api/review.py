@@ -2,6 +2,7 @@
 
 import getpass
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain, count
 from pathlib import Path
 from typing import Literal, cast
 
@@ -218,7 +219,11 @@ def _export_command(
         words += ["--table", "TABLE" if isinstance(table, LabelTable) else str(table)]
     if isinstance(source, LabelTable) or str(journal) != f"{source}{SUFFIX}":
         words += ["--journal", journal]
-    return command(*words, *_read_words(read), "--export", "reviewed.csv")
+    inputs = {Path(one).resolve() for one in (source, table) if isinstance(one, str | Path)}
+    names = chain(["reviewed.csv"], (f"reviewed-{number}.csv" for number in count(2)))
+    return command(
+        *words, *_read_words(read), "--export", next(one for one in names if Path(one).resolve() not in inputs)
+    )
 
 
 def _read_words(read: ReadArguments) -> Iterator[str]:
