@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from queue_by_value import Data, data_with_test, trained
 
 import partlabel
-from partlabel.evaluation.average_precision import average_precision
+from partlabel.evaluation.average_precision import average_precision, chance_average_precision
 from partlabel.inference.new_class import NewClasses
 from partlabel.labels import LabelTable
 from partlabel.models.label_text import LabelVectors, label_vectors
@@ -77,7 +77,7 @@ def _left_out(
         truth = data.test.select_classes([row.name]).dense()
         found = {
             "class": row.name,
-            "chance": float((truth > 0).mean()),
+            "chance": float(chance_average_precision(truth)[0]),
             "shuffled": average_precision_of(asked.scores(other)[test], truth),
             "name": average_precision_of(asked.scores(row)[test], truth),
             "by the run": ridge.left_out_mAP,
@@ -119,7 +119,12 @@ def average_precision_of(scores: NDArray[np.float64], truth: NDArray[np.int8]) -
 
 
 def _print(data: str, rows: list[dict[str, Any]], verdicts: list[int]) -> None:
-    columns = {"chance": "at random", "shuffled": "names shuffled", "name": "by the name", "by the run": "as it says"}
+    columns = {
+        "chance": "random order",
+        "shuffled": "names shuffled",
+        "name": "by the name",
+        "by the run": "as it says",
+    }
     columns |= {f"after {count}": f"after {count} verdicts" for count in verdicts}
     columns |= {f"present among {count}": f"present among {count}" for count in verdicts}
     print(f"| data | known | {' | '.join(columns.values())} |\n|---|---:|{'---:|' * len(columns)}")

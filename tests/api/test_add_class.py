@@ -265,7 +265,7 @@ def test_from_a_name_by_a_review_to_a_model(
     subject, _ = open_subject(queue, more, root, SILENT, {})
     with Journal(Path(f"{queue}.verdicts.jsonl"), subject) as journal:
         decisions = []
-        for cell in asked_of(subject, learns=False).page(Wanted("probability"), 0, 100).cells.tolist():
+        for cell in asked_of(subject, learns=False).page(Wanted("file"), 0, 100).cells.tolist():
             red = truth.states_at([truth.image_positions[subject.images[cell // 4]]], [0])[0] > 0
             decisions.append(Decision(cell, "present" if red else "absent"))
         Verdicts(subject, asked_of(subject, learns=False), journal).decide("tab", "Ann", decisions)
@@ -300,7 +300,7 @@ def test_a_class_with_both_signs_is_tagged_from_even_odds_on(
     alone = LabelTable.from_dense(reviewed.images, ["crimson"], np.maximum(reviewed.dense(), 0))
     add_class(alone, ["crimson"], run=stepped_run, images=root, model=tmp_path / "other", reporter=heard)
     assert heard.lines[-1].endswith(
-        "0 absent cells; it ranks, and no image is tagged by it until an absent one is known"
+        "0 absent cells; it ranks, and no image is tagged by it until somebody has stated absent ones"
     )
     rows = partlabel.predict(tmp_path / "other", [root / name for name in truth.images]).to_pylist()
     assert {row["predicted"] for row in rows if row["class"] == "crimson"} == {False}
@@ -327,3 +327,31 @@ def test_what_a_run_cannot_do_is_a_sentence(
     with pytest.raises(RunError, match=r"none of the images that .* was trained on is below .*\(--images\)"):
         add_class(strange, ["orange"], **{**how, "images": tmp_path / "elsewhere"})
     assert not (tmp_path / "queue.csv").exists()
+
+
+def test_what_is_read_beside_the_table_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("image,class,state\na.jpg,dog,present\n")
+    relations, renaming = tmp_path / "relations.csv", tmp_path / "names.csv"
+    relations.write_text("class,relation,other\ndog,implies,animal\n")
+    renaming.write_text("from,to\ndog,hound\n")
+    with pytest.raises(UsageError, match="is read and would be overwritten"):
+        add_class(tmp_path / "t.csv", ["cat"], out=relations, read={"relations": str(relations)})
+    with pytest.raises(UsageError, match="is read and would be overwritten"):
+        add_class(tmp_path / "t.csv", ["cat"], out=renaming, read={"rename": str(renaming)})
+
+
+def test_two_things_are_not_written_to_one_file(table: LabelTable, tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        add_class(
+            table, ["cow"], out=tmp_path / "x.csv", queue=tmp_path / "x.csv", run=tmp_path / "run", images=tmp_path
+        )
+
+
+def test_a_name_of_a_file_that_no_format_has_is_refused_before_anything_is_computed(
+    table: LabelTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from partlabel.runs.folder import RunFolder as Folder
+
+    monkeypatch.setattr(Folder, "open", lambda *_: pytest.fail("the run is opened first"))
+    with pytest.raises(UsageError, match="does not end in"):
+        add_class(table, ["cow"], out=tmp_path / "x.txt", run=tmp_path / "run", images=tmp_path)

@@ -1,3 +1,4 @@
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -11,6 +12,7 @@ from torchmetrics.functional.classification import multilabel_auroc, multilabel_
 
 from partlabel.errors import UsageError
 from partlabel.evaluation import average_precision, ranking_measures, roc_auc
+from partlabel.evaluation.average_precision import chance_average_precision
 
 CONVENTIONS = ("raw", "voc12", "voc07")
 
@@ -167,3 +169,16 @@ def test_unknown_convention_is_refused():
         UsageError, match="unknown convention 'voc10' of average precision; use one of raw, voc12, voc07"
     ):
         average_precision([[1.0]], [[1]], "voc10")  # type: ignore[arg-type]
+
+
+def test_chance_is_the_mean_over_all_orders() -> None:
+    """Of up to six cells, of which some are unknown."""
+    for states in ([1, -1, -1], [1, 1, -1, 0, -1, -1], [1, -1, 1, 1], [-1, 0, 1]):
+        known = [state for state in states if state]
+        of_orders = []
+        for order in itertools.permutations(known):
+            hits = [place for place, state in enumerate(order, start=1) if state > 0]
+            of_orders.append(sum(number / place for number, place in enumerate(hits, start=1)) / len(hits))
+        found = chance_average_precision(np.array(states, np.int8)[:, None])
+        assert found == pytest.approx([sum(of_orders) / len(of_orders)])
+    assert np.isnan(chance_average_precision(np.array([[1, -1, 0], [1, -1, 0]], np.int8))).all()

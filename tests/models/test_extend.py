@@ -95,6 +95,20 @@ def test_a_class_told_by_its_name_is_never_tagged_and_has_one_probability() -> N
     assert float(np.finfo(np.float32).max) < NEVER < math.inf
 
 
+def test_ceiling_and_bend_of_the_run_are_not_those_of_added_classes() -> None:
+    tagger, info = _bundle(calibration=CALIBRATION)
+    _, its = extended(tagger, info, _rows(tagger))
+    logits = np.array([[0, 0, value, value] for value in (-2, 0, 3)], np.float32)
+    found = decide(logits, its.thresholds, its.calibration).probability
+    np.testing.assert_allclose(found[:, 2], 0.125, rtol=1e-6)
+    np.testing.assert_allclose(found[:, 3], [1 / (1 + math.exp(-value)) for value in (-2, 0, 3)], rtol=1e-6)
+    assert its.calibration is not None
+    single = Calibration.from_json(its.calibration).of(logits[:, 3].astype(np.float64), np.full(3, 3))
+    np.testing.assert_allclose(single, found[:, 3], rtol=1e-12)
+    with pytest.raises(RunError, match="4 classes, and 5 plain ones"):
+        Calibration.from_json({**its.calibration, "plain": 5})
+
+
 def test_nothing_is_made_up_where_logits_are_log_odds() -> None:
     tagger, info = _bundle()
     _, its = extended(tagger, info, _rows(tagger)[1:])

@@ -10,9 +10,10 @@ import numpy as np
 
 from partlabel.errors import LabelError, UsageError
 from partlabel.formats import write_table
+from partlabel.formats.catalogue import written_format
 from partlabel.labels import LabelTable, State
 from partlabel.names import alike_across, names_alike, not_a_name, told_apart
-from partlabel.opening import ReadArguments, Table, image_folder, open_table, refuse_input
+from partlabel.opening import ReadArguments, Table, image_folder, open_table, refuse_to_overwrite
 from partlabel.progress import SILENT, Reporter
 from partlabel.recovery.ranking_file import Ranking, ranking, write_rankings
 from partlabel.runs.folder import RunFolder
@@ -85,7 +86,10 @@ def add_class(
         StorageError: a file cannot be written.
     """
     queue = f"{out}.queue.csv" if queue is None and run is not None and out is not None else queue
-    _check_written(table, out, run, queue, model)
+    inputs = [table, *(one for one in ((read or {}).get("rename"), (read or {}).get("relations")) if one is not None)]
+    if Path(label_vectors).is_file():
+        inputs.append(label_vectors)
+    _check_written(inputs, out, run, queue, model)
     if top < 1:
         raise UsageError(f"top {top} is below 1; give how many images of each class to ask about")
     labels, _ = open_table(table, reporter, read or {})
@@ -157,16 +161,27 @@ def _refuse_known(names: Sequence[str], run: RunFolder) -> None:
 
 
 def _check_written(
-    table: Table, out: Path | str | None, run: Run | None, queue: Path | str | None, model: Path | str | None
+    inputs: Sequence[Table], out: Path | str | None, run: Run | None, queue: Path | str | None, model: Path | str | None
 ) -> None:
     """Refuse what cannot be written, before anything is computed."""
     if run is None and (queue is not None or model is not None):
         raise UsageError("a queue and a model come from a trained run; name one (--run RUN)")
     if out is None and queue is None and model is None:
-        raise UsageError("nothing would be written; name a file for the table (--out FILE)")
-    for path in (out, queue):
-        if path is not None:
-            refuse_input(path, table)
+        raise UsageError(
+            "nothing would be written; name a file for the table (--out), the queue (--queue) or the model"
+        )
+    files = [Path(path) for path in (out, queue) if path is not None]
+    refuse_to_overwrite(files, *inputs)
+    if out is not None:
+        written_format(Path(out), None)
+    folders = [Path(model).resolve()] if model is not None else []
+    if len({*(path.resolve() for path in files), *folders}) < len(files) + len(folders):
+        raise UsageError("two things would be written to one place; give each a name of its own")
+    if run is not None:
+        folders.append((run.path if isinstance(run, RunFolder) else Path(run)).resolve())
+    for path in files:
+        if inside := next((folder for folder in folders if folder in path.resolve().parents), None):
+            raise UsageError(f"{path} is inside {inside}, which is a run or a model; name a file elsewhere")
     if queue is not None and Path(queue).exists():
         raise UsageError(f"{queue} is there already, and somebody may be reviewing it; name another file (--queue)")
     if model is not None and Path(model).exists() and (not Path(model).is_dir() or any(Path(model).iterdir())):
@@ -181,7 +196,11 @@ def _rows(asked: "NewClasses", names: Sequence[str], source: str, reporter: Repo
     rows = {row.name: row for row in asked.by_labels(shown, reporter)} if shown else {}
     for name, row in rows.items():
         absent = int(counts.absent[asked.table.class_positions[name]])
-        only = "" if row.prior is None else "; it ranks, and no image is tagged by it until an absent one is known"
+        only = (
+            ""
+            if row.prior is None
+            else "; it ranks, and no image is tagged by it until somebody has stated absent ones"
+        )
         reporter.say(f"{name!r}: fitted to {seen[name]:,} present and {absent:,} absent cells{only}")
     by_name = [name for name in names if name not in rows]
     if by_name:
@@ -198,6 +217,7 @@ def _by_words(asked: "NewClasses", names: list[str], source: str, reporter: Repo
         )
     vectors = label_vectors(source, (*asked.labels.classes, *names))
     found = asked.by_words(names, vectors, reporter)
+    reporter.say(vectors.origin)
     reporter.say(
         f"{amount(len(names), 'class', 'classes')} without a known present image, told by the name alone: a score "
         f"ranks and is no probability, and no image is tagged by it. {_trust(found.ridge)}"
@@ -211,7 +231,7 @@ def _trust(ridge: "WordRidge") -> str:
         return "Too little is known to say how good it is"
     return (
         f"Classes of the run, each left out, are ranked so with a mean average precision of "
-        f"{percent(ridge.left_out_mAP)} (at random {percent(ridge.chance)})"
+        f"{percent(ridge.left_out_mAP)} (in random order {percent(ridge.chance)})"
     )
 
 

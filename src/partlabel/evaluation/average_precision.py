@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from partlabel.errors import UsageError
 from partlabel.evaluation.cells import Column, FloatArray, Scores, check_cells, first_of_equals, known_columns
@@ -107,3 +107,23 @@ def _of_one_class(present: Scores, absent: Scores) -> tuple[float, float, float,
         float(envelope[reached].mean()),
         float(tied @ (absent_below + absent_up_to)) / (2 * present.size * absent.size),
     )
+
+
+def chance_average_precision(states: NDArray[np.int8]) -> FloatArray:
+    """Expected average precision (raw) per class, float64 `[C]`, of known cells in random order; above the share of
+    present ones, because the first places count for much. NaN without a present or without an absent cell.
+
+    With P present of N cells, the cell at place i is present with probability P/N, and (i - 1)(P - 1)/(N - 1) of those
+    above it are then expected to be.
+
+    Args:
+        states: int8 `[N, C]`.
+    """
+    present, absent = (states > 0).sum(axis=0), (states < 0).sum(axis=0)
+    found = np.full(states.shape[1], np.nan)
+    for column in np.flatnonzero((present > 0) & (absent > 0)):
+        cells = int(present[column] + absent[column])
+        places = np.arange(1, cells + 1)
+        above = (places - 1) * (int(present[column]) - 1) / (cells - 1)
+        found[column] = float(((1 + above) / places).mean())
+    return found

@@ -94,4 +94,5 @@ def _calibration(info: BundleInfo, rows: Sequence[AddedRow]) -> dict[str, object
         np.concatenate([old.slope, [slope for _, slope in lines]]),
         old.ceiling,
         old.bend,
+        old.plain + len(rows),
     ).to_json()

@@ -61,6 +61,7 @@ class Calibration:
         slope: float64 `[C]`, above 0; log-odds per unit of logit where presents are rare.
         ceiling: share of the cells that are present however high the logit, above 0 and at most 1.
         bend: by which share the slope is less where presents are frequent, at least 0 and below 1.
+        plain: how many classes, the last ones, have neither ceiling nor bend: those that were added later.
     """
 
     classes: tuple[str, ...]
@@ -68,6 +69,7 @@ class Calibration:
     slope: FloatArray
     ceiling: float = 1.0
     bend: float = 0.0
+    plain: int = 0
 
     def __post_init__(self) -> None:
         self.intercept.setflags(write=False)
@@ -95,16 +97,17 @@ class Calibration:
             raise NotFiniteError(
                 f"{missing.sum()} logit(s) are NaN, first in class {name!r}; the model is broken, train it again"
             )
-        return self._raised(self.intercept + self.slope * values)
+        return self._raised(self.intercept + self.slope * values, np.arange(len(self.classes)))
 
     def of(self, logits: FloatArray, class_index: IntArray) -> FloatArray:
         """Probabilities, float64 `[K]`, of single cells, from their logits `[K]` and class numbers `[K]`."""
-        return self._raised(self.intercept[class_index] + self.slope[class_index] * logits)
+        return self._raised(self.intercept[class_index] + self.slope[class_index] * logits, class_index)
 
-    def _raised(self, margin: FloatArray) -> FloatArray:
+    def _raised(self, margin: FloatArray, class_index: IntArray) -> FloatArray:
         # Far out the two terms of `bent` are infinite and infinite.
         limited = np.clip(margin, -_FAR, _FAR)
-        return np.asarray(self.ceiling * expit(bent(limited, self.bend)), np.float64)
+        raised = self.ceiling * expit(bent(limited, self.bend))
+        return np.asarray(np.where(class_index < len(self.classes) - self.plain, raised, expit(limited)), np.float64)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; `from_json` gives back the same numbers bit for bit."""
@@ -114,6 +117,7 @@ class Calibration:
             "slope": self.slope.tolist(),
             "ceiling": self.ceiling,
             "bend": self.bend,
+            **({"plain": self.plain} if self.plain else {}),
         }
 
     @classmethod
@@ -127,6 +131,7 @@ class Calibration:
             classes = tuple(str(name) for name in value["classes"])
             lines = np.array([value["intercept"], value["slope"]], np.float64).reshape(2, len(classes))
             ceiling, bend = float(value.get("ceiling", 1.0)), float(value.get("bend", 0.0))
+            plain = int(value.get("plain", 0))
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(
                 f"the calibration of this model bundle cannot be read ({error!r}); make it again from the run"
@@ -140,7 +145,9 @@ class Calibration:
                 f"the calibration of this model bundle has a ceiling of {ceiling}, which should be above 0 and at most "
                 f"1, and a bend of {bend}, which should be at least 0 and below 1"
             )
-        return cls(classes, lines[0], lines[1], ceiling, bend)
+        if not 0 <= plain <= len(classes):
+            raise RunError(f"the calibration of this model bundle has {len(classes)} classes, and {plain} plain ones")
+        return cls(classes, lines[0], lines[1], ceiling, bend, plain)
 
 
 def fit_calibration(

@@ -13,6 +13,7 @@ counts less. The same row is given by a ridge from the vectors p_c to the differ
 
 λ and γ are chosen by leaving out classes and images at once: a part of the classes of the run is taken for new, and
 told by the others, on images of a fold whose labels are in no mean; the mean average precision of known cells decides.
+What is said of its quality is, of each class, that with the λ and γ that other classes chose.
 The form, and the text that names stand in ("a photo of a NAME"), were chosen by such a measure: docs/new_class.md.
 """
 
@@ -21,16 +22,17 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from partlabel.errors import UsageError
+from partlabel.evaluation.average_precision import average_precision, chance_average_precision
 from partlabel.methods.tools.feature_passes import FeaturePasses, contrasted
 from partlabel.methods.tools.fold_sums import (
     FoldSums,
     added,
     known_differences,
-    mean_over_classes,
     scores_of_folds,
     without_each,
 )
@@ -54,8 +56,9 @@ class WordRidge(NamedTuple):
         directions: float64 `[n, d]`, w of each.
         shrinkage: λ.
         penalty: γ.
-        left_out_mAP: mean average precision of the run's own classes, left out in turn; NaN where none could be judged.
-        chance: what an order at random would have there.
+        left_out_mAP: mean average precision of the run's own classes, left out in turn, each with the λ and γ that are
+            best for other classes; NaN where none could be judged.
+        chance: what random orders are expected to have there.
     """
 
     directions: Float[Tensor, "new d"]
@@ -152,16 +155,31 @@ def _chosen(
     """λ and γ, the mean average precision that they have, and that of chance."""
     rows = passes.judged(len(SHRINKAGES))
     states = contrasted(passes.judging, rows)
-    values = np.full((len(SHRINKAGES), len(PENALTIES)), np.nan)
+    values = np.full((len(SHRINKAGES), len(PENALTIES), len(known)), np.nan)
     for column, penalty in enumerate(PENALTIES):
         weights = []
         for of_fold, its in zip(differences, noise, strict=True):
             guessed = left_out_differences(of_fold, its, known, penalty)
             weights.append(sums.directions(guessed, SHRINKAGES).flatten(0, 1).float())
         scores = scores_of_folds(passes, sums, rows, weights).reshape(len(rows), len(SHRINKAGES), -1)
-        values[:, column] = [mean_over_classes(scores[:, place], states) for place in range(len(SHRINKAGES))]
-    chance = mean_over_classes(np.zeros(states.shape, np.float32), states)
-    if np.isnan(values).all():
-        return _UNJUDGED, float("nan"), chance
-    row, column = divmod(int(np.nanargmax(values)), len(PENALTIES))
-    return (SHRINKAGES[row], PENALTIES[column]), float(values[row, column]), chance
+        values[:, column] = [average_precision(scores[:, place], states) for place in range(len(SHRINKAGES))]
+    judged = np.isfinite(values).all(axis=(0, 1))
+    if not judged.any():
+        return _UNJUDGED, float("nan"), float("nan")
+    row, column = _best(values[..., judged])
+    parts = np.arange(int(judged.sum())) % PARTS
+    left_out = [_as_chosen_by_others(values[..., judged], parts == number) for number in range(int(parts.max()) + 1)]
+    chance = chance_average_precision(states)[judged]
+    return (SHRINKAGES[row], PENALTIES[column]), float(np.concatenate(left_out).mean()), float(chance.mean())
+
+
+def _best(values: NDArray[np.float64]) -> tuple[int, int]:
+    """Position of the highest mean over classes, of `[λ, γ, C]`."""
+    row, column = divmod(int(values.mean(axis=2).argmax()), len(PENALTIES))
+    return row, column
+
+
+def _as_chosen_by_others(values: NDArray[np.float64], part: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """What the classes of a part have with the λ and γ that are best for the others."""
+    row, column = _best(values[..., ~part] if not part.all() else values)
+    return np.asarray(values[row, column, part])
