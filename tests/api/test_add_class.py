@@ -13,9 +13,11 @@ import partlabel
 from partlabel.api.add_class import add_class, with_classes
 from partlabel.cli import main
 from partlabel.errors import LabelError, RunError, UsageError
+from partlabel.inference.new_class import NewClasses
 from partlabel.labels import LabelTable, Source
 from partlabel.models.bundle import load_bundle
 from partlabel.models.heads.pooled import PooledHead, transformed
+from partlabel.models.label_text import label_vectors
 from partlabel.progress import SILENT
 from partlabel.reviewing.journal import Journal
 from partlabel.reviewing.queues import Wanted, asked_of
@@ -296,6 +298,8 @@ def test_a_class_with_both_signs_is_tagged_from_even_odds_on(
     assert all(row["predicted"] == (row["logit"] >= 0) for row in its)
     logits, states = np.array([row["logit"] for row in its])[16:], truth.dense()[16:, 0]
     assert logits[states > 0].mean() > logits[states < 0].mean()
+    tagged = np.array([row["predicted"] for row in its])
+    assert (tagged == (truth.dense()[:, 0] > 0)).mean() > 0.75
 
     alone = LabelTable.from_dense(reviewed.images, ["crimson"], np.maximum(reviewed.dense(), 0))
     add_class(alone, ["crimson"], run=stepped_run, images=root, model=tmp_path / "other", reporter=heard)
@@ -305,6 +309,24 @@ def test_a_class_with_both_signs_is_tagged_from_even_odds_on(
     rows = partlabel.predict(tmp_path / "other", [root / name for name in truth.images]).to_pylist()
     assert {row["predicted"] for row in rows if row["class"] == "crimson"} == {False}
     assert {round(row["probability"], 5) for row in rows if row["class"] == "crimson"} == {round(present / 32, 5)}
+
+
+@pytest.mark.slow
+def test_scores_do_not_hang_on_where_features_begin(
+    stepped_run: RunFolder, color_images: Data, reviewed: LabelTable, words: str
+) -> None:
+    """All features moved by the same vector: the logits are the same, of a fitted class and of one told by its name."""
+    (root, truth) = color_images
+    asked = NewClasses.open(stepped_run, partlabel.merge(truth.select_classes(["green"]), reviewed), root, SILENT)
+    assert asked.head.transform == "none"
+    moved = NewClasses(asked.run, asked.tagger, asked.info, asked.table, asked.labels, asked.features + 3)
+    vectors = label_vectors(words, (*asked.labels.classes, "orange"))
+    for one, other in (
+        (asked.by_labels(["crimson"])[0], moved.by_labels(["crimson"])[0]),
+        (asked.by_words(["orange"], vectors).rows[0], moved.by_words(["orange"], vectors).rows[0]),
+    ):
+        np.testing.assert_allclose(moved.scores(other), asked.scores(one), atol=0.05)
+        assert np.ptp(asked.scores(one)) > 1
 
 
 @pytest.mark.slow

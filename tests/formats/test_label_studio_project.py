@@ -172,6 +172,17 @@ def test_with_a_prefix_they_are_in_tasks_of_a_new_project(tmp_path: Path) -> Non
     assert [len(one["predictions"]) for one in tasks] == [0, 1]
 
 
+def test_a_configuration_beside_the_predictions_is_nobody_s_business(tmp_path: Path) -> None:
+    export = project(tmp_path, [task(1, "b.jpg", chose("scene", "sky", "sea"))])
+    (tmp_path / "out.config.xml").write_text("<View/>")
+    put(tmp_path, export, suggest(tmp_path, "b.jpg,sea,present,recovered,0.7"))
+    assert (tmp_path / "out.config.xml").read_text() == "<View/>"
+    (tmp_path / "out.json").unlink()
+    with pytest.raises(UsageError, match=r"out\.config\.xml is there already"):
+        put(tmp_path, export, suggest(tmp_path, "b.jpg,sea,present,recovered,0.7"), prefix="p/")
+    assert not (tmp_path / "out.json").exists()
+
+
 def test_tasks_that_were_never_imported_get_their_labels_too(tmp_path: Path) -> None:
     export = project(tmp_path, [task(None, "b.jpg", chose("scene", "sky", "sea")), task(None, "c.jpg")])
     tasks, found = put(tmp_path, export, suggest(tmp_path, "c.jpg,sky,present,recovered,0.7"), prefix="p/")

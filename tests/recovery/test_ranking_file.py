@@ -26,6 +26,12 @@ def test_known_and_unsure_cells_are_not_asked_and_equal_ones_keep_their_order() 
     assert found.scores.tolist() == [2, 2, 1]
 
 
+def test_of_many_equal_scores_none_changes_its_place() -> None:
+    names = [f"{number:03d}.jpg" for number in range(100)]
+    table = LabelTable.from_cells(names, ["cat"], [], [], [])
+    assert ranking(table, "cat", np.arange(100.0) // 50, 60).images == (*names[50:], *names[:10])
+
+
 def test_a_file_says_no_probability_and_changes_no_table(tmp_path: Path) -> None:
     path = tmp_path / "queue.csv"
     write_rankings(path, [ranking(TABLE, name, SCORES, 2) for name in ("dog", "cat")])

@@ -209,6 +209,19 @@ def test_what_an_audit_drew_is_settled_by_nobody_but_a_person(
         decide(session, "a.png", dog="present")
         decide(session, "a.png", day="absent")
         assert session.asked.tally.sum(axis=0).tolist() == [still_open, 1, 1, 0, implied]
+    found = reviewed(source, journal=tmp_path / "journal", read={"relations": str(relations)}).table
+    drawn = [line.split(",")[:2] for line in source.read_text().splitlines()[1:]]
+    follows = [name for image, name in drawn if cells_of(found, image).get(name, (0, None))[1] == Source.IMPLIED]
+    assert len(follows) == implied
+
+
+def test_a_verdict_of_ones_own_stands_in_place_of_what_was_known(tmp_path: Path, relations: Path) -> None:
+    with reviewing(table_of({(0, "animal"): -1, (0, "dog"): -1}), relations, tmp_path / "journal") as session:
+        decide(session, "a.png", dog="present")
+        assert [told.against for _, told in session.verdicts.implied.cells()] == [True]
+        decide(session, "a.png", animal="present")
+        assert not any(told.against for _, told in session.verdicts.implied.cells())
+        assert standings(session, "a.png")["thing"] == "implied"
 
 
 def test_a_doubtful_label_is_settled_by_what_confirms_it(tmp_path: Path, relations: Path) -> None:

@@ -87,11 +87,11 @@ def convert(
         StorageError: the file cannot be written.
     """
     chosen, read = written_format(Path(out), to), read or {}
-    _check_targets(
-        [Path(out), *chosen.companions(Path(out)), *(Path(file) for file in [suggestions_out] if file is not None)],
-        [table, *(file for file in (suggestions, read.get("rename"), read.get("relations")) if file is not None)],
-        replace,
-    )
+    targets = [Path(file) for file in (out, suggestions_out) if file is not None]
+    sources = [table, *(file for file in (suggestions, read.get("rename"), read.get("relations")) if file is not None)]
+    companions = chosen.companions(Path(out))
+    refuse_to_overwrite(companions, *sources)
+    _check_targets(targets, sources, replace)
     labels, reading = open_table(table, reporter, read)
     suggested = NO_SUGGESTIONS if reading is None else reading.report.suggested
     notes = _names_alike(labels)
@@ -106,6 +106,7 @@ def convert(
                 _write_suggested(alone[0], Path(suggestions_out))
             return Converted(table=labels, suggested=alone[0], report=report, notes=(*notes, *alone[1]))
         suggested = _joined(suggested, suggestions, labels)
+    _check_targets([*targets, *companions], sources, replace)
     suggested = _open(suggested, labels, notes)
     written = suggested if "suggested" in chosen.written_with else NO_SUGGESTIONS
     write_table(

@@ -16,7 +16,7 @@ from partlabel.labels import Cells, Conflict, Int8Array, LabelTable, Source, Sta
 from partlabel.merging import merge, merge_related, without
 from partlabel.reviewing.journal import Content
 from partlabel.reviewing.source import completed_by
-from partlabel.reviewing.subject import Subject
+from partlabel.reviewing.subject import KINDS, Subject
 from partlabel.wording import amount
 
 _STATES = {"present": State.PRESENT, "absent": State.ABSENT}
@@ -132,6 +132,7 @@ def export(
         settled = completed_by(subject.relations, kept, subject.conflicts)
         left_out = tuple(_left_out(kept, settled))
         merged, _ = merge_related(base, settled, subject.relations, "other")
+        merged = _left_to_people(merged, subject, base)
     return Exported(
         merged,
         tuple(_changes(base, verdicts, merged)),
@@ -237,6 +238,26 @@ def _changes(base: LabelTable, verdicts: LabelTable, merged: LabelTable) -> Iter
                 int((before[at] != State.UNKNOWN).sum()),
                 tuple(verdicts.images[row] for row in cells.image_index[at[:_EXAMPLES]]),
             )
+
+
+def _left_to_people(merged: LabelTable, subject: Subject, base: LabelTable) -> LabelTable:
+    """The table in which no cell that an audit drew follows from verdicts on other cells."""
+    if subject.listed is None or not (drawn := subject.listed.kind == KINDS.index("audit")).any():
+        return merged
+    rows, columns = np.divmod(subject.listed.cells[drawn], len(subject.classes))
+    asked = LabelTable.from_cells(subject.images, subject.classes, rows, columns, np.ones(rows.size, np.int8))
+    cells = merged.cells()
+    gone = (cells.sources == Source.IMPLIED) & _in(asked, merged, cells)[2]
+    gone &= _in(base, merged, cells)[0] == State.UNKNOWN
+    return LabelTable.from_cells(
+        merged.images,
+        merged.classes,
+        cells.image_index,
+        cells.class_index,
+        np.where(gone, np.int8(State.UNKNOWN), cells.states),
+        np.where(gone, np.int8(Source.IMPORT), cells.sources),
+        merged.background,
+    )
 
 
 def _follows(merged: LabelTable, verdicts: LabelTable) -> NDArray[np.bool_]:
