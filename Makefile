@@ -3,14 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check types fast-tests fuzz bench kill format clean distclean
+.PHONY: demo test long check types fast-tests fuzz bench kill format clean distclean
 
 demo: .venv/installed  ## the whole path on built-in data; opens nothing, writes demo/report.html
 	rm -rf demo
 	OMP_NUM_THREADS=2 $(BIN)/partlabel demo --out demo
 
-test: .venv/installed-dev  ## all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: .venv/installed-dev  ## all tests but the long ones
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long"
+
+long: .venv/installed-dev  ## the tests that `test` leaves out: before a release
+	$(BIN)/python -m pytest -n 2 -m long
 
 check: .venv/installed-dev  ## format, lint, layers, types, fast tests and doctests: under two minutes on 2 cores
 	$(BIN)/ruff format --check
@@ -22,7 +25,7 @@ types: .venv/installed-dev
 	$(BIN)/mypy
 
 fast-tests: .venv/installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not long"
 
 fuzz: .venv/installed-dev  ## every reader of label and score files on 10,000 inputs each: over an hour
 	PARTLABEL_FUZZ=10000 $(BIN)/python -m pytest -n 2 tests/formats/test_fuzz.py tests/formats/test_fuzz_tools.py tests/formats/test_fuzz_instances.py

@@ -185,6 +185,7 @@ def test_slurm_runs_a_grid_through_ctrl_c_and_a_killed_job(
     assert list((out / "jobs").glob("*_log.err"))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
 def test_ray_runs_a_grid_by_two_workers_through_a_killed_task(write_grid: Write, tmp_path: Path) -> None:

@@ -21,6 +21,9 @@ ASSUMED_SPEED = {448: 200, 224: 800}
 """Images a second by their size, as docs/papers.md states."""
 UNSOURCED = {"holdout", "workers"}
 """Settings whose reason docs/papers.md gives for all grids."""
+FIRST = {file.stem.partition("_")[0]: file for file in reversed(FILES)}
+"""One grid of each paper; the others are run in small by `make long`."""
+SOME_IN_SMALL = [pytest.param(one, marks=[] if one in FIRST.values() else pytest.mark.long) for one in FILES]
 each_file = pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
 
 
@@ -111,7 +114,7 @@ def test_the_page_names_every_variable() -> None:
 
 
 @pytest.mark.slow
-@each_file
+@pytest.mark.parametrize("file", SOME_IN_SMALL, ids=lambda file: file.stem)
 def test_every_row_runs_in_small(file: Path, tmp_path: Path) -> None:
     outcome = bench(file, out=tmp_path / "out", small=True)
     grid = read_grid(file, tiny=True)
