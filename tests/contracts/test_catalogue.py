@@ -13,7 +13,8 @@ from partlabel.errors import AssumptionError
 from partlabel.labels import LabelTable
 from partlabel.methods.base import Clock, Context, Method, Seen
 from partlabel.methods.build import build_method, method_class
-from partlabel.methods.catalogue import CATALOGUE, Entry, Needs, check_fit, entry, misfit, notice
+from partlabel.methods.catalogue import CATALOGUE, check_fit, entry, misfit, notice
+from partlabel.methods.catalogue.entry import Entry, Needs
 from partlabel.methods.fitted import FittedMethod
 from partlabel.models.encoders.build import create_backbone
 

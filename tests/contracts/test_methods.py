@@ -15,7 +15,8 @@ from partlabel.errors import UsageError
 from partlabel.labels import LabelTable
 from partlabel.methods.base import Clock, Context, Method, Seen
 from partlabel.methods.build import build_method, method_class, method_config
-from partlabel.methods.catalogue import CATALOGUE, Needs, entry, notice
+from partlabel.methods.catalogue import CATALOGUE, entry, notice
+from partlabel.methods.catalogue.entry import Needs
 from partlabel.models.encoders.build import create_backbone
 from partlabel.runs.settings import TrainSettings
 

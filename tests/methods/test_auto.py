@@ -12,7 +12,8 @@ from partlabel.errors import AssumptionError
 from partlabel.labels import LabelTable
 from partlabel.methods.auto import AUTO, RULES, Choice, Facts, Network, choices, choose
 from partlabel.methods.build import method_class, method_config, setting_names
-from partlabel.methods.catalogue import CATALOGUE, Needs, misfit
+from partlabel.methods.catalogue import CATALOGUE, misfit
+from partlabel.methods.catalogue.entry import Needs
 
 ROOT = Path(__file__).parents[2]
 STATES = arrays(np.int8, array_shapes(min_dims=2, max_dims=2, max_side=6), elements=st.sampled_from([-1, 0, 1]))

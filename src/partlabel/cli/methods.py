@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from partlabel.methods.catalogue import Entry
+    from partlabel.methods.catalogue.entry import Entry
 
 _BOUNDS = (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below"))
 """Bounds of a number as pydantic keeps them, in words."""
