@@ -13,13 +13,13 @@ from partlabel.errors import RunError, UsageError
 from partlabel.models.bundle import BundleInfo, load_bundle, save_bundle
 from partlabel.models.encoders.base import BackboneSpec, JointSpace
 from partlabel.models.encoders.build import create_backbone, rebuild_backbone
-from partlabel.models.encoders.joint_space import attention_pooling, joint_tokens, split_tokens
+from partlabel.models.encoders.joint_space import AttentionProjection, joint_tokens, projection_of, split_tokens
 from partlabel.models.encoders.timm_maps import TimmBackbone
 from partlabel.models.encoders.twin import TwinBackbone
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 
-MODES: list[JointSpace] = ["projected", "attended"]
+MODES: list[JointSpace] = ["projected", "plain", "attended"]
 
 
 def _pooling(*, fused: bool = False, class_token: bool = False) -> AttentionPool2d:
@@ -67,7 +67,9 @@ def _naive(pooling: AttentionPool2d, maps: Tensor, how: JointSpace) -> tuple[Ten
     for number, image in enumerate(maps):
         places = [image[:, y, x] for y in range(height) for x in range(width)]
         first = state["cls_token"][0] if "cls_token" in state else sum(places) / len(places)
-        tokens = [token + code for token, code in zip([first, *places], codes, strict=True)]
+        tokens = [first, *places]
+        if how != "plain":
+            tokens = [token + code for token, code in zip(tokens, codes, strict=True)]
         query, key, value = ([state[f"{p}.weight"] @ t + state[f"{p}.bias"] for t in tokens] for p in "qkv")
         mixed = list(value)
         if how == "attended":
@@ -90,7 +92,7 @@ def _naive(pooling: AttentionPool2d, maps: Tensor, how: JointSpace) -> tuple[Ten
 def test_tokens_by_explicit_loops(size: tuple[int, int], how: JointSpace) -> None:
     pooling = _pooling()
     maps = torch.randn(2, 8, *size, dtype=torch.float64)
-    found = split_tokens(joint_tokens(pooling, maps, how), size)
+    found = split_tokens(joint_tokens(AttentionProjection(pooling), maps, maps, how), size)
     expected, images = _naive(pooling, maps, how)
     tolerance = {"rtol": 0, "atol": 1e-12 if size == (2, 3) else 1e-6}  # timm resizes codes in single precision
     torch.testing.assert_close(found.maps, expected, **tolerance)
@@ -101,7 +103,7 @@ def test_tokens_by_explicit_loops(size: tuple[int, int], how: JointSpace) -> Non
 def test_one_layer_for_queries_keys_and_values_and_a_class_token(how: JointSpace) -> None:
     pooling = _pooling(fused=True, class_token=True)
     maps = torch.randn(1, 8, 2, 3, dtype=torch.float64)
-    found = split_tokens(joint_tokens(pooling, maps, how), (2, 3))
+    found = split_tokens(joint_tokens(AttentionProjection(pooling), maps, maps, how), (2, 3))
     expected, images = _naive(pooling, maps, how)
     torch.testing.assert_close(found.maps, expected)
     torch.testing.assert_close(found.image, images)
@@ -152,7 +154,7 @@ def test_features_are_the_same_however_they_are_split(
     image = torch.randn(2, 3, 96, 96)
     with torch.no_grad():
         maps = backbone.network.forward_features(image)  # type: ignore[operator]
-        expected = split_tokens(joint_tokens(attention_pooling(backbone.network), maps, how), (3, 3))
+        expected = split_tokens(joint_tokens(projection_of(backbone.network), maps, maps, how), (3, 3))
         found = backbone.tail(backbone.trunk(image))
     assert backbone.has_image_vector
     assert backbone.num_features == backbone.spec.joint_features == 12
@@ -184,7 +186,9 @@ def test_what_is_trained_are_the_parameters_that_the_tokens_depend_on(clip_tower
     trained = {name for name, parameter in backbone.named_parameters() if parameter.requires_grad}
     assert trained == {name for name, parameter in backbone.named_parameters() if parameter.grad is not None}
     layers = {name.split(".")[2] for name in trained if name.startswith("network.head.")}
-    assert layers == {"v", "proj", "pos_embed"} | ({"q", "k"} if how == "attended" else set())
+    assert (
+        layers == {"v", "proj"} | {"projected": {"pos_embed"}, "plain": set(), "attended": {"pos_embed", "q", "k"}}[how]
+    )
 
 
 def test_the_last_stage_is_trained_with_the_projections_behind_it(clip_tower: str) -> None:
@@ -234,8 +238,8 @@ def test_bundles_keep_the_joint_space(clip_tower: str, how: JointSpace, tmp_path
     text = (tmp_path / "model.json").read_text()
     for wrong, why in (
         (text.replace('"joint_features": 12', '"joint_features": 13'), "has the shape"),
-        (text.replace('"joint_features": 12', '"joint_features": 0'), "attention pooling"),
-        (text.replace(clip_tower, "resnet18"), "attention pooling"),
+        (text.replace('"joint_features": 12', '"joint_features": 0'), "the projection in which an image tower ends"),
+        (text.replace(clip_tower, "resnet18"), "do not fit resnet18"),
     ):
         (tmp_path / "model.json").write_text(wrong)
         with pytest.raises(RunError, match=why):
@@ -254,13 +258,13 @@ def test_weights_of_the_projections_are_loaded(clip_tower: str, tmp_path: Path) 
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         maps = network.eval().forward_features(image)
-        expected = split_tokens(joint_tokens(network.head, maps, "projected"))
+        expected = split_tokens(joint_tokens(projection_of(network), maps, maps, "projected"))
     torch.testing.assert_close(backbone(image).maps, expected.maps)
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "resnet50_clip_gap", "test_vit"])
 def test_networks_without_a_joint_space_are_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="needs the attention pooling of a CLIP ResNet"):
+    with pytest.raises(UsageError, match="needs the projection in which an image tower ends"):
         create_backbone(name, pretrained=False, joint_space="projected")
 
 

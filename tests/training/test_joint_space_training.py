@@ -170,8 +170,8 @@ def test_on_the_command_line(clip_tower: str, color_images: Images, tmp_path: Pa
     ("settings", "said"),
     [
         ({"joint_space": "off"}, "uses the image vector of an encoder, and tiny_resnet_clip has none"),
-        ({"backbone": "test_resnet"}, "needs the attention pooling of a CLIP ResNet"),
-        ({"joint_space": "clip"}, "setting joint_space: input should be 'off', 'projected' or 'attended'"),
+        ({"backbone": "test_resnet"}, "needs the projection in which an image tower ends"),
+        ({"joint_space": "clip"}, "setting joint_space: input should be 'off', 'projected', 'plain' or 'attended'"),
     ],
 )
 def test_what_does_not_go_together_is_refused(

@@ -16,6 +16,7 @@ from partlabel.images.paths import image_root
 from partlabel.labels import Cells, LabelTable
 from partlabel.methods.auto import AUTO
 from partlabel.methods.catalogue import check_fit, check_start, entry, notice
+from partlabel.methods.catalogue.entry import Needs
 from partlabel.opening import ReadArguments, Table, image_folder, open_table, open_truth, origin
 from partlabel.progress import SILENT, Reporter
 from partlabel.runs.folder import RunFolder
@@ -86,7 +87,8 @@ def train(
         RunFolder(out).check_new()
     folder = image_folder(images, table, truth)
     labels, _ = open_table(table, reporter, read or {}, shared=truth is not None)
-    labels = usable_classes(labels, drop_empty_classes)
+    unlabelled = _reads_no_label(settings.get("method"))
+    labels = labels if unlabelled else usable_classes(labels, drop_empty_classes)
     true = None if truth is None else open_truth(truth, reporter, read or {}, shared=True)
     checked = checked_settings(settings, bool(find_lr), refine)
     stages_given = "stages" in checked.model_fields_set
@@ -111,7 +113,7 @@ def train(
         mapped = prepared.mapped_images(checked, reporter)
     usable = usable_images(labels, root, broken, reporter, mapped, limits_of(checked.max_image_mb))
     if usable is not labels:  # classes or a sign may have gone with the images
-        labels = usable_classes(usable, drop_empty_classes)
+        labels = usable if unlabelled else usable_classes(usable, drop_empty_classes)
         check_fit(checked.method, labels, checked.method_settings)
         prepared = _prepared(checked, labels, root, start_from, facts, SILENT)
     if true is not None:
@@ -189,6 +191,11 @@ def resume(
         prepared.test = None if log_test is None else log_test.select_classes(labels.classes)
         _finish(run, prepared, named, report, reporter)
     return run
+
+
+def _reads_no_label(method: object) -> bool:
+    """Whether a method wants images and class names alone."""
+    return isinstance(method, str) and method != AUTO and entry(method).needs is Needs.NOTHING
 
 
 def _aligned(truth: LabelTable | None, labels: LabelTable, method: str, reporter: Reporter) -> LabelTable | None:

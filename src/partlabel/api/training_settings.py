@@ -28,6 +28,10 @@ def checked_settings(settings: dict[str, Any], searches: bool, refine: str | Non
     if checked.method != AUTO:
         method_config(checked.method, checked.method_settings)
         check_fitted(checked, searches)
+        if entry(checked.method).joint_space and "joint_space" not in checked.model_fields_set:
+            checked = make_settings(
+                {**settings, "joint_space": entry(checked.method).joint_space}, setting_names(checked.method)
+            )
     if searches or checked.refit or refine:
         if checked.devices not in {"auto", "1", 1}:
             raise UsageError(

@@ -94,11 +94,14 @@ class Context:
         assets: tensors that were read or computed once from something outside the table, and are kept with a run so
             that resuming it needs nothing but the run: "label_vectors", float32 `[C, d_t]`, a vector for the text of
             each class; "label_graph", float32 `[C, C]`, a graph that the settings name by its path; "side", float32
-            `[N]`, the number of each image's category, -1 for none, for the images of `labels`.
+            `[N]`, the number of each image's category, -1 for none, for the images of `labels`; "class_texts", float32
+            `[C, d]`, vectors of the classes in the space of images.
+        backbone: by its name, for methods that need the text tower beside it.
     """
 
     labels: LabelTable
     assets: Mapping[str, Tensor] = field(default_factory=dict)
+    backbone: str = ""
 
     @property
     def label_vectors(self) -> Float[Tensor, "classes text_features"] | None:
@@ -177,6 +180,20 @@ class Method(nn.Module, Generic[_Config]):
         return {}
 
     @classmethod
+    def tower_assets(cls, config: _Config, labels: LabelTable, backbone: str) -> dict[str, Tensor]:
+        """Assets of the context that the method takes from the text tower beside the backbone.
+
+        Args:
+            config: the settings.
+            labels: the table of the run.
+            backbone: by its name.
+
+        Raises:
+            PartlabelError: it has none, or it cannot be loaded.
+        """
+        return {}
+
+    @classmethod
     def head(cls, config: _Config, context: Context) -> HeadSpec:
         """The head this method puts on the backbone; global pooling and a linear layer unless overridden."""
         if not isinstance(config, PooledConfig):
@@ -215,6 +232,9 @@ class Method(nn.Module, Generic[_Config]):
             clock: where training stands.
         """
         raise NotImplementedError
+
+    def settle(self) -> None:
+        """Bring the tagger up to date with what is trained beside it; called before the tagger is judged or kept."""
 
     def set_aside(self, outputs: Outputs, labels: Labels, clock: Clock) -> dict[str, Bool[Tensor, "batch classes"]]:
         """Masks of the unknown cells that the objective sets aside from the others in a batch, by a name each: for the

@@ -88,7 +88,7 @@ def _from_source(source: str, names: Sequence[str]) -> LabelVectors:
     if source == "auto":
         return _default_vectors(names)
     if source == "minilm":
-        vectors = sentence_vectors([f"a photo of a {_spaced(name)}" for name in names])
+        vectors = sentence_vectors([f"a photo of a {spaced(name)}" for name in names])
         origin = f"label vectors are those of minilm (all-MiniLM-L6-v2), {vectors.shape[1]} numbers each"
         return LabelVectors(vectors, origin, source)
     if Path(source).suffix in _WORD_FILES:
@@ -116,7 +116,8 @@ def hold_label_vectors(module: nn.Module, classes: int, features: int, *, learne
         module.register_buffer("label_vectors", torch.zeros(classes, features))
 
 
-def _spaced(name: str) -> str:
+def spaced(name: str) -> str:
+    """The name of a class as text: underscores and changes from small to capital letters are spaces."""
     text = _VOC_NAMES.get(name, name).replace("_", " ")
     letters = [f" {b}" if a.islower() and b.isupper() else b for a, b in zip(f" {text}", text, strict=False)]
     return " ".join("".join(letters).split()) or name
@@ -142,7 +143,7 @@ def _default_vectors(names: Sequence[str]) -> LabelVectors:
 
 
 def _encoder_vectors(source: str, names: Sequence[str], called: str) -> LabelVectors:
-    vectors = encoded(source, [_spaced(name) for name in names])
+    vectors = encoded(source, [spaced(name) for name in names])
     origin = (
         f"label vectors are last hidden states of {called}, {vectors.shape[1]} numbers each, kept as they are in "
         "training"
@@ -151,7 +152,7 @@ def _encoder_vectors(source: str, names: Sequence[str], called: str) -> LabelVec
 
 
 def _word_vectors(path: Path, names: Sequence[str]) -> LabelVectors:
-    words = [re.findall(r"[^\W\d_]+", _spaced(name).lower()) for name in names]
+    words = [re.findall(r"[^\W\d_]+", spaced(name).lower()) for name in names]
     vectors = _read_words(path, {word for of_class in words for word in of_class})
     lost = [name for name, of_class in zip(names, words, strict=True) if not any(word in vectors for word in of_class)]
     if lost:

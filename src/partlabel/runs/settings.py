@@ -56,10 +56,13 @@ class TrainSettings(BaseModel):
     """
     local_global: bool = False
     """Give every 3 × 3 convolution of the backbone a global branch (PU-MLC); not on a frozen one."""
-    joint_space: Literal["off", "projected", "attended"] = "off"
-    """Take the maps of a CLIP ResNet, and a vector of the whole image, in the space that its images and texts share.
-    "projected": each place through the value and output projections of the attention pooling (CSL with CLIP at 448
-    pixels); "attended": each place an output of that attention (at 224); "off": the maps before the pooling.
+    joint_space: Literal["off", "projected", "plain", "attended"] = "off"
+    """Take the maps of a tower that was trained with texts (CLIP, SigLIP), and a vector of the whole image, in the
+    space that its images and texts share. Of a CLIP ResNet, "projected": each location through the value and output
+    projections of the attention pooling (CSL with CLIP at 448 pixels, DualCoOp); "plain": the same without position
+    codes (TaI-DPT, DualCoOp++); "attended": each location an output of that attention (CSL at 224). Of other towers
+    the three are the same. "off": the maps before the pooling; what methods on text towers take unless it is given is
+    in their documentation.
     """
     branch_scale: Literal["constant", "normal"] = "constant"
     """What the scale of a global branch starts from: 0.0001 (PU-MLC's paper), or draws from N(0, 0.0001) (its official

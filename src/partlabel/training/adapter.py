@@ -236,6 +236,7 @@ class Adapter(lightning.LightningModule):
     @property
     def tagger(self) -> Tagger:
         """The network to judge and ship: the moving average if there is one."""
+        self.method.settle()
         return self.average.network if self.average is not None else self.method.tagger  # type: ignore[return-value]
 
     def _not_finite(self, what: str, index: Tensor, step: int) -> str:

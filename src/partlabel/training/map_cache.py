@@ -78,6 +78,8 @@ class Recipe:
             without |= {"stages"}
         if not self.backbone.has_image_vector:
             without |= {"joint_space", "joint_features"}
+        if self.backbone.spec.joint_linear:
+            without |= {"joint_linear"}
         return {
             "cache": 3,
             # What makes no difference to a frozen part is left out, so that maps of earlier releases are found.

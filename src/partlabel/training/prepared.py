@@ -147,7 +147,7 @@ class Prepared:
         if rows is not None and table is not self.labels:
             some = torch.from_numpy(rows)
             assets = {name: value[some] if name in IMAGE_ASSETS else value for name, value in assets.items()}
-        method = build(settings, Context(table, assets))
+        method = build(settings, Context(table, assets, settings.backbone))
         if self.init is not None:
             take_weights(method, self.init, reporter, whole=entry(settings.method).needs_start)
         return method
@@ -168,7 +168,7 @@ def gathered_assets(
         PartlabelError: a file or text encoder that the settings name cannot be used.
     """
     kind, config = method_class(settings.method), method_config(settings.method, settings.method_settings)
-    assets = kind.own_assets(config, labels, reporter)
+    assets = kind.own_assets(config, labels, reporter) | kind.tower_assets(config, labels, settings.backbone)
     source = kind.label_vectors(config)
     if source is None:
         return assets, {}

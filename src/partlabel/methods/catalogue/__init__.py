@@ -65,6 +65,8 @@ def notice(name: str, settings: Mapping[str, Any] | None = None) -> str | None:
 def misfit(name: str, table: LabelTable, settings: Mapping[str, Any] | None = None) -> str | None:
     """Why a method with such settings cannot learn from a table, or None if it can."""
     needs = entry(name, settings).needs
+    if needs is Needs.NOTHING:
+        return None
     counts = table.counts_by_class()
     present, absent = int(counts.present.sum()), int(counts.absent.sum())
     if present == 0:
@@ -87,7 +89,8 @@ def check_fit(name: str, table: LabelTable, settings: Mapping[str, Any] | None =
     reason = misfit(name, table, settings)
     if reason is None:
         return
-    fitting = [other for other in CATALOGUE if misfit(other, table) is None]
+    learning = [other for other, found in CATALOGUE.items() if found.needs is not Needs.NOTHING]
+    fitting = [other for other in learning if misfit(other, table) is None]
     advice = "no method can learn from these labels"
     if fitting:
         advice = f"--method auto takes one that fits these labels; they are {', '.join(fitting)}"

@@ -11,6 +11,7 @@ class Needs(StrEnum):
     BOTH_SIGNS = "known present and known absent cells"
     PRESENT = "known present cells"
     PAIRS = "images with both a known present and a known absent cell"
+    NOTHING = "no label"
 
 
 ReadsUnknown = Literal["ignored", "absent", "soft", "unlabelled"]
@@ -35,6 +36,7 @@ class Entry:
             cells are all it needs then.
         ignores_with: a setting, and the value with which it ignores unknown cells instead.
         fitted: whether it is fitted to the features of a frozen backbone at once, without steps of an optimizer.
+        joint_space: the `joint_space` of the backbone unless it is given; "": none.
         needs_start: whether it learns from the predictions of an earlier run, whose weights it starts from.
     """
 
@@ -48,6 +50,7 @@ class Entry:
     ignores_with: tuple[str, Any] | None = None
     fitted: bool = False
     needs_start: bool = False
+    joint_space: str = ""
 
     @property
     def takes_absence_from_unknown(self) -> bool:

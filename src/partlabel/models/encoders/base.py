@@ -11,8 +11,8 @@ from partlabel.images.views import ViewSettings
 Pool = Literal["avg", "max"]
 TrainParts = Literal["all", "last_stage"]
 Preprocessing = Literal["backbone", "imagenet"]
-JointSpace = Literal["off", "projected", "attended"]
-"""What becomes of the places of a map in the space that CLIP's images and texts share (`encoders.joint_space`)."""
+JointSpace = Literal["off", "projected", "plain", "attended"]
+"""What becomes of the places of a map in the space that images and texts share (`encoders.joint_space`)."""
 
 LARGEST_SIZE = 4096
 """Largest side of an input image, in pixels; the weights of a network say nothing about it."""
@@ -37,6 +37,8 @@ class BackboneSpec(BaseModel):
     joint_space: JointSpace = "off"
     joint_features: int = Field(default=0, ge=0, le=16384)
     """Channels of the joint space; 0 where it is off."""
+    joint_linear: bool = True
+    """Whether the joint space is behind a projection that is built as a classifier is; SigLIP has none."""
     stages: int = Field(default=1, ge=1, le=2)
     """How many of the last stages give features: 2 puts those of the stage before the last behind its own."""
     copies: int = Field(default=1, ge=1, le=2)

@@ -1,6 +1,7 @@
 """Building backbones: with weights by name, or the bare architecture of a spec."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -12,7 +13,8 @@ from torch import nn
 from partlabel.errors import UsageError
 from partlabel.models.encoders.architecture import check_architecture, first_line, skeleton
 from partlabel.models.encoders.base import LARGEST_SIZE, Backbone, BackboneSpec, JointSpace, Preprocessing, TrainParts
-from partlabel.models.encoders.joint_space import attention_pooling, joint_width
+from partlabel.models.encoders.clip_folder import ImageTower, image_tower, is_clip_folder
+from partlabel.models.encoders.joint_space import projection_of
 from partlabel.models.encoders.local_global import BranchScale, add_local_global
 from partlabel.models.encoders.pretrained import check_weights, described
 from partlabel.models.encoders.timm_maps import TimmBackbone, as_maps
@@ -39,7 +41,7 @@ def create_backbone(
     preprocessing: Preprocessing = "backbone",
     stages: int = 1,
 ) -> TimmBackbone:
-    """Build a backbone by timm name, `hf-hub:` name or `local-dir:` folder.
+    """Build a backbone by timm name, `hf-hub:` name or `local-dir:` folder, of timm or of open_clip.
 
     A name without tag takes timm's own choice of weights, which may not be those of a paper: "resnet101" is
     `resnet101.a1h_in1k`, a newer recipe; papers that start from torchvision's weights need `resnet101.tv_in1k`.
@@ -55,8 +57,8 @@ def create_backbone(
         branch_scale: what the branches start from (`GlobalBranch`).
         frozen_norm: see `TimmBackbone`.
         train_parts: see `TimmBackbone`.
-        joint_space: the maps are those of CLIP's joint space, beside a vector of the whole image
-            (`encoders.joint_space`); "off": the maps before its attention pooling.
+        joint_space: the maps are those of the space that images and texts share, beside a vector of the whole image
+            (`encoders.joint_space`); "off": the maps before the pooling.
         preprocessing: mean, spread and interpolation of images as its weights were trained with, as timm says, or as
             torchvision's weights for ImageNet were.
         stages: how many of the last stages give features, 1 or 2.
@@ -67,18 +69,15 @@ def create_backbone(
     """
     if size is not None and not 0 < size <= LARGEST_SIZE:
         raise UsageError(f"size {size} is not a number of pixels from 1 to {LARGEST_SIZE}")
-    architecture, given = described(name)
+    tower = image_tower(Path(name.removeprefix("local-dir:"))) if is_clip_folder(name) else None
+    architecture, given = (tower.architecture, tower.arguments) if tower else described(name)
+    size = size or (tower.size if tower else None)
     arguments = _fitted(architecture, {**given, **(model_args or {})}, size)
-    if pretrained:
+    if pretrained and tower is None:
         check_weights(name)
     joint = joint_space != "off"
-    classifier: dict[str, Any] = {} if joint else {"num_classes": 0}  # the projection into the joint space is timm's
-    try:
-        network = timm.create_model(name, pretrained=pretrained, **classifier, **arguments)
-    except Exception as error:
-        what = "weights do not load" if pretrained else "architecture cannot be built"
-        raise UsageError(f"backbone {name!r}: its {what} ({first_line(error)})") from error
-    config: dict[str, Any] = vars(network)["pretrained_cfg"]
+    network = _network(name, tower, pretrained, joint, arguments)
+    config: dict[str, Any] = {**vars(network)["pretrained_cfg"], **(tower.config if tower else {})}
     if preprocessing == "imagenet":
         config = {**config, **_IMAGENET}
     spec = BackboneSpec(
@@ -90,7 +89,8 @@ def create_backbone(
         interpolation=config.get("interpolation") or "bicubic",
         local_global=local_global,
         joint_space=joint_space,
-        joint_features=joint_width(attention_pooling(network)) if joint else 0,
+        joint_features=projection_of(network).width if joint else 0,
+        joint_linear=projection_of(network).linear if joint else True,
         stages=stages,
     )
     if local_global:
@@ -98,6 +98,25 @@ def create_backbone(
     return TimmBackbone(
         spec, network, freeze=freeze, train_last=train_last, frozen_norm=frozen_norm, train_parts=train_parts
     )
+
+
+def _network(
+    name: str, tower: ImageTower | None, pretrained: bool, joint: bool, arguments: Mapping[str, Any]
+) -> nn.Module:
+    """The timm network of a name or of an image tower, with the layer into the joint space where it is asked for."""
+    given: dict[str, Any] = dict(arguments)
+    if tower is not None:
+        outputs = tower.features if joint and tower.linear else 0
+        given |= {"num_classes": outputs}
+        overlay = {"file": str(tower.weights), "num_classes": outputs or tower.features}
+        given |= {"pretrained_cfg_overlay": overlay} if pretrained else {}
+    elif not joint:  # the projection into the joint space is timm's classifier
+        given |= {"num_classes": 0}
+    try:
+        return timm.create_model(tower.architecture if tower else name, pretrained=pretrained, **given)
+    except Exception as error:
+        what = "weights do not load" if pretrained else "architecture cannot be built"
+        raise UsageError(f"backbone {name!r}: its {what} ({first_line(error)})") from error
 
 
 def rebuild_backbone(spec: BackboneSpec, *, freeze: bool = False, train_last: int = 0) -> Backbone:
@@ -111,8 +130,9 @@ def rebuild_backbone(spec: BackboneSpec, *, freeze: bool = False, train_last: in
         first, second = (rebuild_backbone(one, freeze=freeze, train_last=train_last) for _ in range(2))
         return TwinBackbone(first, second)
     check_architecture(spec.architecture, spec.model_args)
-    network = timm.create_model(spec.architecture, pretrained=False, num_classes=spec.joint_features, **spec.model_args)
-    if spec.joint_space != "off" and joint_width(attention_pooling(network)) != spec.joint_features:
+    outputs = spec.joint_features if spec.joint_linear else 0
+    network = timm.create_model(spec.architecture, pretrained=False, num_classes=outputs, **spec.model_args)
+    if spec.joint_space != "off" and projection_of(network).width != spec.joint_features:
         raise UsageError(f"joint_features of backbone {spec.architecture!r} do not fit its projection")
     if spec.local_global:
         add_local_global(network)

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from partlabel.errors import StagesError, UsageError
 from partlabel.models.encoders.base import Backbone, BackboneSpec, Features, Pool, TrainParts
 from partlabel.models.encoders.cut import Cut, children_before_pooling, cut_before_last_stages, modules_after_cut
-from partlabel.models.encoders.joint_space import attention_pooling, joint_tokens, layers_in_use, split_tokens
+from partlabel.models.encoders.joint_space import Projection, joint_tokens, projection_of, split_tokens
 from partlabel.models.encoders.local_global import branch_parameters
 
 
@@ -27,8 +27,7 @@ class TimmBackbone(Backbone):
 
     Args:
         spec: what to build.
-        network: the timm network, without classifier; with the projection of its attention pooling where the spec has a
-            joint space.
+        network: the timm network, without classifier; with the projection into the joint space where the spec has one.
         freeze: freeze the network (all of it but the last `train_last` stages).
         train_last: how many of the last stages stay trainable when frozen.
         frozen_norm: keep every batch norm at its running statistics in training too; its scale and shift are still
@@ -104,7 +103,8 @@ class TimmBackbone(Backbone):
             if self._cut is not None:
                 return self._cut.before(images)
             if self.has_image_vector and self.trunk_pool is None:
-                return self._tokens(self._maps(self.network.forward_features(images)))  # type: ignore[operator]
+                stages = self.network.forward_features(images)  # type: ignore[operator]
+                return self._tokens(stages, self._maps(stages))
             maps = self._whole(images).maps
         if self.trunk_pool is None:
             return maps
@@ -151,16 +151,18 @@ class TimmBackbone(Backbone):
     @property
     def joint_layers(self) -> list[nn.Module]:
         """The layers behind the last stage that lead into the joint space."""
-        if not self.has_image_vector:
-            return []
-        return layers_in_use(attention_pooling(self.network), self.spec.joint_space)
+        return self._projection.layers(self.spec.joint_space) if self.has_image_vector else []
 
     def _joint_parameters(self) -> Iterator[nn.Parameter]:
-        """What the joint space adds to the network: these layers, the position codes, and a class token."""
+        """What the joint space adds to the network: these layers, and what stands beside them."""
         for layer in self.joint_layers:
             yield from layer.parameters()
         if self.has_image_vector:
-            yield from attention_pooling(self.network).parameters(recurse=False)
+            yield from self._projection.own_parameters(self.spec.joint_space)
+
+    @property
+    def _projection(self) -> Projection:
+        return projection_of(self.network)
 
     @property
     def stage_features(self) -> tuple[int, ...]:
@@ -179,13 +181,13 @@ class TimmBackbone(Backbone):
     def _features(self, stages: Any) -> Features:
         """Features from what the last stage gives."""
         maps = self._maps(stages)
-        return split_tokens(self._tokens(maps), maps.shape[2:]) if self.has_image_vector else Features(maps)
+        return split_tokens(self._tokens(stages, maps), maps.shape[2:]) if self.has_image_vector else Features(maps)
 
     def _maps(self, stages: Any) -> Float[Tensor, "batch channels h w"]:
         return as_maps(self.network, stages, self.spec.architecture)
 
-    def _tokens(self, maps: Tensor) -> Tensor:
-        return joint_tokens(attention_pooling(self.network), maps, self.spec.joint_space)
+    def _tokens(self, stages: Tensor, maps: Tensor) -> Tensor:
+        return joint_tokens(self._projection, stages, maps, self.spec.joint_space)
 
 
 class TwoStages:

@@ -6,6 +6,7 @@ from partlabel.errors import UsageError
 from partlabel.models.heads.base import Head, HeadOutput, HeadSpec, Logits, Maps
 from partlabel.models.heads.cnn_rnn import CNNRNNHead
 from partlabel.models.heads.colearning import CoLearningHead
+from partlabel.models.heads.dual import DualHead
 from partlabel.models.heads.extended import ExtendedHead
 from partlabel.models.heads.fast0tag import Fast0TagHead
 from partlabel.models.heads.latent_noise import LatentNoiseHead
@@ -15,6 +16,7 @@ from partlabel.models.heads.pooled import PooledHead
 from partlabel.models.heads.saliency import SaliencyHead
 from partlabel.models.heads.ssgrl import SSGRLHead
 from partlabel.models.heads.twin import TwinHead
+from partlabel.models.heads.zero_shot import ZeroShotHead
 
 __all__ = ["HEADS", "Head", "HeadOutput", "HeadSpec", "Logits", "Maps", "build_head"]
 
@@ -30,6 +32,8 @@ HEADS: dict[str, type[Head]] = {
     "cnn_rnn": CNNRNNHead,
     "twin": TwinHead,
     "colearning": CoLearningHead,
+    "zero_shot": ZeroShotHead,
+    "dual": DualHead,
 }
 
 
