@@ -13,6 +13,7 @@ import partlabel
 from partlabel.errors import AssumptionError, UsageError
 from partlabel.labels import LabelTable
 from partlabel.methods.catalogue import CATALOGUE
+from partlabel.models.encoders.small_towers import write_towers
 from partlabel.progress import Silent
 from partlabel.runs.folder import RunFolder
 
@@ -34,6 +35,9 @@ def test_trains_is_judged_and_tags(
 ) -> None:
     images, truth = color_images
     settings = {**FROZEN, "freeze": True} if CATALOGUE[method].fitted else TINY
+    if CATALOGUE[method].joint_space:
+        towers = {"backbone": write_towers(tmp_path / "towers"), "pretrained": True, "freeze": True}
+        settings = {**settings, **towers}
     if CATALOGUE[method].needs_start:
         start = partlabel.train(partial_labels, images=images, out=tmp_path / "start", method="bce", **TINY)
         settings = {**settings, "init": start.path}

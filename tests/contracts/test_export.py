@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from partlabel.models.bundle import BundleInfo, load_bundle, save_bundle
 from partlabel.models.encoders.base import Backbone
 from partlabel.models.encoders.build import create_backbone
+from partlabel.models.encoders.small_towers import write_towers
 from partlabel.models.encoders.twin import TwinBackbone
 from partlabel.models.heads import HEADS, HeadSpec
 from partlabel.models.tagger import Tagger
@@ -32,6 +33,9 @@ CASES: dict[str, HeadSpec] = {
     "latent_noise": HeadSpec(kind="latent_noise"),
     "cnn_rnn": HeadSpec(kind="cnn_rnn", settings={**SMALL, "steps": 2}),
     "fast0tag": HeadSpec(kind="fast0tag", settings=SMALL),
+    "zero_shot": HeadSpec(kind="zero_shot", settings={"scale": 14.0}),
+    "dual": HeadSpec(kind="dual"),
+    "dual, evidence": HeadSpec(kind="dual", settings={"evidence": True, "winner": "share", "image_token": False}),
     "local-global": HeadSpec(),
     "last stage trained": HeadSpec(),
 }
@@ -56,7 +60,10 @@ def _shapes_unchecked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
-def _backbone(case: str) -> Backbone:
+def _backbone(case: str, folder: Path) -> Backbone:
+    if CASES[case].kind in {"zero_shot", "dual"}:
+        return create_backbone(write_towers(folder), joint_space="projected")
+
     def one() -> Backbone:
         return create_backbone(
             "test_resnet",
@@ -76,7 +83,7 @@ def _backbone(case: str) -> Backbone:
 @pytest.mark.parametrize("case", CASES)
 def test_a_bundle_exports_with_its_numbers(tmp_path: Path, case: str) -> None:
     torch.manual_seed(0)
-    backbone = _backbone(case)
+    backbone = _backbone(case, tmp_path)
     tagger = Tagger(backbone, CASES[case], CLASSES)
     if isinstance(backbone, TwinBackbone):
         assert tagger.head.first.classifier.in_channels == backbone.first.num_features  # type: ignore[union-attr,operator]

@@ -1,8 +1,9 @@
 """What every method promises, tried on each in turn."""
 
 import inspect
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,12 +19,15 @@ from partlabel.methods.build import build_method, method_class, method_config
 from partlabel.methods.catalogue import CATALOGUE, entry, notice
 from partlabel.methods.catalogue.entry import Needs
 from partlabel.models.encoders.build import create_backbone
+from partlabel.models.encoders.small_towers import write_towers
 from partlabel.runs.settings import TrainSettings
 
 LIGHT = {"reduction": 32, "hidden": 64, "dropout": 0.0, "mlp_dropout": 0.0}
 """Of `colearning`: at the learning rate of the overfitting test the full width is unsteady, and dropout would be judged
 too.
 """
+SOFT = {"spatial": 5.0, "scale": 10.0}
+"""Of methods with cosines: features of random towers are alike, and at full scale no cell would have a gradient."""
 SIDE = Path(__file__).parents[1] / "methods" / "side.csv"
 COLEARNING_BASE = {"region": False, "self_attention": False, "sgfe": False, "srfl": False, "colearning": False}
 COLEARNING_ROWS: dict[str, dict[str, Any]] = {
@@ -94,6 +98,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "positive_unlabeled U without P": ("positive_unlabeled", {"unlabelled": "without_present"}),
     "positive_unlabeled no mixup": ("positive_unlabeled", {"mixup_weight": 0}),
+    **{name: (name, SOFT) for name in ("clip_map", "positive_coop", "dual_coop", "dual_coop_plus")},
+    "dual_coop shared words": ("dual_coop", {"per_class": False, "start": "a photo of a", **SOFT}),
+    "dual_coop of TaI-DPT": ("dual_coop", {"image_token": False, "learn_scales": True, **SOFT}),
+    "dual_coop_plus share": ("dual_coop_plus", {"winner": "share", **SOFT}),
     "positive_unlabeled SSGRL head": (
         "positive_unlabeled",
         {"head": "ssgrl", "hidden": 64, "reduction": 32, "label_vectors": "learned"},
@@ -145,10 +153,19 @@ def _params(names: Iterable[str]) -> list[Any]:
 
 def _build(variant: str, classes: tuple[str, ...] = CLASSES, seed: int = 0, **more: Any) -> Method[Any]:
     name, settings = VARIANTS[variant]
+    settings, context, joint = {**settings, **more}, _context(classes), entry(name).joint_space
+    if joint:
+        assets = method_class(name).tower_assets(method_config(name, settings), context.labels, _towers())
+        context = Context(context.labels, assets, _towers())
     torch.manual_seed(seed)
-    return build_method(
-        name, {**settings, **more}, create_backbone("test_resnet", pretrained=False, size=32), _context(classes)
-    )
+    if joint:
+        return build_method(name, settings, create_backbone(_towers(), joint_space=joint), context)
+    return build_method(name, settings, create_backbone("test_resnet", pretrained=False, size=32), context)
+
+
+@cache
+def _towers() -> str:
+    return write_towers(Path(tempfile.mkdtemp()))
 
 
 @pytest.fixture(params=_params(VARIANTS))

@@ -1,7 +1,9 @@
 """Run by test_two_processes.py as one of two: gradients of part of a batch averaged over processes, and buffers."""
 
 import sys
+import tempfile
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from partlabel.methods.base import Clock, Context
 from partlabel.methods.build import build_method
 from partlabel.methods.catalogue import CATALOGUE
 from partlabel.models.encoders.build import create_backbone
+from partlabel.models.encoders.small_towers import write_towers
 
 OFFICIAL = {"normalization": "official", "pseudo": "scaled"}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -42,13 +45,20 @@ FIRST, LATER = Clock(0, 0, 1, 1), Clock(2, 5, 4, 8)
 def gradients(rank: int, world: int) -> dict[str, dict[str, torch.Tensor]]:
     found: dict[str, dict[str, torch.Tensor]] = {}
     states = np.random.default_rng(0).integers(-1, 2, (40, 3)).astype(np.int8)
-    context = Context(LabelTable.from_dense([f"{row}.png" for row in range(40)], ("a", "b", "c"), states))
+    towers = write_towers(Path(tempfile.mkdtemp()))
+    context = Context(
+        LabelTable.from_dense([f"{row}.png" for row in range(40)], ("a", "b", "c"), states), backbone=towers
+    )
     for case, clock in product(CASES, (FIRST, LATER)):
         name, settings = CASES[case]
         torch.manual_seed(0)
-        method: Any = build_method(
-            name, settings, create_backbone("test_resnet", pretrained=False, size=32), context
-        ).double()
+        joint = CATALOGUE[name].joint_space
+        backbone = (
+            create_backbone(towers, joint_space=joint)  # type: ignore[arg-type]
+            if joint
+            else create_backbone("test_resnet", pretrained=False, size=32)
+        )
+        method: Any = build_method(name, settings, backbone, context).double()
         method.eval()  # batch norms frozen, as the promise says
         views = {view: torch.randn(8, 3, 32, 32, dtype=torch.float64) for view in method.views}
         labels = torch.randint(-1, 2, (8, 3), dtype=torch.int8)

@@ -5,6 +5,7 @@ gradients and the logits by which images are tagged. Maps of a made-up backbone 
 to epoch, as they would if the network learned.
 """
 
+import tempfile
 import zlib
 from collections.abc import Iterator
 from functools import cache, partial
@@ -23,6 +24,7 @@ from partlabel.methods.build import build_method, method_class
 from partlabel.methods.catalogue import CATALOGUE
 from partlabel.models.encoders.base import Backbone, Features
 from partlabel.models.encoders.build import create_backbone
+from partlabel.models.encoders.small_towers import write_towers
 from partlabel.models.encoders.timm_maps import TimmBackbone
 
 pytestmark = pytest.mark.slow
@@ -118,6 +120,15 @@ ROWS: dict[str, Row] = {
     "interactive.label_vectors": Row("bert-base-uncased", {"graph": "label_vectors"}),
     "side_magnitude": Row(2.0, {"side": str(SIDE)}),
     "rank": Row(3),
+    "context": Row(3),
+    "start": Row("a photo of a"),
+    "loss_weight": Row(0.5),
+    "spatial": Row(2.0),
+    "scale": Row(20.0),
+    "winner_scale": Row(2.0),
+    "offset_scale": Row(0.1),
+    **{f"{name}.clip": Row(0.2) for name in ("clip_map", "positive_coop", "dual_coop", "dual_coop_plus")},
+    **{f"{name}.gamma_positive": Row(0.0) for name in ("clip_map", "positive_coop", "dual_coop", "dual_coop_plus")},
     "cnn_rnn.steps": Row(2),
     "smoothing": Row(0.3),
     "expected_positives": Row(2.5),
@@ -196,6 +207,11 @@ class _MadeUp(TimmBackbone):
 
 
 @cache
+def _towers() -> str:
+    return write_towers(Path(tempfile.mkdtemp()), features=_backbone().num_features)
+
+
+@cache
 def _backbone() -> Backbone:
     made = create_backbone("test_resnet", pretrained=False, size=32)
     backbone = _MadeUp(made.spec, made.network, freeze=True)
@@ -204,18 +220,21 @@ def _backbone() -> Backbone:
 
 
 def _build(name: str, config: MethodConfig) -> Method[Any]:
+    towers = _towers() if CATALOGUE[name].joint_space else ""
     torch.manual_seed(0)
     settings = config.model_dump(exclude_unset=True)
     # of one setting alone, since with vectors at hand those that say how they are learned would not count
     assets = {"label_vectors": VECTORS} if settings.get("graph") == "label_vectors" else {}
-    context = Context(LabelTable.from_dense([f"{row:02d}.png" for row in range(IMAGES)], CLASSES, STATES), assets)
+    table = LabelTable.from_dense([f"{row:02d}.png" for row in range(IMAGES)], CLASSES, STATES)
+    context = Context(table, assets, towers)
     method = build_method(name, settings, _backbone(), context)
     method.tagger.use_trunk_output()
     # by name, so that a part which does nothing does not count by moving the generator on
     for parameter_name, parameter in method.tagger.head.named_parameters():
         generator = torch.Generator().manual_seed(zlib.crc32(parameter_name.encode()))
         drawn = torch.randn(parameter.shape, generator=generator)
-        parameter.data = drawn / drawn[0].numel() ** 0.5
+        if drawn.ndim:
+            parameter.data = drawn / drawn[0].numel() ** 0.5
     return method
 
 

@@ -1,5 +1,7 @@
 """Maps that explain an image: against analytic answers and explicit loops."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +9,11 @@ from torch import Tensor, nn
 
 from partlabel.labels import LabelTable
 from partlabel.methods.base import Context
-from partlabel.methods.build import build_method
+from partlabel.methods.build import build_method, method_class, method_config
 from partlabel.methods.catalogue import CATALOGUE
 from partlabel.models.encoders.base import Features
 from partlabel.models.encoders.build import create_backbone
+from partlabel.models.encoders.small_towers import write_towers
 from partlabel.models.explain_maps import activation_strength, ends_of, gradient_maps, label_maps
 from partlabel.models.heads import Head, HeadOutput
 from partlabel.models.heads.pooled import PooledHead
@@ -125,13 +128,22 @@ WITHOUT_OWN_MAPS = {"fast0tag", "cnn_rnn"}
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
-def test_every_method_can_be_explained(name: str) -> None:
+def test_every_method_can_be_explained(name: str, tmp_path: Path) -> None:
     """Own maps and gradient maps of the whole tagger, of a convolutional and a token backbone alike."""
     states = np.random.default_rng(0).integers(-1, 2, (20, 3)).astype(np.int8)
     context = Context(LabelTable.from_dense([f"{row}.png" for row in range(20)], ["a", "b", "c"], states))
-    for architecture, size in (("test_resnet", 64), ("test_vit", 160)):
+    joint = CATALOGUE[name].joint_space
+    if joint:
+        towers = write_towers(tmp_path)
+        kind, config = method_class(name), method_config(name, {})
+        context = Context(context.labels, kind.tower_assets(config, context.labels, towers), towers)
+        backbones = [create_backbone(towers, joint_space=joint)]  # type: ignore[arg-type]
+    else:
+        sizes = {"test_resnet": 64, "test_vit": 160}
+        backbones = [create_backbone(name, pretrained=False, size=size) for name, size in sizes.items()]
+    for backbone in backbones:
         torch.manual_seed(0)
-        method = build_method(name, {}, create_backbone(architecture, pretrained=False, size=size), context)
+        method, size = build_method(name, {}, backbone, context), backbone.spec.size
         tagger = method.tagger.eval()
         with torch.no_grad():
             places = tagger.features(torch.randn(2, 3, size, size))

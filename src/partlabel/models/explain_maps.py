@@ -50,7 +50,7 @@ def ends_of(scale: Scale, values: NDArray[np.floating[Any]]) -> tuple[float, flo
 
 def gradient_maps(head: Head, features: Features, columns: Sequence[int]) -> Maps:
     """Gradient maps `[B, n, h, w]` of n classes on the backbone's last maps; they need no gradient of the backbone. An
-    image vector beside the maps is taken as it is.
+    image vector beside the maps is taken as it is; zero where the logits depend on that alone.
 
     Source: Grad-CAM (Selvaraju et al., ICCV 2017), equations 1 and 2: ReLU of the sum over channels of the map times
     the mean over places of the gradient of the logit.
@@ -58,6 +58,8 @@ def gradient_maps(head: Head, features: Features, columns: Sequence[int]) -> Map
     with torch.enable_grad():
         places = features.maps.detach().requires_grad_()
         logits = head(places, features.image).logits
+        if not logits.requires_grad:
+            return features.maps.new_zeros(len(places), len(columns), *places.shape[2:])
         gradients = [torch.autograd.grad(logits[:, column].sum(), places, retain_graph=True)[0] for column in columns]
     weights = torch.stack(gradients, 1).mean((3, 4))
     return nn.functional.relu(torch.einsum("bnd,bdhw->bnhw", weights, features.maps.detach()))

@@ -181,7 +181,7 @@ def load_text_tower(backbone: str) -> TextTower:
         raise MissingDependencyError("text towers need open_clip: pip install 'partlabel[clip]'") from error
     folder = str(Path(backbone.removeprefix("local-dir:")).resolve())
     try:
-        with _quiet():
+        with _quiet(), torch.random.fork_rng(devices=[]):
             model: Any = open_clip.create_model(f"local-dir:{folder}", force_custom_text=True)
             tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
             bias = getattr(model, "logit_bias", None)
