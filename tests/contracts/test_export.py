@@ -32,6 +32,9 @@ CASES: dict[str, HeadSpec] = {
     "latent_noise": HeadSpec(kind="latent_noise"),
     "cnn_rnn": HeadSpec(kind="cnn_rnn", settings={**SMALL, "steps": 2}),
     "fast0tag": HeadSpec(kind="fast0tag", settings=SMALL),
+    "ml_decoder": HeadSpec(kind="ml_decoder", settings={"width": 8, "feed_forward": 8, "heads": 2}),
+    "ml_decoder groups": HeadSpec(kind="ml_decoder", settings={"width": 8, "feed_forward": 8, "heads": 2, "groups": 2}),
+    "query2label": HeadSpec(kind="query2label", settings={"reduction": 8, "feed_forward": 8, "heads": 2}),
     "local-global": HeadSpec(),
     "last stage trained": HeadSpec(),
 }
