@@ -12,7 +12,7 @@ QueryCode = Float[Tensor, "queries width"]
 PlaceCode = Float[Tensor, "places width"]
 
 
-def check_attention(features: int, heads: int, feed_forward: int, dropout: float, which: str) -> None:
+def check_attention(features: int, heads: int, feed_forward: int, dropout: int | float, which: str) -> None:
     """Refuse sizes that no attention has.
 
     Args:
@@ -47,7 +47,7 @@ class CrossAttentionLayer(nn.Module):
         dropout: share dropped, of attention weights too.
     """
 
-    def __init__(self, features: int, heads: int, feed_forward: int, dropout: float) -> None:
+    def __init__(self, features: int, heads: int, feed_forward: int, dropout: int | float) -> None:
         super().__init__()
         self.attention = nn.MultiheadAttention(features, heads, dropout=dropout, batch_first=True)
         self.feed_forward = nn.Sequential(

@@ -59,7 +59,7 @@ class MLDecoderHead(Head):
         width: int = 768,
         heads: int = 8,
         feed_forward: int = 2048,
-        dropout: float = 0.1,
+        dropout: int | float = 0.1,
         queries: QuerySource = "fixed",
         label_features: int = 300,
         learned_labels: bool = True,

@@ -42,7 +42,7 @@ class Query2LabelHead(Head):
         reduction: int | None = None,
         heads: int = 4,
         feed_forward: int = 8192,
-        dropout: float = 0.1,
+        dropout: int | float = 0.1,
         encoder_layers: int = 1,
         decoder_layers: int = 2,
     ) -> None:
