@@ -4,9 +4,9 @@
     python benchmarks/query_heads.py --device cuda --batch 64
 
 For each head and number of classes: how many weights it has, and milliseconds an image of a forward pass and of a
-training step (forward and backward, without the backbone and the optimizer), the shortest of `--repeats`. "official" has
-the widths of the official codes, "light" those of benchmarks/corel5k_query.toml. Query2Label asks a question for each
-class, ML-Decoder at most 100, so that the first is left out where there are more than `--most` classes.
+training step (forward and backward, without the backbone and the optimizer), the shortest of `--repeats`. "official"
+has the widths of the official codes, "light" those of benchmarks/corel5k_query.toml. Query2Label asks a question for
+each class, ML-Decoder at most 100, so that the first is left out where there are more than `--most` classes.
 """
 
 import argparse
