@@ -26,8 +26,8 @@ def train(
     head: Annotated[
         str | None,
         typer.Option(
-            help="What turns maps into logits, for methods that are a loss: pooled, ml_decoder or query2label; its "
-            "settings are head_settings. Default: pooled."
+            help="What turns maps into logits, for methods that are a loss: pooled (the default), ml_decoder or "
+            "query2label; its settings are head_settings."
         ),
     ] = None,
     backbone: Annotated[
