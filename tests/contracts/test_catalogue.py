@@ -168,7 +168,7 @@ def test_held_out_cells_are_misread_by_methods_that_take_absence_from_unknown() 
 
 
 def test_what_can_be_told_to_take_unknown_as_absent_is_what_has_the_setting() -> None:
-    assert TOLD == ["asl", "focal", "ssgrl", "ml_gcn"]
+    assert TOLD == ["asl", "focal", "ssgrl", "ml_gcn", "ml_decoder", "query2label"]
     for name in CATALOGUE:
         assert ("unknown" in method_class(name).Config.model_fields) == (name in TOLD)
         assert entry(name, {"unknown": "ignored"}) == entry(name, {}) == CATALOGUE[name]

@@ -36,6 +36,9 @@ CASES: dict[str, HeadSpec] = {
     "zero_shot": HeadSpec(kind="zero_shot", settings={"scale": 14.0}),
     "dual": HeadSpec(kind="dual"),
     "dual, evidence": HeadSpec(kind="dual", settings={"evidence": True, "winner": "share", "image_token": False}),
+    "ml_decoder": HeadSpec(kind="ml_decoder", settings={"width": 8, "feed_forward": 8, "heads": 2}),
+    "ml_decoder groups": HeadSpec(kind="ml_decoder", settings={"width": 8, "feed_forward": 8, "heads": 2, "groups": 2}),
+    "query2label": HeadSpec(kind="query2label", settings={"reduction": 8, "feed_forward": 8, "heads": 2}),
     "local-global": HeadSpec(),
     "last stage trained": HeadSpec(),
 }

@@ -28,6 +28,9 @@ too.
 """
 SOFT = {"spatial": 5.0, "scale": 10.0}
 """Of methods with cosines: features of random towers are alike, and at full scale no cell would have a gradient."""
+LIGHT_DECODER = {"width": 64, "feed_forward": 64, "dropout": 0.0}
+LIGHT_QUERIES = {"feed_forward": 64, "reduction": 32, "dropout": 0.0}
+"""Of `ml_decoder` and `query2label`, as `LIGHT`."""
 SIDE = Path(__file__).parents[1] / "methods" / "side.csv"
 COLEARNING_BASE = {"region": False, "self_attention": False, "sgfe": False, "srfl": False, "colearning": False}
 COLEARNING_ROWS: dict[str, dict[str, Any]] = {
@@ -102,6 +105,19 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "dual_coop shared words": ("dual_coop", {"per_class": False, "start": "a photo of a", **SOFT}),
     "dual_coop of TaI-DPT": ("dual_coop", {"image_token": False, "learn_scales": True, **SOFT}),
     "dual_coop_plus share": ("dual_coop_plus", {"winner": "share", **SOFT}),
+    "ml_decoder": ("ml_decoder", LIGHT_DECODER),
+    "ml_decoder, unknown absent": ("ml_decoder", {**LIGHT_DECODER, "unknown": "absent"}),
+    "ml_decoder queries learned": ("ml_decoder", {**LIGHT_DECODER, "queries": "learned"}),
+    "ml_decoder queries from words": (
+        "ml_decoder",
+        {**LIGHT_DECODER, "queries": "words", "label_vectors": "learned", "label_features": 16},
+    ),
+    "query2label official loss": ("query2label", {**LIGHT_QUERIES, "normalization": "official"}),
+    "positive_unlabeled ML-Decoder head": (
+        "positive_unlabeled",
+        {"head": "ml_decoder", "head_settings": LIGHT_DECODER, "temperature": False},
+    ),  # its first logits hardly differ from image to image, which the temperature answers with steep gradients
+    "co_teaching Query2Label heads": ("co_teaching", {"head": "query2label", "head_settings": LIGHT_QUERIES}),
     "positive_unlabeled SSGRL head": (
         "positive_unlabeled",
         {"head": "ssgrl", "hidden": 64, "reduction": 32, "label_vectors": "learned"},
@@ -110,6 +126,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 LIGHTER = {name: {"lambda_y": 0.1, "lambda_f": 0.05} for name in ("interactive", "interactive fixed label graph")}
 """Smoothness over similar images of noise, at its full weight, holds back what is to be learned by heart."""
 CHANGE_WITH_TIME = {
+    "co_teaching Query2Label heads",
     "self_training",
     "self_training asl",
     "co_teaching",

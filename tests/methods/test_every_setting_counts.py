@@ -42,12 +42,16 @@ class Row(NamedTuple):
     base: dict[str, Any] = {}  # noqa: RUF012
 
 
-BASES = {
-    method: {"hidden": 16, "label_features": 8} for method in ("colearning", "ssgrl", "ml_gcn", "fast0tag", "cnn_rnn")
+BASES: dict[str, dict[str, Any]] = {
+    **{m: {"hidden": 16, "label_features": 8} for m in ("colearning", "ssgrl", "ml_gcn", "fast0tag", "cnn_rnn")},
+    "ml_decoder": {"width": 16, "feed_forward": 16},
+    "query2label": {"feed_forward": 16},
 }
 """Of methods with wide heads: narrow ones, for speed."""
 PARTIAL_BCE = {"normalization": "partial_bce"}
 SSGRL_HEAD = {"head": "ssgrl", "hidden": 16, "label_features": 8}
+DECODER_HEAD = {"head": "ml_decoder", "head_settings": {"width": 16, "feed_forward": 16}}
+WORDS = {"queries": "words"}
 SELECTIVE = {"top_k": 1, "prior_threshold": 0.5}
 CACHE = {"dictionary": "cache"}
 SIDE = Path(__file__).parent / "side.csv"
@@ -78,6 +82,7 @@ ROWS: dict[str, Row] = {
     "steps": Row(1),
     "ssgrl.map_pool": Row(2),
     "heads": Row(4),
+    "query2label.heads": Row(2),
     "dropout": Row(0.4),
     "mlp_dropout": Row(0.2),
     "positive_unlabeled.label_vectors": Row("learned", SSGRL_HEAD),
@@ -154,6 +159,15 @@ ROWS: dict[str, Row] = {
     "curriculum.threshold": Row(0.7),
     "curriculum.proportion": Row(0.6, {"rule": "proportion"}),
     "every": Row(2),
+    "head_settings": Row({"width": 8, "feed_forward": 16}, DECODER_HEAD),
+    "groups": Row(2),
+    "width": Row(8),
+    "ml_decoder.clip": Row(0.2),
+    "ml_decoder.label_vectors": Row("learned", WORDS),
+    "ml_decoder.label_features": Row(12, WORDS),
+    "query2label.clip": Row(0.2),
+    "encoder_layers": Row(2),
+    "decoder_layers": Row(1),
 }
 """By "method.setting", or by "setting" alone for every method that has it. Switches and choices need a row for a base
 only.

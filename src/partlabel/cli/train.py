@@ -23,6 +23,13 @@ def train(
         str | None,
         typer.Option(help="See `partlabel methods`; auto takes one by the labels and says why. Default: bce."),
     ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option(
+            help="What turns maps into logits, for methods that are a loss: pooled (the default), ml_decoder or "
+            "query2label; its settings are head_settings."
+        ),
+    ] = None,
     backbone: Annotated[
         str | None, typer.Option(help="timm name, hf-hub:NAME or local-dir:FOLDER. Default: resnet50.")
     ] = None,
@@ -86,6 +93,7 @@ def train(
         raise UsageError(f"train needs TABLE, --images DIR and --out RUN, or --resume RUN; here is no {missing}")
     given: dict[str, Any] = {
         "method": method,
+        "head": head,
         "backbone": backbone,
         "epochs": epochs,
         "batch_size": batch_size,

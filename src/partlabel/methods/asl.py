@@ -7,7 +7,10 @@ Known deviation: the public code sums over the batch; here the sum is divided by
 Adam changes nothing but the scale ("sum" is an option).
 """
 
+from typing import TypeVar
+
 import torch
+from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor
 
@@ -18,8 +21,8 @@ from partlabel.methods.tools.unknown import UnknownConfig, as_told
 from partlabel.models.tagger import Tagger
 
 
-class AsymmetricConfig(LinearConfig, UnknownConfig):
-    """Settings of `asl`."""
+class AsymmetricLossConfig(UnknownConfig):
+    """Settings of the loss."""
 
     gamma_positive: float = Field(default=0.0, ge=0)
     """Focusing of present cells. Official training script: 0 (the class default there is 1)."""
@@ -29,17 +32,17 @@ class AsymmetricConfig(LinearConfig, UnknownConfig):
     """Probability margin of absent cells. Paper: 0.05."""
     detach_weight: bool = True
     """No gradient through the focusing weight. Official training script."""
-    normalization: Normalization = "batch"
-    """What the sum is divided by. Ours; official code: "sum"."""
 
 
-class Asymmetric(Method[AsymmetricConfig]):
-    """Asymmetric loss on known cells."""
+_Config = TypeVar("_Config", bound=AsymmetricLossConfig)
 
-    Config = AsymmetricConfig
+
+class AsymmetricLoss(Method[_Config]):
+    """Asymmetric loss on known cells, whatever the head is; subclasses say what its sum is divided by."""
+
     batch_global = ("number of known cells",)
 
-    def __init__(self, tagger: Tagger, config: AsymmetricConfig, context: Context) -> None:
+    def __init__(self, tagger: Tagger, config: _Config, context: Context) -> None:
         super().__init__(tagger, config, context)
         self.learns_from_unknown = config.unknown == "absent"
 
@@ -47,7 +50,6 @@ class Asymmetric(Method[AsymmetricConfig]):
         """Known cells, and those that the settings call absent."""
         config = self.config
         labels = as_told(labels, config.unknown)
-        known = labels != 0
         cells = asymmetric_cells(
             outputs["logits"].float(),
             (labels == 1).to(torch.float32),
@@ -56,7 +58,28 @@ class Asymmetric(Method[AsymmetricConfig]):
             clip=config.clip,
             detach_weight=config.detach_weight,
         )
-        return {"total": self.reduce(cells, known, config.normalization)}
+        return {"total": self.normalized(cells, labels != 0)}
+
+    def normalized(self, cells: Float[Tensor, "batch classes"], known: Bool[Tensor, "batch classes"]) -> Tensor:
+        """One number of the losses of the known cells."""
+        raise NotImplementedError
+
+
+class AsymmetricConfig(LinearConfig, AsymmetricLossConfig):
+    """Settings of `asl`."""
+
+    normalization: Normalization = "batch"
+    """What the sum is divided by. Ours; official code: "sum"."""
+
+
+class Asymmetric(AsymmetricLoss[AsymmetricConfig]):
+    """Asymmetric loss on known cells."""
+
+    Config = AsymmetricConfig
+
+    def normalized(self, cells: Float[Tensor, "batch classes"], known: Bool[Tensor, "batch classes"]) -> Tensor:
+        """Divided as the settings say."""
+        return self.reduce(cells, known, self.config.normalization)
 
 
 class FocalConfig(AsymmetricConfig):

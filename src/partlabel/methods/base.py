@@ -11,17 +11,33 @@ from typing import ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int8, Int64
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from partlabel.labels import LabelTable
 from partlabel.losses.normalization import Normalization, normalize
+from partlabel.methods.config import LinearConfig, MethodConfig, PoolConfig, PooledConfig
 from partlabel.methods.tools.distributed import per_process_total, process_count
-from partlabel.models.encoders.base import Pool
 from partlabel.models.heads import HeadSpec
-from partlabel.models.heads.pooled import Transform, pooled_spec
 from partlabel.models.tagger import Tagger
 from partlabel.progress import SILENT, Reporter
+
+__all__ = [
+    "IMAGE_ASSETS",
+    "Clock",
+    "Context",
+    "Index",
+    "Labels",
+    "LearnedGraph",
+    "LinearConfig",
+    "Look",
+    "Method",
+    "MethodConfig",
+    "OptimizerRule",
+    "Outputs",
+    "PoolConfig",
+    "PooledConfig",
+    "Seen",
+]
 
 Outputs = Mapping[str, Tensor]
 Labels = Int8[Tensor, "batch classes"]
@@ -109,28 +125,6 @@ class Context:
         return self.assets.get("label_vectors")
 
 
-class MethodConfig(BaseModel):
-    """Settings of a method. Every default says where it comes from."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
-
-class PooledConfig(MethodConfig):
-    """Settings of every method with the default head."""
-
-    pool: Pool = "avg"
-    """Pooling of the head ("avg" or "max"). The papers use average pooling."""
-
-
-class LinearConfig(PooledConfig):
-    """Settings of methods with a linear layer on pooled features, which may be transformed."""
-
-    transform: Transform = "none"
-    """What becomes of pooled features before the linear layer: "none", or their "sqrt" (with the sign of the feature).
-    Ours.
-    """
-
-
 _Config = TypeVar("_Config", bound=MethodConfig)
 
 
@@ -195,10 +189,10 @@ class Method(nn.Module, Generic[_Config]):
 
     @classmethod
     def head(cls, config: _Config, context: Context) -> HeadSpec:
-        """The head this method puts on the backbone; global pooling and a linear layer unless overridden."""
-        if not isinstance(config, PooledConfig):
-            return HeadSpec(kind="pooled")
-        return pooled_spec(config.pool, config.transform if isinstance(config, LinearConfig) else "none")
+        """The head this method puts on the backbone; unless overridden, the one that its settings name, and global
+        pooling with a linear layer where they name none.
+        """
+        return config.spec if isinstance(config, PooledConfig) else HeadSpec(kind="pooled")
 
     @property
     def class_axes(self) -> dict[str, tuple[int, ...]]:

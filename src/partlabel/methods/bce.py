@@ -10,10 +10,10 @@ from torch import Tensor
 
 from partlabel.losses.bce import bce_cells
 from partlabel.losses.normalization import Normalization
-from partlabel.methods.base import Clock, Index, Labels, LinearConfig, Method, Outputs, PooledConfig
+from partlabel.methods.base import Clock, Index, Labels, LinearConfig, Method, MethodConfig, Outputs
 
 
-class PartialBCEConfig(PooledConfig):
+class PartialBCEConfig(MethodConfig):
     """Settings of the loss."""
 
     normalization: Normalization = "batch"

@@ -24,14 +24,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from partlabel.losses.precision import at_least_float32
-from partlabel.methods.base import Clock, Context, Index, Labels, Method, Outputs, PooledConfig
+from partlabel.methods.base import Clock, Context, Index, Labels, Method, Outputs, PoolConfig
 from partlabel.methods.tools.distributed import per_process_total
 from partlabel.models.heads import HeadSpec
 from partlabel.models.heads.cnn_rnn import CNNRNNHead
 from partlabel.models.tagger import Tagger
 
 
-class CNNRNNConfig(PooledConfig):
+class CNNRNNConfig(PoolConfig):
     """Settings of `cnn_rnn`."""
 
     label_features: int = Field(default=64, gt=0)

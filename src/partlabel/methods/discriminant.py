@@ -30,7 +30,7 @@ from pydantic import Field
 from torch import Tensor
 
 from partlabel.errors import UsageError
-from partlabel.methods.base import Context, PooledConfig
+from partlabel.methods.base import Context, PoolConfig
 from partlabel.methods.fitted import Chosen, Fit, FittedMethod
 from partlabel.methods.tools.class_lines import class_lines, separation
 from partlabel.methods.tools.feature_passes import FeaturePasses, contrasted
@@ -59,7 +59,7 @@ SOFT_WEIGHT = 0.5
 _FIRST = "_of_first_pass"
 
 
-class DiscriminantConfig(PooledConfig):
+class DiscriminantConfig(PoolConfig):
     """Settings of `discriminant`."""
 
     transform: Transform | Literal["auto"] = "auto"

@@ -21,14 +21,14 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from partlabel.methods.base import Context, Labels, PooledConfig
-from partlabel.methods.pairwise import LSEP
+from partlabel.methods.base import Context, Labels, PoolConfig
+from partlabel.methods.pairwise import PairRanking
 from partlabel.methods.tools.label_vectors import fill_label_vectors, label_vector_settings
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 
 
-class Fast0TagConfig(PooledConfig):
+class Fast0TagConfig(PoolConfig):
     """Settings of `fast0tag`."""
 
     label_vectors: str = "auto"
@@ -41,7 +41,7 @@ class Fast0TagConfig(PooledConfig):
     """Width of the two hidden layers. Ours."""
 
 
-class Fast0Tag(LSEP):
+class Fast0Tag(PairRanking[Fast0TagConfig]):
     """Ranking along a direction among label vectors."""
 
     Config = Fast0TagConfig
@@ -51,12 +51,12 @@ class Fast0Tag(LSEP):
         fill_label_vectors(tagger, context)
 
     @classmethod
-    def label_vectors(cls, config: Fast0TagConfig) -> str:  # type: ignore[override]
+    def label_vectors(cls, config: Fast0TagConfig) -> str:
         """The source that the settings name."""
         return config.label_vectors
 
     @classmethod
-    def head(cls, config: Fast0TagConfig, context: Context) -> HeadSpec:  # type: ignore[override]
+    def head(cls, config: Fast0TagConfig, context: Context) -> HeadSpec:
         """A direction in the space of the label vectors."""
         return HeadSpec(
             kind="fast0tag",

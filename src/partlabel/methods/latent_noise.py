@@ -31,11 +31,11 @@ from torch import Tensor
 from partlabel.losses.assume_negative import unknown_as_absent
 from partlabel.losses.bce import bce_cells
 from partlabel.losses.precision import at_least_float32
-from partlabel.methods.base import Clock, Context, Index, Labels, Method, Outputs, PooledConfig
+from partlabel.methods.base import Clock, Context, Index, Labels, Method, Outputs, PoolConfig
 from partlabel.models.heads import HeadSpec
 
 
-class LatentNoiseConfig(PooledConfig):
+class LatentNoiseConfig(PoolConfig):
     """Settings of `latent_noise`."""
 
     tag_by: Literal["visual", "relevance"] = "visual"

@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor
 
 from partlabel.losses.normalization import Normalization
-from partlabel.methods.base import Clock, Context, Index, Labels, Outputs
+from partlabel.methods.base import Clock, Context, Index, Labels, Outputs, PoolConfig
 from partlabel.methods.bce import PartialBCE, PartialBCEConfig
 from partlabel.methods.tools.label_vectors import fill_label_vectors, label_vector_settings
 from partlabel.methods.tools.unknown import UnknownConfig, as_told
@@ -30,7 +30,7 @@ from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 
 
-class MLGCNConfig(PartialBCEConfig, UnknownConfig):
+class MLGCNConfig(PoolConfig, PartialBCEConfig, UnknownConfig):
     """Settings of `ml_gcn`."""
 
     label_vectors: str = "auto"

@@ -13,6 +13,8 @@ Known deviations: LSEP's second stage, a network that predicts thresholds or the
 pairs (the whole sum costs no more here) are left out; WARP counts the rank that its papers estimate by sampling.
 """
 
+from typing import TypeVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -20,18 +22,19 @@ from torch import Tensor
 from partlabel.errors import AssumptionError
 from partlabel.losses.pairwise import lsep_images, rankable, warp_images
 from partlabel.losses.precision import at_least_float32
-from partlabel.methods.base import Clock, Context, Index, Labels, Method, Outputs, PooledConfig
+from partlabel.methods.base import Clock, Context, Index, Labels, Method, MethodConfig, Outputs, PooledConfig
 from partlabel.methods.tools.distributed import per_process_total
 from partlabel.models.tagger import Tagger
 
+_Config = TypeVar("_Config", bound=MethodConfig)
 
-class LSEP(Method[PooledConfig]):
-    """Log-sum-exp pairwise ranking."""
 
-    Config = PooledConfig
+class PairRanking(Method[_Config]):
+    """Base of methods whose loss of an image is of its pairs of a known present and a known absent class."""
+
     batch_global = ("number of images with a pair",)
 
-    def __init__(self, tagger: Tagger, config: PooledConfig, context: Context) -> None:
+    def __init__(self, tagger: Tagger, config: _Config, context: Context) -> None:
         super().__init__(tagger, config, context)
         counts = context.labels.counts_by_image()
         if not ((counts.present > 0) & (counts.absent > 0)).any():
@@ -50,11 +53,23 @@ class LSEP(Method[PooledConfig]):
 
     def image_losses(self, logits: Float[Tensor, "batch classes"], labels: Labels) -> Float[Tensor, "batch"]:
         """The loss of each image."""
+        raise NotImplementedError
+
+
+class LSEP(PairRanking[PooledConfig]):
+    """Log-sum-exp pairwise ranking."""
+
+    Config = PooledConfig
+
+    def image_losses(self, logits: Float[Tensor, "batch classes"], labels: Labels) -> Float[Tensor, "batch"]:
+        """The loss of each image."""
         return lsep_images(logits, labels)
 
 
-class WARP(LSEP):
+class WARP(PairRanking[PooledConfig]):
     """Weighted approximate-rank pairwise loss."""
+
+    Config = PooledConfig
 
     def image_losses(self, logits: Float[Tensor, "batch classes"], labels: Labels) -> Float[Tensor, "batch"]:
         """The loss of each image."""

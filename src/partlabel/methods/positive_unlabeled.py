@@ -84,14 +84,17 @@ from partlabel.losses.positive_unlabeled import (
     variational_loss,
 )
 from partlabel.methods.base import Clock, Context, Index, Labels, Method, Outputs
+from partlabel.methods.config import HeadConfig
 from partlabel.methods.ssgrl import SSGRLHeadConfig, fill_ssgrl, ssgrl_spec
 from partlabel.methods.tools.distributed import gather_batch
 from partlabel.models.heads import HeadSpec
 from partlabel.models.tagger import Tagger
 
 
-class PositiveUnlabeledConfig(SSGRLHeadConfig):
-    """Settings of `positive_unlabeled`; those of the SSGRL head count only with head="ssgrl"."""
+class PositiveUnlabeledConfig(SSGRLHeadConfig, HeadConfig):
+    """Settings of `positive_unlabeled`; those of the SSGRL head count only with head="ssgrl", those of the heads
+    "ml_decoder" and "query2label" are in `head_settings`.
+    """
 
     gamma: float | None = Field(default=None, ge=0)
     """Exponent of the re-balance factor; 0: no re-balance. Official code at 10 %: COCO 0.55, VOC 0.85. Default: by the
@@ -107,7 +110,8 @@ class PositiveUnlabeledConfig(SSGRLHeadConfig):
     """Scale of the temperature. Official code: 1 on COCO, 2 on VOC; the paper gives no value."""
     temperature_floor: float = Field(default=0.1, ge=0, le=1)
     """Least temperature. Ours: without it (0, as in the paper) σ(s/τ) is undefined for one image and for a head of
-    zeros, and gradients grow by 1/τ without bound. The pooled head starts above it, the "ssgrl" head around it.
+    zeros, and gradients grow by 1/τ without bound. The pooled head starts above it, the heads "ssgrl" and "ml_decoder"
+    around it.
     """
     mixup_weight: float = Field(default=1.0, ge=0)
     """Weight of L_reg; 0: no mixing. Paper: 1 (the binary method that it extends, vPU: 0.03)."""
@@ -125,8 +129,10 @@ class PositiveUnlabeledConfig(SSGRLHeadConfig):
     """For uPU and nnPU: share of present cells, of all classes alike or by class name. Default: of the known cells of a
     class the share that is present, which is right where cells are hidden whatever their sign. Ours.
     """
-    head: Literal["pooled", "ssgrl"] = "pooled"
-    """Average pooling and a linear layer, or the official code's semantic decoupling with a graph of labels."""
+    head: Literal["pooled", "ssgrl", "ml_decoder", "query2label"] = "pooled"  # type: ignore[assignment]
+    """Average pooling and a linear layer, the official code's semantic decoupling with a graph of labels ("ssgrl"), or
+    a head that asks the map one question for each class or group of classes, with the settings in head_settings.
+    """
 
     @model_validator(mode="after")
     def _what_counts(self) -> Self:
@@ -168,7 +174,9 @@ class PositiveUnlabeled(Method[PositiveUnlabeledConfig]):
     @classmethod
     def head(cls, config: PositiveUnlabeledConfig, context: Context) -> HeadSpec:
         """The head that the settings name."""
-        return ssgrl_spec(config, context) if config.head == "ssgrl" else HeadSpec(kind="pooled")
+        if config.head == "ssgrl":
+            return ssgrl_spec(config, context)
+        return config.worn or HeadSpec(kind="pooled")
 
     def forward(self, views: Mapping[str, Tensor]) -> Outputs:
         """Logits of the weak view and, as `mixed`, of its mixed images, with the permutation and λ that mixed them."""

@@ -13,26 +13,33 @@ Known deviations: the paper bounds the norms of all vectors by a constant, for w
 estimates a rank by drawing classes until one violates, which is counted here; ours is the space's dimension.
 """
 
+from jaxtyping import Float
 from pydantic import Field
+from torch import Tensor
 
-from partlabel.methods.base import Context, PooledConfig
-from partlabel.methods.pairwise import WARP
+from partlabel.losses.pairwise import warp_images
+from partlabel.methods.base import Context, Labels, PoolConfig
+from partlabel.methods.pairwise import PairRanking
 from partlabel.models.heads import HeadSpec
 
 
-class WsabieConfig(PooledConfig):
+class WsabieConfig(PoolConfig):
     """Settings of `wsabie`."""
 
     rank: int = Field(default=100, ge=1)
     """Dimensions of the space of images and classes. Ours: a size for some thousand classes."""
 
 
-class Wsabie(WARP):
+class Wsabie(PairRanking[WsabieConfig]):
     """Weighted approximate ranking in a joint embedding."""
 
     Config = WsabieConfig
 
     @classmethod
-    def head(cls, config: WsabieConfig, context: Context) -> HeadSpec:  # type: ignore[override]
+    def head(cls, config: WsabieConfig, context: Context) -> HeadSpec:
         """The joint space."""
         return HeadSpec(kind="low_rank", settings={"rank": config.rank, "pool": config.pool})
+
+    def image_losses(self, logits: Float[Tensor, "batch classes"], labels: Labels) -> Float[Tensor, "batch"]:
+        """The loss of each image."""
+        return warp_images(logits, labels)

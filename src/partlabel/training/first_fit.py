@@ -32,6 +32,9 @@ def fit_settings(method: str, settings: TrainSettings) -> TrainSettings:
     if entry(settings.method).fitted or not issubclass(method_class(settings.method).Config, LinearConfig):
         able = [name for name in CATALOGUE if issubclass(method_class(name).Config, LinearConfig)]
         raise UsageError(f"refine {settings.method!r}: it cannot start from a fitted layer; {_any(able)} can")
+    head = settings.method_settings.get("head", "pooled")
+    if head != "pooled":
+        raise UsageError(f"refine starts from a fitted linear layer, which head {head!r} is not; leave head out")
     if not settings.freeze:
         raise UsageError("refine goes on from a fit to the features of a frozen backbone; add --freeze")
     given = {name: settings.method_settings[name] for name in ("pool", "transform") if name in settings.method_settings}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from partlabel.errors import RunError, UsageError
 from partlabel.labels import Cells, LabelTable, State
-from partlabel.methods.base import LinearConfig, Method, PooledConfig
+from partlabel.methods.base import LinearConfig, Method, PoolConfig
 from partlabel.methods.build import method_class
 from partlabel.methods.catalogue import entry
 from partlabel.methods.fitted import FittedMethod
@@ -49,7 +49,9 @@ def take_weights(method: Method[Any], run: Path, reporter: Reporter, *, whole: b
     by_class = {name for name, axes in method.tagger.class_axes.items() if axes == (0,) and name in learned}
     given = method.tagger.class_axes.keys() - by_class  # label vectors and graphs: of the classes and labels at hand
     column = {name: number for number, name in enumerate(info.classes)}
-    shared = [(row, column[name]) for row, name in enumerate(method.tagger.classes) if name in column]
+    alike = method.tagger.head.reads_alike
+    named = [(row, column[name]) for row, name in enumerate(method.tagger.classes) if name in column]
+    shared = [(row, theirs) for row, theirs in named if alike(other.head, row, theirs)]
     taken = {}
     for name, value in theirs.items():
         if name in by_class and mine[name].shape[1:] == value.shape[1:] and shared:
@@ -99,7 +101,9 @@ def with_features_of(run: Path, settings: TrainSettings, reporter: Reporter) -> 
     kind, given = method_class(settings.method), settings.method_settings
     info = read_info(RunFolder.open(run).model)
     head = info.head
-    if entry(settings.method).fitted or not issubclass(kind.Config, PooledConfig) or head.kind != "pooled":
+    if entry(settings.method).fitted or not issubclass(kind.Config, PoolConfig) or head.kind != "pooled":
+        return settings
+    if given.get("head", "pooled") != "pooled":  # takes the backbone alone, whatever the linear layer reads
         return settings
     settings = _with_stages_of(run, info.backbone.stages, settings, reporter)
     if not issubclass(kind.Config, LinearConfig):

@@ -31,9 +31,8 @@ class TwoNetworks(Method[_Config]):
 
     @classmethod
     def head(cls, config: _Config, context: Context) -> HeadSpec:
-        """Two pooled heads."""
-        pooled = {"kind": "pooled", "settings": {"pool": config.pool}}
-        return HeadSpec(kind="twin", settings={"head": pooled, "report": config.reported})
+        """Two heads of the kind that the settings name."""
+        return HeadSpec(kind="twin", settings={"head": config.spec.model_dump(), "report": config.reported})
 
     def forward(self, views: Mapping[str, Tensor]) -> Outputs:
         """Logits of the `first` and the `second` network, and the reported ones."""

@@ -11,8 +11,10 @@ from partlabel.models.heads.extended import ExtendedHead
 from partlabel.models.heads.fast0tag import Fast0TagHead
 from partlabel.models.heads.latent_noise import LatentNoiseHead
 from partlabel.models.heads.low_rank import LowRankHead
+from partlabel.models.heads.ml_decoder import MLDecoderHead
 from partlabel.models.heads.ml_gcn import MLGCNHead
 from partlabel.models.heads.pooled import PooledHead
+from partlabel.models.heads.query2label import Query2LabelHead
 from partlabel.models.heads.saliency import SaliencyHead
 from partlabel.models.heads.ssgrl import SSGRLHead
 from partlabel.models.heads.twin import TwinHead
@@ -34,6 +36,8 @@ HEADS: dict[str, type[Head]] = {
     "colearning": CoLearningHead,
     "zero_shot": ZeroShotHead,
     "dual": DualHead,
+    "ml_decoder": MLDecoderHead,
+    "query2label": Query2LabelHead,
 }
 
 

@@ -79,6 +79,12 @@ class Head(nn.Module):
         """
         raise NotImplementedError
 
+    def reads_alike(self, other: "Head", mine: int, theirs: int) -> bool:
+        """Whether what class number `mine` has of its own in this head would mean the same as what class number
+        `theirs` has in another one, whose other weights are taken over with it.
+        """
+        return True
+
     def forward(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> HeadOutput:
         """Logits of features."""
         raise NotImplementedError

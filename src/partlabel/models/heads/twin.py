@@ -51,6 +51,10 @@ class TwinHead(Head):
             f"{which}.{name}": axes for which in ("first", "second") for name, axes in self.first.class_axes.items()
         }
 
+    def reads_alike(self, other: Head, mine: int, theirs: int) -> bool:
+        """As of the first head; both are of one kind."""
+        return not isinstance(other, TwinHead) or self.first.reads_alike(other.first, mine, theirs)
+
     def forward(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> HeadOutput:
         """Logits of both."""
         for_first, for_second = self._parts(maps, image)
