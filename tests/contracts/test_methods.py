@@ -102,7 +102,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "positive_unlabeled U without P": ("positive_unlabeled", {"unlabelled": "without_present"}),
     "positive_unlabeled no mixup": ("positive_unlabeled", {"mixup_weight": 0}),
     **{name: (name, SOFT) for name in ("clip_map", "positive_coop", "dual_coop", "dual_coop_plus")},
-    "dual_coop shared words": ("dual_coop", {"per_class": False, "start": "a photo of a", **SOFT}),
+    "dual_coop shared words": ("dual_coop", {"per_class": False, **SOFT}),
     "dual_coop of TaI-DPT": ("dual_coop", {"image_token": False, "learn_scales": True, **SOFT}),
     "dual_coop_plus share": ("dual_coop_plus", {"winner": "share", **SOFT}),
     "ml_decoder": ("ml_decoder", LIGHT_DECODER),
