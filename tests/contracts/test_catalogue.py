@@ -1,7 +1,10 @@
 """What the catalogue says of a method is what its objective does."""
 
 import inspect
+import tempfile
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +20,7 @@ from partlabel.methods.catalogue import CATALOGUE, check_fit, entry, misfit, not
 from partlabel.methods.catalogue.entry import Entry, Needs
 from partlabel.methods.fitted import FittedMethod
 from partlabel.models.encoders.build import create_backbone
+from partlabel.models.encoders.small_towers import write_towers
 
 CLASSES = ("a", "b", "c", "d")
 IMAGES, EPOCHS = 12, 10
@@ -56,8 +60,19 @@ def _build(variant: str) -> Method[Any]:
     name, settings = VARIANTS[variant]
     torch.manual_seed(0)
     table = LabelTable.from_dense([f"{row:02d}.png" for row in range(IMAGES)], CLASSES, STATES)
-    backbone = create_backbone("test_resnet", pretrained=False, size=32)
-    return build_method(name, settings, backbone, Context(table)).eval()
+    context = Context(table, backbone=_towers() if CATALOGUE[name].joint_space else "")
+    backbone = create_backbone(context.backbone or "test_resnet", pretrained=bool(context.backbone), **_space(name))
+    return build_method(name, settings, backbone, context).eval()
+
+
+def _space(name: str) -> dict[str, Any]:
+    joint = CATALOGUE[name].joint_space
+    return {"joint_space": joint} if joint else {"size": 32}
+
+
+@cache
+def _towers() -> str:
+    return write_towers(Path(tempfile.mkdtemp()))
 
 
 def _answer(method: Method[Any], logits: Tensor, labels: Tensor, epoch: int = 0, part: str = "total") -> Answer:
@@ -206,7 +221,7 @@ def test_locations_are_methods_with_frozen_settings(name: str) -> None:
 def test_a_table_that_does_not_fit_is_refused_with_names() -> None:
     only_present = LabelTable.from_dense(["x", "y"], ["a"], [[1], [0]])
     for name, method in CATALOGUE.items():
-        if method.needs is not Needs.PRESENT:
+        if method.needs not in {Needs.PRESENT, Needs.NOTHING}:
             with pytest.raises(AssumptionError, match=r"1 present and no absent.*assume_negative"):
                 check_fit(name, only_present)
         else:

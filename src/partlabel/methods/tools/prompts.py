@@ -48,8 +48,8 @@ class Prompts(nn.Module):
 
     def forward(self) -> Float[Tensor, "classes features"]:
         """Vectors of the classes."""
-        tower = self._tower[0].to(self.context.device)
+        tower = self._tower[0].to(self.context)
         context = self.context.expand(len(self.tokens), -1, -1)
         before, after = self.embedded[:, : self._before], self.embedded[:, self._before + context.shape[1] :]
         embedded = torch.cat([before, context, after], 1)
-        return functional.normalize(tower(embedded, self.tokens).float(), dim=1)
+        return functional.normalize(tower(embedded, self.tokens).to(self.context.dtype), dim=1)

@@ -4,6 +4,7 @@ and to try the way from a folder to a tagger with where no published weights are
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -13,9 +14,17 @@ from partlabel.models.encoders.clip_folder import CONFIG
 
 
 def write_towers(
-    folder: Path, *, size: int = 32, patch: int = 8, width: int = 32, layers: int = 1, features: int = 16, seed: int = 0
+    folder: Path,
+    *,
+    size: int = 32,
+    patch: int = 8,
+    width: int = 32,
+    layers: int = 1,
+    features: int = 16,
+    network: str = "",
+    seed: int = 0,
 ) -> str:
-    """Write a transformer for images and one for texts, and return the name of the backbone, `local-dir:FOLDER`.
+    """Write a tower for images and a transformer for texts, and return the name of the backbone, `local-dir:FOLDER`.
 
     Args:
         folder: where; made if it is not there.
@@ -24,6 +33,7 @@ def write_towers(
         width: channels of both towers.
         layers: blocks of both towers.
         features: channels of the joint space.
+        network: timm's name of the image tower; "": a transformer, to which `patch` applies.
         seed: of the weights.
 
     Raises:
@@ -33,12 +43,12 @@ def write_towers(
         import open_clip
     except ImportError as error:
         raise MissingDependencyError("two towers need open_clip: pip install 'partlabel[clip]'") from error
-    heads = {"layers": layers, "width": width}
-    model = {
-        "embed_dim": features,
-        "vision_cfg": {**heads, "image_size": size, "patch_size": patch, "head_width": 16},
-        "text_cfg": {**heads, "heads": width // 16, "context_length": 40, "vocab_size": 49408},
-    }
+    blocks = {"layers": layers, "width": width}
+    vision: dict[str, Any] = {**blocks, "image_size": size, "patch_size": patch, "head_width": 16}
+    if network:
+        vision = {"image_size": size, "timm_model_name": network, "timm_pool": "avg", "timm_proj": None}
+    text = {**blocks, "heads": width // 16, "context_length": 40, "vocab_size": 49408}
+    model = {"embed_dim": features, "vision_cfg": vision, "text_cfg": text}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         towers = open_clip.CLIP(**model)
