@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 import partlabel
 from partlabel.api.training_settings import checked_settings
 from partlabel.errors import MissingDependencyError, PartlabelError, RunError
+from partlabel.inference.learner import learns
 from partlabel.labels import LabelTable
 from partlabel.models.bundle import load_bundle
 from partlabel.models.encoders.small_towers import write_towers
@@ -48,6 +49,7 @@ def test_a_table_without_a_label_has_a_model(
     torch.testing.assert_close(tagger.head.text, texts)
     assert (tagger.head.scoring, tagger.head.scale) == ("softmax", pytest.approx(1 / 0.07, rel=1e-4))
     assert 0 < partlabel.evaluate(run.path, truth, images=images, report=False).mean_average_precision["raw"] <= 1
+    assert not learns(run)
     with pytest.raises(PartlabelError, match="no cell of the table is known"):
         partlabel.train(nothing, images=images, out=tmp_path / "other", method="dual_coop", backbone=towers, **FROZEN)
 

@@ -190,7 +190,7 @@ def _can_learn(run: Path, subject: Subject, reporter: Reporter) -> bool:
         return False  # what contradicts a label is asked in the order of its file
     try:
         folder = RunFolder(run)
-        fitted = entry(folder.settings.method).fitted and folder.info["status"] == "done"
+        fitted = entry(folder.settings.method).learns_in_seconds and folder.info["status"] == "done"
     except RunError:  # a bundle without its run
         fitted = False
     if not fitted:

@@ -107,4 +107,4 @@ class Learner:
 
 def learns(run: RunFolder) -> bool:
     """Whether a run's method is fitted, so that its model can learn while one reviews."""
-    return entry(run.settings.method).fitted
+    return entry(run.settings.method).learns_in_seconds

@@ -53,16 +53,14 @@ def fit_features(
     check_logits(tagger, phase, device=device, workers=settings.workers)
     row: dict[str, Any] = {"phase": phase.name, "epoch": 1, **chosen}
     row["seconds"] = round(time.monotonic() - started, 2)
-    told = ", ".join(
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in chosen.items()
-    )
+    told = [f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in chosen.items()]
     if phase.held_out.states.size:
         logits = cell_logits(tagger, phase, phase.ranked, device=device, workers=settings.workers)
         value, classes = map_of_cells(logits, phase.ranked, len(tagger.classes))
         row[phase.measure], row["held_out_classes"] = value, classes
-        told += f"; {phase.measure.replace('_', ' ')} {100 * value:.2f} ({classes} classes)"
+        told.append(f"{phase.measure.replace('_', ' ')} {100 * value:.2f} ({classes} classes)")
     if phase.test is not None:
         phase.test.add(run, phase.name, 1, tagger)
     run.append_log(row)
-    reporter.say(f"fitted {settings.method} in {row['seconds']} s: {told}")
+    reporter.say(f"fitted {settings.method} in {row['seconds']} s: {', '.join(told) or 'no label was read'}")
     return tagger.cpu().eval()

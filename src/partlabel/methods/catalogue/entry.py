@@ -53,6 +53,11 @@ class Entry:
     joint_space: str = ""
 
     @property
+    def learns_in_seconds(self) -> bool:
+        """Whether it is fitted at once to labels, so that a model can follow the verdicts of a review."""
+        return self.fitted and self.needs is not Needs.NOTHING
+
+    @property
     def takes_absence_from_unknown(self) -> bool:
         """Whether unknown cells, held-out ones among them, teach it what is absent; a fitted method only where no
         absent cell is known, and then whole images are held out.
