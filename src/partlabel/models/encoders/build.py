@@ -13,7 +13,7 @@ from torch import nn
 from partlabel.errors import UsageError
 from partlabel.models.encoders.architecture import check_architecture, first_line, skeleton
 from partlabel.models.encoders.base import LARGEST_SIZE, Backbone, BackboneSpec, JointSpace, Preprocessing, TrainParts
-from partlabel.models.encoders.clip_folder import ImageTower, image_tower, is_clip_folder
+from partlabel.models.encoders.clip_folder import ImageTower, image_tower, image_weights, is_clip_folder
 from partlabel.models.encoders.joint_space import projection_of
 from partlabel.models.encoders.local_global import BranchScale, add_local_global
 from partlabel.models.encoders.pretrained import check_weights, described
@@ -108,12 +108,15 @@ def _network(
     if tower is not None:
         outputs = tower.features if joint and tower.linear else 0
         given |= {"num_classes": outputs}
-        overlay = {"file": str(tower.weights), "num_classes": outputs or tower.features}
-        given |= {"pretrained_cfg_overlay": overlay} if pretrained else {}
+        if pretrained:
+            weights = image_weights(tower, name)
+            given |= {"pretrained_cfg_overlay": {"state_dict": weights, "num_classes": outputs or tower.features}}
     elif not joint:  # the projection into the joint space is timm's classifier
         given |= {"num_classes": 0}
     try:
-        return timm.create_model(tower.architecture if tower else name, pretrained=pretrained, **given)
+        network: nn.Module = timm.create_model(tower.architecture if tower else name, pretrained=pretrained, **given)
+        vars(network)["pretrained_cfg"].pop("state_dict", None)
+        return network
     except Exception as error:
         what = "weights do not load" if pretrained else "architecture cannot be built"
         raise UsageError(f"backbone {name!r}: its {what} ({first_line(error)})") from error

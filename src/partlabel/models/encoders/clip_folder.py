@@ -9,6 +9,11 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import timm
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
 from partlabel.errors import UsageError
 from partlabel.models.encoders.architecture import first_line
 
@@ -93,6 +98,37 @@ def image_tower(folder: Path) -> ImageTower:
         "interpolation": preprocessing.get("interpolation") or "bicubic",
     }
     return ImageTower(name, arguments, _weights(folder), side, features, linear, config)
+
+
+def image_weights(tower: ImageTower, name: str) -> dict[str, Tensor]:
+    """Weights of an image tower, under names that timm knows: its own, or those of CLIP's networks.
+
+    Args:
+        tower: of a folder.
+        name: of the backbone, for errors.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    try:
+        if tower.weights.suffix == ".safetensors":
+            with safe_open(tower.weights, "pt") as file:
+                found = {key: file.get_tensor(key) for key in file.keys() if key.startswith("visual.")}  # noqa: SIM118
+        else:
+            whole = torch.load(tower.weights, map_location="cpu", weights_only=True)
+            whole = {key.removeprefix("module."): value for key, value in whole.get("state_dict", whole).items()}
+            found = {key: value for key, value in whole.items() if key.startswith("visual.")}
+    except Exception as error:
+        raise UsageError(f"backbone {name!r}: its weights do not load ({first_line(error)})") from error
+    if not any(key.startswith("visual.trunk.") for key in found):
+        return found
+    known = timm.get_pretrained_cfg(tower.architecture)
+    last = "head" if known is None else known.classifier
+    named = {key.removeprefix("visual.trunk."): value for key, value in found.items() if "visual.trunk." in key}
+    if (projection := found.get("visual.head.proj.weight")) is not None:
+        bias = found.get("visual.head.proj.bias", torch.zeros(len(projection)))
+        named |= {f"{last}.weight": projection, f"{last}.bias": bias}
+    return named
 
 
 def _network(vision: dict[str, Any], quick_gelu: bool) -> tuple[str, dict[str, Any], bool]:
