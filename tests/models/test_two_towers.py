@@ -87,6 +87,9 @@ def test_image_vectors_are_those_of_open_clip(kind: str, tmp_path: Path) -> None
         features = backbone(images)
         torch.testing.assert_close(features.image, official.encode_image(images, normalize=True))
     torch.testing.assert_close(features.maps.norm(dim=1), torch.ones(2, *features.maps.shape[2:]))
+    plain = create_backbone(name, size=side).eval()
+    with torch.no_grad():
+        assert plain.network.forward_features(images).equal(backbone.network.forward_features(images))  # type: ignore[operator]
     again = rebuild_backbone(backbone.spec).eval()
     again.load_state_dict(backbone.state_dict())
     with torch.no_grad():

@@ -15,11 +15,16 @@ from partlabel.api.training_settings import checked_settings
 from partlabel.errors import MissingDependencyError, PartlabelError, RunError
 from partlabel.inference.learner import learns
 from partlabel.labels import LabelTable
+from partlabel.methods.base import Context
+from partlabel.methods.build import build_method
+from partlabel.methods.dual_coop import DualCoOp, DualCoOpConfig
 from partlabel.models.bundle import load_bundle
+from partlabel.models.encoders.build import create_backbone
 from partlabel.models.encoders.small_towers import write_towers
 from partlabel.models.encoders.text_tower import load_text_tower
 from partlabel.models.heads.dual import DualHead
 from partlabel.models.heads.zero_shot import ZeroShotHead
+from partlabel.training.ema import MovingAverage
 
 pytestmark = pytest.mark.slow
 
@@ -113,6 +118,10 @@ def test_what_is_shipped_are_the_vectors_of_the_last_words(
         expected = torch.nn.functional.normalize(tower(embedded, tokens), dim=1)
     difference = (head.positive - expected).abs().max()
     assert (difference < 1e-6) == (ema == 0)
+    if ema:
+        average = {name: tensor for name, tensor in kept.items() if name.startswith("average.network.head.")}
+        assert len(average) == 2 + 2  # vectors and temperatures
+        assert (average["average.network.head.positive"] - head.positive).abs().max() < 1e-6
 
 
 def test_a_run_is_resumed_with_its_text_tower_alone(
@@ -155,3 +164,19 @@ def test_without_open_clip_the_extra_is_named(towers: str, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "open_clip", None)
     with pytest.raises(MissingDependencyError, match=r"text towers need open_clip: pip install 'partlabel\[clip\]'"):
         load_text_tower(towers)
+
+
+def test_a_moving_average_follows_the_vectors_of_every_step(towers: str, partial_labels: LabelTable) -> None:
+    assets = DualCoOp.tower_assets(DualCoOpConfig(), partial_labels, towers)
+    context = Context(partial_labels, assets, towers)
+    method = build_method("dual_coop", {"context": 4}, create_backbone(towers, joint_space="projected"), context)
+    assert isinstance(method, DualCoOp)
+    average = MovingAverage(method.tagger, 0.5, warmup=False)
+    expected = method.dual_head.positive.clone()
+    for _ in range(3):
+        with torch.no_grad():
+            method.positive.context.normal_()
+            method({"weak": torch.randn(2, 3, 32, 32)})
+            average.update(method.tagger)
+            expected = (expected + method.positive()) / 2
+    torch.testing.assert_close(average.network.head.positive, expected)  # type: ignore[union-attr]

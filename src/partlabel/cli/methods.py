@@ -47,6 +47,7 @@ def _asks(entry: "Entry") -> str:
     """What a method asks for besides labels."""
     return (
         f"{'; fitted at once, on frozen features (--freeze)' if entry.fitted else ''}"
+        f"{'; needs a backbone that shares a space with texts' if entry.joint_space else ''}"
         f"{'; needs a run to start from (--init)' if entry.needs_start else ''}"
     )
 

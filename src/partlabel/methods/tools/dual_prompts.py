@@ -97,9 +97,11 @@ class DualPrompts(Dual):
         return {**super().class_axes, **prompts}
 
     def forward(self, views: dict[str, Tensor]) -> Outputs:  # type: ignore[override]
-        """Logits by the vectors of this step."""
+        """Logits by the vectors of this step, which the head keeps, so that a moving average can follow them."""
         maps, image = self.tagger.features(views["weak"])
-        return {"logits": self.dual_head.judge(maps, image, self.vectors()).logits}
+        vectors = self.vectors()
+        self.dual_head.take(vectors)
+        return {"logits": self.dual_head.judge(maps, image, vectors).logits}
 
     @torch.no_grad()
     def settle(self) -> None:
