@@ -84,6 +84,17 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     ),  # the defaults leave out all of four classes
     "class_selective without prior": ("class_selective", {"prior_share": 0, "top_k": 1}),
     "ssgrl reduced": ("ssgrl", {"reduction": 16, "hidden": 32}),
+    "sst": ("sst", {"reduction": 16, "hidden": 32, "pair_width": 16}),
+    "sst official code": (
+        "sst",
+        {"reduction": 16, "hidden": 32, "pair_width": 16, "unknown_pairs": "absent", "empty_bank": "zeros"},
+    ),
+    "hst": ("hst", {"reduction": 16, "hidden": 32, "pair_width": 16}),
+    "hst official code": (
+        "hst",
+        {"reduction": 16, "hidden": 32, "pair_width": 16, "margins": "learned", "prototype_sign": "official"},
+    ),
+    "sarb": ("sarb", {"reduction": 16, "hidden": 32}),
     "ml_gcn avg": ("ml_gcn", {"pool": "avg", "normalization": "batch"}),
     "entropy_maximization EM alone": ("entropy_maximization", {"proportion": 0}),
     "role K given": ("role", {"expected_positives": 1.5}),
@@ -145,6 +156,11 @@ CHANGE_WITH_TIME = {
     "curriculum",
     "curriculum by proportion",
     "entropy_maximization",
+    "sst",
+    "sst official code",
+    "hst",
+    "hst official code",
+    "sarb",
     "interactive cache",
     "interactive fixed image graph",
 }

@@ -46,12 +46,16 @@ BASES: dict[str, dict[str, Any]] = {
     **{m: {"hidden": 16, "label_features": 8} for m in ("colearning", "ssgrl", "ml_gcn", "fast0tag", "cnn_rnn")},
     "ml_decoder": {"width": 16, "feed_forward": 16},
     "query2label": {"feed_forward": 16},
+    **{m: {"hidden": 16, "label_features": 8, "pair_width": 8} for m in ("sst", "hst")},
+    "sarb": {"hidden": 16, "label_features": 8},
 }
 """Of methods with wide heads: narrow ones, for speed."""
 PARTIAL_BCE = {"normalization": "partial_bce"}
 SSGRL_HEAD = {"head": "ssgrl", "hidden": 16, "label_features": 8}
 DECODER_HEAD = {"head": "ml_decoder", "head_settings": {"width": 16, "feed_forward": 16}}
 WORDS = {"queries": "words"}
+FOUND = {"margin": 0.55, "lowest_margin": 0.0, "margin_step": 0.0, "from_epoch": 2}
+"""Of methods that find unknown cells present: so that they find some."""
 SELECTIVE = {"top_k": 1, "prior_threshold": 0.5}
 CACHE = {"dictionary": "cache"}
 SIDE = Path(__file__).parent / "side.csv"
@@ -80,7 +84,7 @@ ROWS: dict[str, Row] = {
     "reduction": Row(16),
     "hidden": Row(12),
     "steps": Row(1),
-    "ssgrl.map_pool": Row(2),
+    **{f"{name}.map_pool": Row(2) for name in ("ssgrl", "sst", "hst", "sarb")},
     "heads": Row(4),
     "query2label.heads": Row(2),
     "dropout": Row(0.4),
@@ -125,6 +129,25 @@ ROWS: dict[str, Row] = {
     "interactive.label_vectors": Row("bert-base-uncased", {"graph": "label_vectors"}),
     "side_magnitude": Row(2.0, {"side": str(SIDE)}),
     "rank": Row(3),
+    "from_epoch": Row(2),
+    "bank_size": Row(2, {"from_epoch": 2}),
+    "sst.bank_size": Row(2, {**FOUND, "margin": 0.1}),
+    "contrast_weight": Row(0.5),
+    "pair_width": Row(12),
+    "pair_weight": Row(1.0),
+    "sst.margin": Row(0.3, FOUND),
+    "hst.margin": Row(0.3, FOUND),
+    "margin_step": Row(0.3, {"margin": 0.6, "lowest_margin": 0.1, "from_epoch": 2}),
+    "lowest_margin": Row(0.2, {"margin": 0.6, "margin_step": 0.5, "from_epoch": 2}),
+    "empty_bank": Row(base={**FOUND, "margin": 0.05}),
+    "hst.margins": Row(base=FOUND),
+    "known_score_weight": Row(0.5, {"margins": "learned", "from_epoch": 2}),
+    "hst.prototypes": Row(2),
+    "sarb.prototypes": Row(2),
+    "prototypes_every": Row(1, {"from_epoch": 2}),
+    "prototype_weight": Row(0.5),
+    "sarb.alpha": Row(0.2),
+    "sarb.beta": Row(0.2),
     "context": Row(3),
     "start": Row("a photo of a"),
     "loss_weight": Row(0.5),
@@ -234,14 +257,14 @@ def _backbone() -> Backbone:
 
 
 def _build(name: str, config: MethodConfig) -> Method[Any]:
-    towers = _towers() if CATALOGUE[name].joint_space else ""
+    backbone, towers = _backbone(), _towers() if CATALOGUE[name].joint_space else ""
     torch.manual_seed(0)
     settings = config.model_dump(exclude_unset=True)
     # of one setting alone, since with vectors at hand those that say how they are learned would not count
     assets = {"label_vectors": VECTORS} if settings.get("graph") == "label_vectors" else {}
     table = LabelTable.from_dense([f"{row:02d}.png" for row in range(IMAGES)], CLASSES, STATES)
     context = Context(table, assets, towers)
-    method = build_method(name, settings, _backbone(), context)
+    method = build_method(name, settings, backbone, context)
     method.tagger.use_trunk_output()
     # by name, so that a part which does nothing does not count by moving the generator on
     for parameter_name, parameter in method.tagger.head.named_parameters():

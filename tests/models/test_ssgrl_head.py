@@ -181,3 +181,18 @@ def test_wrong_settings_are_refused() -> None:
     backbone = create_backbone("test_resnet", pretrained=False, size=32)
     with pytest.raises(UsageError, match=r"ssgrl: hidden: input should be greater than 0, got 0$"):
         build_method("ssgrl", {"hidden": 0}, backbone, Context(LabelTable.from_dense(["x"], ["a"], [[1]])))
+
+
+def test_the_label_features_of_a_worked_example() -> None:
+    head = SSGRLHead(2, 2, label_features=2, hidden=2, steps=1).double()
+    with torch.no_grad():
+        head.label_vectors.copy_(torch.tensor([[1.0, -1.0], [0.5, 1.0]]))
+        for layer in (head.image_part, head.label_part, head.mixing):
+            layer.weight.copy_(torch.eye(2))
+        head.attention.weight.fill_(1)
+    maps = torch.tensor([[1.0, 0.0], [0.0, 2.0]], dtype=torch.float64).reshape(1, 2, 1, 2)
+    output = head(maps)
+    expected = torch.tensor([[[0.84885154, 0.30229693], [0.37709182, 1.24581637]]], dtype=torch.float64)
+    torch.testing.assert_close(output.extra["semantic"], expected, atol=1e-7, rtol=0)
+    torch.testing.assert_close(head.logits_of(output.extra["semantic"]), output.logits)
+    assert not torch.allclose(head.logits_of(output.extra["semantic"].flip(1)), output.logits)

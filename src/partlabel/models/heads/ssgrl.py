@@ -113,12 +113,16 @@ class SSGRLHead(Head):
         return {"label_vectors": (0,), "graph": (0, 1), "class_weight": (0,), "class_bias": (0,)}
 
     def forward(self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None) -> HeadOutput:
-        """Logits; the label features F `[B, C, d]` are not handed out."""
+        """Logits, and the label features F `[B, C, d]` as `semantic`."""
         places = self._pooled(maps).flatten(2).transpose(1, 2)
         decoupled = self._attention(places).transpose(1, 2) @ places
+        return HeadOutput(self.logits_of(decoupled), {"semantic": decoupled})
+
+    def logits_of(self, decoupled: Nodes) -> Float[Tensor, "batch classes"]:
+        """Logits of label features, which may be mixed ones."""
         spread = self.gated_graph(decoupled, self.graph)
         features = torch.tanh(self.output(torch.cat([spread, decoupled], 2)))
-        return HeadOutput((features * self.class_weight).sum(2) + self.class_bias, {})
+        return (features * self.class_weight).sum(2) + self.class_bias
 
     def class_maps(
         self, maps: Float[Tensor, "batch features h w"], image: ImageVector = None
