@@ -21,6 +21,10 @@ OFFICIAL = {"normalization": "official", "pseudo": "scaled"}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name, method in CATALOGUE.items() if not method.fitted},
     "positive_unlabeled": ("positive_unlabeled", {"mixup_weight": 0}),  # each process mixes its own part
+    **{
+        f"{name} from the start": (name, {"from_epoch": 0, "margin": 0.5, "lowest_margin": 0.5, "pair_width": 16})
+        for name in ("sst", "hst")
+    },
     "large_loss LL-Cp": ("large_loss", {"scheme": "correct_permanently", "delta_rel": 20}),
     "class_selective K": ("class_selective", {"prior_share": 0, "top_k": 1}),
     "co_teaching_plus from the start": ("co_teaching_plus", {"agree_epochs": 0}),
