@@ -32,7 +32,12 @@ def _last(run: Path) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "table", "own"),
-    [("role", "method.estimates", {}), ("entropy_maximization", "method.soft", {"warmup_epochs": 1})],
+    [
+        ("role", "method.estimates", {}),
+        ("entropy_maximization", "method.soft", {"warmup_epochs": 1}),
+        ("hst", "method.bank.kept", {"from_epoch": 1, "hidden": 8, "reduction": 8, "pair_width": 8}),
+        ("sarb", "method.prototypes", {"from_epoch": 1, "hidden": 8, "reduction": 8, "prototypes_every": 1}),
+    ],
 )
 def test_from_every_step(
     method: str,
