@@ -27,6 +27,13 @@ def alike_key(name: str) -> str:
     return " ".join(name.split()).casefold()
 
 
+def words_key(name: str) -> str:
+    """What the spellings of one class name share: as `alike_key`, and without spaces, underscores and hyphens between
+    words, so that `diningtable`, `Dining Table` and `dining_table` are one.
+    """
+    return alike_key(re.sub(r"[\s_-]+", "", name)) or alike_key(name)
+
+
 def same_file_key(name: str) -> str:
     """What the spellings of one image name share: NFC, and a path without `./`, `//` and backslashes."""
     if not name.isascii():

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 
 FROZEN: dict[str, Any] = {"backbone": "test_resnet", "pretrained": False, "size": 32, "accelerator": "cpu"}
 TINY = {**FROZEN, "epochs": 2, "batch_size": 8}
+PRIOR = Path(__file__).parents[1] / "methods" / "prior.csv"
 WITH_LABEL_VECTORS: dict[str, dict[str, Any]] = {
     "colearning": {},
     "ssgrl": {},
@@ -38,6 +39,8 @@ def test_trains_is_judged_and_tags(
     if CATALOGUE[method].joint_space:
         towers = {"backbone": write_towers(tmp_path / "towers"), "pretrained": True, "freeze": True}
         settings = {**settings, **towers}
+    if CATALOGUE[method].needs_prior:
+        settings = {**settings, "prior": str(PRIOR)}
     if CATALOGUE[method].needs_start:
         start = partlabel.train(partial_labels, images=images, out=tmp_path / "start", method="bce", **TINY)
         settings = {**settings, "init": start.path}

@@ -25,11 +25,13 @@ from partlabel.models.encoders.small_towers import write_towers
 CLASSES = ("a", "b", "c", "d")
 IMAGES, EPOCHS = 12, 10
 STATES = np.random.default_rng(2).integers(-1, 2, (IMAGES, len(CLASSES))).astype(np.int8)
+PRIOR = {"prior": str(Path(__file__).parents[1] / "methods" / "prior.csv")}
 SETTINGS: dict[str, dict[str, Any]] = {
     "class_selective": {"top_k": 1, "prior_threshold": 0.5},  # the defaults leave out all of four classes
     "colearning": {"hidden": 16, "reduction": 16, "label_features": 8},
     **{name: {"hidden": 16, "reduction": 16, "pair_width": 16} for name in ("sst", "hst")},
     "positive_unlabeled": {"mixup_weight": 0},
+    **{name: PRIOR for name, method in CATALOGUE.items() if method.needs_prior},
 }
 TOLD = [name for name, method in CATALOGUE.items() if method.may_assume_absent]
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -149,6 +151,10 @@ def test_needs_are_what_the_objective_needs(name: str) -> None:
         gradient = _answer(method, flat + 1, present, part="known").gradient
         assert (gradient > 0).any(), "it learns nothing but presence"
         assert (_answer(method, flat, present).gradient[present == 1] < 0).all()
+    elif _entry(name).needs is Needs.NOTHING:
+        gradient = _answer(method, flat, torch.zeros_like(present)).gradient
+        assert (gradient > 0).any(), "it learns nothing but presence"
+        assert (gradient < 0).any(), "it learns nothing but absence"
     else:
         assert not (_answer(method, flat + 1, present, part="known").gradient > 0).any()
     one_sign = present.clone()

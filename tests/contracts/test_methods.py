@@ -32,6 +32,7 @@ LIGHT_DECODER = {"width": 64, "feed_forward": 64, "dropout": 0.0}
 LIGHT_QUERIES = {"feed_forward": 64, "reduction": 32, "dropout": 0.0}
 """Of `ml_decoder` and `query2label`, as `LIGHT`."""
 SIDE = Path(__file__).parents[1] / "methods" / "side.csv"
+PRIOR = {"prior": str(SIDE.with_name("prior.csv"))}
 COLEARNING_BASE = {"region": False, "self_attention": False, "sgfe": False, "srfl": False, "colearning": False}
 COLEARNING_ROWS: dict[str, dict[str, Any]] = {
     "base": COLEARNING_BASE,
@@ -42,7 +43,7 @@ COLEARNING_ROWS: dict[str, dict[str, Any]] = {
     "official": {"pseudo": "scaled", "normalization": "official", **LIGHT},
 }
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    **{name: (name, {}) for name, method in CATALOGUE.items() if not method.fitted},
+    **{name: (name, PRIOR if method.needs_prior else {}) for name, method in CATALOGUE.items() if not method.fitted},
     **{
         f"{name}, unknown absent": (name, {"unknown": "absent"})
         for name, method in CATALOGUE.items()
@@ -129,6 +130,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         {"head": "ml_decoder", "head_settings": LIGHT_DECODER, "temperature": False},
     ),  # its first logits hardly differ from image to image, which the temperature answers with steep gradients
     "co_teaching Query2Label heads": ("co_teaching", {"head": "query2label", "head_settings": LIGHT_QUERIES}),
+    "vlpl by rank": ("vlpl", {**PRIOR, "scale": "rank", "threshold": 0.8, "warmup_epochs": 2}),
+    "gpr negative": ("gpr", {**PRIOR, "negative_share": 0.5, "threshold": 0.2, "expected_positives": 1.5}),
+    "cdul as it is": ("cdul", {**PRIOR, "scale": "as_is", "expected_positives": 1.5}),
     "positive_unlabeled SSGRL head": (
         "positive_unlabeled",
         {"head": "ssgrl", "hidden": 64, "reduction": 32, "label_vectors": "learned"},
@@ -163,6 +167,11 @@ CHANGE_WITH_TIME = {
     "sarb",
     "interactive cache",
     "interactive fixed image graph",
+    "vlpl by rank",
+    "gpr",
+    "gpr negative",
+    "cdul",
+    "cdul as it is",
 }
 """Variants whose objective depends on the epoch, by itself or by what a refresh keeps."""
 CLASSES = ("a", "b", "c", "d")

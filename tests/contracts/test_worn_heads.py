@@ -1,6 +1,7 @@
 """Every method whose loss takes the logits of whatever head can wear one that asks the map a question per class."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,11 @@ LIGHT: dict[str, dict[str, Any]] = {
     "ml_decoder": {"width": 16, "feed_forward": 16, "heads": 2, "dropout": 0.0},
     "query2label": {"reduction": 16, "feed_forward": 16, "heads": 2, "dropout": 0.0},
 }
-MORE: dict[str, dict[str, Any]] = {"class_selective": {"top_k": 1, "prior_threshold": 0.5}}
-"""The defaults leave out all of four classes."""
+PRIOR = str(Path(__file__).parents[1] / "methods" / "prior.csv")
+MORE: dict[str, dict[str, Any]] = {
+    "class_selective": {"top_k": 1, "prior_threshold": 0.5},  # the defaults leave out all of four classes
+    **{name: {"prior": PRIOR} for name, method in CATALOGUE.items() if method.needs_prior},
+}
 WEARERS = [name for name in CATALOGUE if issubclass(method_class(name).Config, HeadConfig)]
 CLASSES = ("a", "b", "c", "d")
 CLOCK = Clock(0, 0, 10, 10)

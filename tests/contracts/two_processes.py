@@ -18,8 +18,9 @@ from partlabel.models.encoders.build import create_backbone
 from partlabel.models.encoders.small_towers import write_towers
 
 OFFICIAL = {"normalization": "official", "pseudo": "scaled"}
+PRIOR = {"prior": str(Path(__file__).parents[1] / "methods" / "prior.csv")}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    **{name: (name, {}) for name, method in CATALOGUE.items() if not method.fitted},
+    **{name: (name, PRIOR if method.needs_prior else {}) for name, method in CATALOGUE.items() if not method.fitted},
     "positive_unlabeled": ("positive_unlabeled", {"mixup_weight": 0}),  # each process mixes its own part
     **{
         f"{name} from the start": (name, {"from_epoch": 0, "margin": 0.5, "lowest_margin": 0.5, "pair_width": 16})
@@ -51,7 +52,7 @@ def gradients(rank: int, world: int) -> dict[str, dict[str, torch.Tensor]]:
     states = np.random.default_rng(0).integers(-1, 2, (40, 3)).astype(np.int8)
     towers = write_towers(Path(tempfile.mkdtemp()))
     context = Context(
-        LabelTable.from_dense([f"{row}.png" for row in range(40)], ("a", "b", "c"), states), backbone=towers
+        LabelTable.from_dense([f"{row:02d}.png" for row in range(40)], ("a", "b", "c"), states), backbone=towers
     )
     for case, clock in product(CASES, (FIRST, LATER)):
         name, settings = CASES[case]

@@ -48,8 +48,9 @@ BASES: dict[str, dict[str, Any]] = {
     "query2label": {"feed_forward": 16},
     **{m: {"hidden": 16, "label_features": 8, "pair_width": 8} for m in ("sst", "hst")},
     "sarb": {"hidden": 16, "label_features": 8},
+    **{name: {"prior": str(Path(__file__).parent / "prior.csv")} for name, m in CATALOGUE.items() if m.needs_prior},
 }
-"""Of methods with wide heads: narrow ones, for speed."""
+"""Of methods with wide heads: narrow ones, for speed; of those with a prior: a prior."""
 PARTIAL_BCE = {"normalization": "partial_bce"}
 SSGRL_HEAD = {"head": "ssgrl", "hidden": 16, "label_features": 8}
 DECODER_HEAD = {"head": "ml_decoder", "head_settings": {"width": 16, "feed_forward": 16}}
@@ -191,6 +192,26 @@ ROWS: dict[str, Row] = {
     "query2label.clip": Row(0.2),
     "encoder_layers": Row(2),
     "decoder_layers": Row(1),
+    "prior": Row(str(SIDE.with_name("other_prior.csv"))),
+    **{f"{name}.temperature": Row(0.05) for name in ("vlpl", "gpr", "cdul")},
+    "vlpl.threshold": Row(0.9),
+    "vlpl.alpha": Row(0.4),
+    "weight": Row(0.4),
+    "gpr.threshold": Row(0.3, {"temperature": 0.1}),
+    "gpr.top_k": Row(1, {"threshold": 0.01}),
+    "negative_share": Row(0.4),
+    "w": Row((0.0, 2.0)),
+    "b": Row((-2.0, -2.0)),
+    "mu": Row((0.5, 0.5)),
+    "sigma": Row((2.0, 2.0)),
+    "q2": Row(0.5),
+    "q3": Row(1.5),
+    "lambda_1": Row(0.55),
+    "lambda_2": Row(0.65),
+    "rho": Row(0.7),
+    "reg": Row(0.05),
+    "step": Row(0.3),
+    "bandwidth": Row(0.4),
 }
 """By "method.setting", or by "setting" alone for every method that has it. Switches and choices need a row for a base
 only.

@@ -22,6 +22,7 @@ from partlabel.models.heads.saliency import SaliencyHead, heat_maps
 pytestmark = pytest.mark.slow
 
 D, CLASSES, H, W = 5, 4, 3, 2
+PRIOR = Path(__file__).parents[1] / "methods" / "prior.csv"
 
 
 @pytest.fixture
@@ -131,7 +132,8 @@ WITHOUT_OWN_MAPS = {"fast0tag", "cnn_rnn"}
 def test_every_method_can_be_explained(name: str, tmp_path: Path) -> None:
     """Own maps and gradient maps of the whole tagger, of a convolutional and a token backbone alike."""
     states = np.random.default_rng(0).integers(-1, 2, (20, 3)).astype(np.int8)
-    context = Context(LabelTable.from_dense([f"{row}.png" for row in range(20)], ["a", "b", "c"], states))
+    context = Context(LabelTable.from_dense([f"{row:02d}.png" for row in range(20)], ["a", "b", "c"], states))
+    settings = {"prior": str(PRIOR)} if CATALOGUE[name].needs_prior else {}
     joint = CATALOGUE[name].joint_space
     if joint:
         towers = write_towers(tmp_path)
@@ -143,7 +145,7 @@ def test_every_method_can_be_explained(name: str, tmp_path: Path) -> None:
         backbones = [create_backbone(name, pretrained=False, size=size) for name, size in sizes.items()]
     for backbone in backbones:
         torch.manual_seed(0)
-        method, size = build_method(name, {}, backbone, context), backbone.spec.size
+        method, size = build_method(name, settings, backbone, context), backbone.spec.size
         tagger = method.tagger.eval()
         with torch.no_grad():
             places = tagger.features(torch.randn(2, 3, size, size))

@@ -15,7 +15,7 @@ from partlabel.images.limits import limits_of
 from partlabel.images.paths import image_root
 from partlabel.labels import Cells, LabelTable
 from partlabel.methods.auto import AUTO
-from partlabel.methods.catalogue import check_fit, check_start, entry, notice
+from partlabel.methods.catalogue import check_fit, check_prior, check_start, entry, notice
 from partlabel.methods.catalogue.entry import Needs
 from partlabel.opening import ReadArguments, Table, image_folder, open_table, open_truth, origin
 from partlabel.progress import SILENT, Reporter
@@ -101,6 +101,7 @@ def train(
         checked, find_lr = settings_taken(choice_for(labels, checked, init), checked, find_lr, facts, reporter)
     root, start_from = Path(folder).resolve(), Path(init).resolve() if init else None
     check_start(checked.method, start_from if refine is None else "start")
+    check_prior(checked.method, checked.method_settings)
     checked = _as_started(checked, start_from, reporter)
     check_fit(checked.method, labels, checked.method_settings)
     if told := notice(checked.method, checked.method_settings):

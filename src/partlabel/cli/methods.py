@@ -49,6 +49,7 @@ def _asks(entry: "Entry") -> str:
         f"{'; fitted at once, on frozen features (--freeze)' if entry.fitted else ''}"
         f"{'; needs a backbone that shares a space with texts' if entry.joint_space else ''}"
         f"{'; needs a run to start from (--init)' if entry.needs_start else ''}"
+        f"{'; needs scores of another tagger (--set prior=FILE)' if entry.needs_prior else ''}"
     )
 
 

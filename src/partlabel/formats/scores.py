@@ -35,16 +35,11 @@ def read_scores(path: Path, labels: LabelTable, reporter: Reporter = SILENT) -> 
         LabelError: it cannot be read, or an image or class of the table has no score or several.
         NotFiniteError: a score is NaN or missing; names image and class.
     """
-    if not path.is_file():
-        raise UsageError(f"{path} {'is a folder, not a file of scores' if path.is_dir() else 'does not exist'}")
-    table = _read_parquet(path) if path.suffix.casefold() == ".parquet" else _read_csv(path)
+    table, image = open_scores(path)
     names = table.column_names
-    image = next((name for name in names if plain(name) in IMAGE_COLUMNS), None)
-    if image is None:
-        raise LabelError(f"{path} has no column 'image' (columns: {listed(names)}); it needs one with the image names")
     missing = [name for name in labels.classes if name not in names]
-    value = next((name for name in _LONG_VALUES if name in names), None)
-    if missing and value is not None and "class" in names:
+    value = long_value(table)
+    if missing and value is not None:
         scores = _from_long(path, table, image, value, labels, reporter)
     else:
         scores = _from_wide(path, table, image, missing, labels, reporter)
@@ -55,6 +50,31 @@ def read_scores(path: Path, labels: LabelTable, reporter: Reporter = SILENT) -> 
             f"{labels.images[row[0]]!r}, class {labels.classes[column[0]]!r}; give a number for each"
         )
     return scores
+
+
+def open_scores(path: Path) -> tuple[pa.Table, str]:
+    """The columns of a file of scores, and the name of the one with the image names.
+
+    Raises:
+        UsageError: the file does not exist.
+        LabelError: it cannot be read, or has no such column.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path} {'is a folder, not a file of scores' if path.is_dir() else 'does not exist'}")
+    table = _read_parquet(path) if path.suffix.casefold() == ".parquet" else _read_csv(path)
+    image = next((name for name in table.column_names if plain(name) in IMAGE_COLUMNS), None)
+    if image is None:
+        raise LabelError(
+            f"{path} has no column 'image' (columns: {listed(table.column_names)}); it needs one with the image names"
+        )
+    return table, image
+
+
+def long_value(table: pa.Table) -> str | None:
+    """The column that holds the score of a cell, if the file has one row per cell."""
+    if "class" not in table.column_names:
+        return None
+    return next((name for name in _LONG_VALUES if name in table.column_names), None)
 
 
 def _read_parquet(path: Path) -> pa.Table:
@@ -100,18 +120,18 @@ def _from_wide(
             f"{path} has no column {missing[0]!r} ({len(missing)} of {len(labels.classes)} classes are missing); it "
             f"needs 'image' and one column of scores per class{hint}"
         )
-    found = _texts(path, table[image])
+    found = texts(path, table[image])
     position = {name: row for row, name in enumerate(found)}
     if len(position) < len(found):
         raise LabelError(f"{path} lists an image more than once; give one row of scores per image")
     rows = [position[name] for name in _spelt(path, labels.images, position, reporter)]
-    return np.stack([_numbers(path, table[name])[rows] for name in labels.classes], 1)
+    return np.stack([numbers_of(path, table[name])[rows] for name in labels.classes], 1)
 
 
 def _from_long(
     path: Path, table: pa.Table, image: str, value: str, labels: LabelTable, reporter: Reporter
 ) -> FloatArray:
-    images, classes, numbers = _texts(path, table[image]), _texts(path, table["class"]), _numbers(path, table[value])
+    images, classes, numbers = texts(path, table[image]), texts(path, table["class"]), numbers_of(path, table[value])
     reporter.say(f"{path}: one row per cell; the column {value!r} is judged")
     known = {*classes}
     absent = [name for name in labels.classes if name not in known]
@@ -132,7 +152,7 @@ def _from_long(
     return scores
 
 
-def _texts(path: Path, column: pa.ChunkedArray) -> list[str]:
+def texts(path: Path, column: pa.ChunkedArray) -> list[str]:
     """Names of a column; what is no text is written out."""
     with parquet_errors(path):
         if column.null_count:
@@ -140,7 +160,8 @@ def _texts(path: Path, column: pa.ChunkedArray) -> list[str]:
         return [cell_name(str(name)) for name in column.to_pylist()]
 
 
-def _numbers(path: Path, column: pa.ChunkedArray) -> FloatArray:
+def numbers_of(path: Path, column: pa.ChunkedArray) -> FloatArray:
+    """Numbers of a column, float64; NaN where one is missing."""
     try:
         return np.asarray(column.cast(pa.float64()).to_numpy(), np.float64)
     except pa.ArrowException as error:

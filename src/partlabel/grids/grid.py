@@ -78,7 +78,7 @@ from partlabel.masking import check_settings
 from partlabel.methods.auto import AUTO
 from partlabel.methods.base import MethodConfig
 from partlabel.methods.build import method_class, method_config, setting_names
-from partlabel.methods.catalogue import CATALOGUE, check_start
+from partlabel.methods.catalogue import CATALOGUE, check_prior, check_start
 from partlabel.methods.fitted import check_fitted
 from partlabel.runs.config_file import read_config
 from partlabel.runs.settings import TrainSettings, make_settings, of_steps_alone
@@ -263,6 +263,7 @@ def _row(label: str, table: str, file: GridFile, written: Mapping[str, Any], pat
         checked = _check_settings(settings, rates)
         if checked.method != AUTO:
             check_start(checked.method, start)
+            check_prior(checked.method, checked.method_settings)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from error
     if len(set(rates)) < len(rates):

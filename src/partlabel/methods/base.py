@@ -97,7 +97,7 @@ class Look(Protocol):
         """A batch at a time, over all images or over those with these numbers, which ascend; none else is looked at."""
 
 
-IMAGE_ASSETS = frozenset({"side"})
+IMAGE_ASSETS = frozenset({"side", "prior"})
 """Names of the assets of a context that have a row for each image."""
 
 
@@ -110,8 +110,9 @@ class Context:
         assets: tensors that were read or computed once from something outside the table, and are kept with a run so
             that resuming it needs nothing but the run: "label_vectors", float32 `[C, d_t]`, a vector for the text of
             each class; "label_graph", float32 `[C, C]`, a graph that the settings name by its path; "side", float32
-            `[N]`, the number of each image's category, -1 for none, for the images of `labels`; "class_texts", float32
-            `[C, d]`, vectors of the classes in the space of images.
+            `[N]`, the number of each image's category, -1 for none, for the images of `labels`; "prior", float32
+            `[N, C]`, scores of another tagger, NaN where it says nothing; "class_texts", float32 `[C, d]`, vectors of
+            the classes in the space of images.
         backbone: by its name, for methods that need the text tower beside it.
     """
 

@@ -56,6 +56,15 @@ def check_start(name: str, start: object) -> None:
         )
 
 
+def check_prior(name: str, settings: Mapping[str, Any]) -> None:
+    """Refuse (UsageError) a method that learns from scores of another tagger where its settings name no file."""
+    if entry(name).needs_prior and not settings.get("prior"):
+        raise UsageError(
+            f"method {name} learns from scores of another tagger; name their file with the setting prior, such as one "
+            "that `partlabel prior` writes"
+        )
+
+
 def notice(name: str, settings: Mapping[str, Any] | None = None) -> str | None:
     """What the user is told before training: how unknown cells are read, unless they are ignored or unlabelled."""
     found = entry(name, settings)

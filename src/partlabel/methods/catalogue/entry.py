@@ -38,6 +38,7 @@ class Entry:
         fitted: whether it is fitted to the features of a frozen backbone at once, without steps of an optimizer.
         joint_space: the `joint_space` of the backbone unless it is given; "": none.
         needs_start: whether it learns from the predictions of an earlier run, whose weights it starts from.
+        needs_prior: whether it learns from scores of another tagger, in a file that its setting `prior` names.
     """
 
     location: str
@@ -51,6 +52,7 @@ class Entry:
     fitted: bool = False
     needs_start: bool = False
     joint_space: str = ""
+    needs_prior: bool = False
 
     @property
     def learns_in_seconds(self) -> bool:
